@@ -1,0 +1,61 @@
+// The words of a job. Everything else in the code base speaks them; this file imports nothing.
+
+export const KINDS = ['chat', 'image', 'tts', 'stt'] as const;
+export type Kind = (typeof KINDS)[number];
+
+export const STATUSES = ['queued', 'running', 'succeeded', 'failed', 'canceled', 'expired'] as const;
+export type Status = (typeof STATUSES)[number];
+export type FinalStatus = Exclude<Status, 'queued' | 'running'>;
+
+/** The published state graph: what may follow what. The database refuses the rest (see the migration). */
+export const TRANSITIONS: Record<Status, readonly Status[]> = {
+  queued: ['running', 'canceled', 'expired', 'failed'],
+  running: ['queued', 'succeeded', 'failed', 'canceled', 'expired'],
+  succeeded: [],
+  failed: [],
+  canceled: [],
+  expired: [],
+};
+
+export const isFinal = (status: Status): status is FinalStatus => TRANSITIONS[status].length === 0;
+
+/** A job's place among its own account's jobs. Stored as its index, so that 0 starts first. */
+export const PRIORITIES = ['high', 'normal', 'low'] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+/** Why a job failed, as `job.error.code` shows it (contract 9, last row). */
+export const JOB_ERROR_CODES = [
+  'provider_rejected',
+  'provider_unavailable',
+  'provider_timeout',
+  'provider_malformed',
+  'provider_rate_limited',
+  'content_refused',
+  'attempts_exhausted',
+  'output_too_large',
+  'deadline_exceeded',
+  'storage_unavailable',
+  'internal',
+] as const;
+export type JobErrorCode = (typeof JOB_ERROR_CODES)[number];
+
+/** The bound of a job's cost, decided at admission, sent upstream and shown as `bounds`. */
+export interface Bounds {
+  /** chat: the most tokens the answer may have, over all `n` choices. */
+  max_output_tokens?: number;
+  /** chat and image: how many choices or images. */
+  n?: number;
+  /** image: `<width>x<height>`. */
+  size?: string;
+  /** tts: characters of input that will be spoken. */
+  characters?: number;
+  /** stt: the longest audio that will be heard, in milliseconds. */
+  audio_ms?: number;
+}
+
+/** One measured quantity. Quantities are whole numbers, so that prices multiply exactly. */
+export interface UsageLine {
+  name: 'token' | 'image' | 'character' | 'millisecond';
+  measure: 'input' | 'output';
+  quantity: number;
+}
