@@ -9,7 +9,7 @@ export type FinalStatus = Exclude<Status, 'queued' | 'running'>;
 
 /** The published state graph: what may follow what. The database refuses the rest (see the migration). */
 export const TRANSITIONS: Record<Status, readonly Status[]> = {
-  queued: ['running', 'canceled', 'expired', 'failed'],
+  queued: ['running', 'canceled', 'expired'],
   running: ['queued', 'succeeded', 'failed', 'canceled', 'expired'],
   succeeded: [],
   failed: [],
