@@ -1,11 +1,17 @@
 // What a plan allows, and what an account's own overrides make of it. The rules know no plan by name.
 
-/** A cap of one request. `tag` limits it to models that carry the tag. */
-export type Cap = { tag?: string } & (
-  | { cap: 'max_output_tokens' | 'image_count' | 'request_cost' | 'image_cost'; max: number }
-  | { cap: 'image_size'; max: string }
-  | { cap: 'image_attachment'; max: 0 }
-);
+/** A cap of one request. `tag` limits it to models that carry the tag. Sizes are `<width>x<height>`. */
+export type Cap = { [C in keyof CapValues]: { cap: C; max: CapValues[C]; tag?: string } }[keyof CapValues];
+
+interface CapValues {
+  max_output_tokens: number;
+  image_count: number;
+  image_attachment: number;
+  image_size: string;
+  /** Credits of one image, and of one request. */
+  image_cost: number;
+  request_cost: number;
+}
 
 export interface PlanTerms {
   id: string;
