@@ -366,13 +366,13 @@ create table endpoints (
 create index endpoints_account on endpoints (account_id) where enabled;
 
 create table deliveries (
-  id text primary key,
   account_id text not null,
-  endpoint_id text not null,
   event_sequence bigint not null,
+  endpoint_id text not null,
   status text not null default 'pending' check (status in ('pending', 'delivered', 'failed', 'exhausted')),
   next_attempt_at timestamptz,
   created_at timestamptz not null default millrace_now(),
+  primary key (account_id, event_sequence, endpoint_id),
   foreign key (account_id, endpoint_id) references endpoints (account_id, id)
 );
 create index deliveries_due on deliveries (next_attempt_at) where next_attempt_at is not null;
