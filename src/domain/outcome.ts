@@ -130,7 +130,14 @@ function failure(code: JobErrorCode, message: string, retryable: boolean, detail
   return { code, message, retryable, details };
 }
 
-type End = Verdict & { type: 'end' };
+export type End = Verdict & { type: 'end' };
+
+/** The end of a job that waits: it costs nothing. */
+export function endWaiting(status: 'canceled' | 'expired'): End {
+  return end(status, {
+    error: status === 'expired' ? failure('deadline_exceeded', 'The job had not begun by its deadline.', true) : null,
+  });
+}
 
 function end(status: FinalStatus, rest: Partial<Omit<End, 'type' | 'status'>>): End {
   return { type: 'end', status, cost: 0n, overrun: 0n, output: null, usage: null, error: null, waste: null, ...rest };

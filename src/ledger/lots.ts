@@ -39,22 +39,26 @@ export interface HeldTake {
   lapsed: boolean;
 }
 
-export async function heldTakes(tx: Db, jobIds: readonly string[]): Promise<Map<string, HeldTake[]>> {
-  const { rows } = await tx.query<HeldTake>({
+/** Read under the accounts' locks; `now` is the database's time at that moment. */
+export async function heldTakes(tx: Db, jobIds: readonly string[]): Promise<{ now: Date; takes: Map<string, HeldTake[]> }> {
+  const { rows } = await tx.query<HeldTake & { now: Date }>({
     name: 'held-takes',
-    text: `select t.job_id as "jobId", l.lot_id as "lotId", l.amount,
-        coalesce(o.expires_at <= (select millrace_now()), false) as lapsed
-      from ledger_transactions t
-        join ledger_lines l on l.account_id = t.account_id and l.sequence = t.sequence
-        join lots o on o.account_id = l.account_id and o.id = l.lot_id
-      where t.job_id = any($1) and t.type = 'hold' order by t.job_id, l.line`,
+    text: `with clock as materialized (select millrace_now() as now)
+      select clock.now, t.job_id as "jobId", l.lot_id as "lotId", l.amount, coalesce(o.expires_at <= clock.now, false) as lapsed
+      from clock left join (ledger_transactions t
+          join ledger_lines l on l.account_id = t.account_id and l.sequence = t.sequence
+          join lots o on o.account_id = l.account_id and o.id = l.lot_id)
+        on t.job_id = any($1) and t.type = 'hold' order by t.job_id, l.line`,
     values: [jobIds],
   });
   const takes = new Map<string, HeldTake[]>();
   for (const row of rows) {
+    if (row.jobId === null) continue;
     const list = takes.get(row.jobId);
     if (list) list.push(row);
     else takes.set(row.jobId, [row]);
   }
-  return takes;
+  const now = rows[0]?.now;
+  if (!now) throw new Error('the database has no clock');
+  return { now, takes };
 }

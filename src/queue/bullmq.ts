@@ -51,7 +51,7 @@ export function openBullQueue(options: BullOptions): Queue {
       return consumerOf(worker);
     },
     async depth(kind) {
-      const counts = await queueOf(kind).getJobCounts('waiting', 'prioritized', 'active', 'delayed', 'paused');
+      const counts = await queueOf(kind).getJobCounts('waiting', 'prioritized', 'active', 'delayed');
       return Object.values(counts).reduce((sum, count) => sum + count, 0);
     },
     ping: () => backend.ping(),
@@ -98,9 +98,9 @@ function onPostgres({ databaseUrl, onError }: BullOptions): Backend {
   pool.on('connect', (client) => client.on('error', onError));
   return {
     name: 'postgres',
-    makeQueue: (kind) => new PgQueue(kind, { connection: pool }) as unknown as BullQueue,
+    makeQueue: (kind) => new PgQueue(kind, { connection: pool as never }) as unknown as BullQueue,
     makeWorker: (kind, handle, concurrency) =>
-      new PgWorker(kind, handle as never, { connection: pool, ...workerOptions(concurrency) }) as unknown as BullWorker,
+      new PgWorker(kind, handle as never, { connection: pool as never, ...workerOptions(concurrency) }) as unknown as BullWorker,
     ping: async () => void (await pool.query('select 1')),
     close: () => pool.end(),
   };
