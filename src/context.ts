@@ -44,12 +44,17 @@ export interface Resources {
   log: Logger;
   databaseUrl: string;
   secrets: Secrets;
-  publicUrl: () => string;
+  address: Address;
+}
+
+/** Where this process's API listens, once it does. */
+export interface Address {
+  url: string | null;
 }
 
 const CATALOGUE_REREAD_MS = 5_000;
 
-export async function openContext({ config, log, databaseUrl, secrets, publicUrl }: Resources): Promise<Context> {
+export async function openContext({ config, log, databaseUrl, secrets, address }: Resources): Promise<Context> {
   const onError = (error: Error): void => log.warn({ err: { message: error.message, name: error.name } }, 'connection trouble');
   const flowUrl = config.databaseFlowUrl ?? databaseUrl;
   const flow = openPool(flowUrl, 'millrace_flow', { max: 12, onError });
@@ -78,7 +83,7 @@ export async function openContext({ config, log, databaseUrl, secrets, publicUrl
     catalogue: () => catalogue,
     refreshCatalogue,
     secrets,
-    publicUrl,
+    publicUrl: () => config.publicUrl ?? address.url ?? catalogue.publicUrl ?? `http://${config.host}:${config.port}`,
     async close() {
       clearInterval(reread);
       await queue.close();

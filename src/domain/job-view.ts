@@ -2,6 +2,7 @@
 // no number is rounded and no key reordered on the way through.
 import { isFinal, type Kind, PRIORITIES, type Status } from './job.ts';
 import { money } from './money.ts';
+import { renderEvent } from './event.ts';
 
 /** A job as its row holds it. Fields ending in `Json` are JSON texts. */
 export interface Job {
@@ -110,19 +111,8 @@ export function renderJobEvent(
     ['ended_at', quote(job.endedAt)],
     ['links', quote({ self: `${publicUrl}/v1/jobs/${job.id}` })],
   ];
-  return object([
-    ['id', quote(event.id)],
-    ['object', '"event"'],
-    ['type', quote(event.type)],
-    ['timestamp', quote(event.at)],
-    ['api_version', '"v1"'],
-    ['livemode', String(job.livemode)],
-    ['account_id', quote(job.accountId)],
-    ['sequence', String(event.sequence)],
-    ['data', object(data)],
-  ]);
+  return renderEvent({ ...event, accountId: job.accountId, livemode: job.livemode }, object(data));
 }
-
 
 function object(members: [string, string][]): string {
   return `{${members.map(([name, json]) => `"${name}":${json}`).join(',')}}`;

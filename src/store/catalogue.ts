@@ -19,6 +19,8 @@ export interface Catalogue {
   routes: Map<string, FullRoute>;
   /** Every price ever in force, since a job keeps the one it was held under. */
   prices: Map<string, PriceLine[]>;
+  /** What the API calls itself; null before it first listened. */
+  publicUrl: string | null;
 }
 
 interface PlanRow {
@@ -62,12 +64,14 @@ export async function readCatalogue(db: Db): Promise<Catalogue> {
   const prices = await db.query<{ id: string; model_id: string; lines: PriceRow[]; in_force: boolean }>(
     'select id, model_id, lines, effective_from <= (select millrace_now()) as in_force from prices order by effective_from desc, id desc',
   );
+  const settings = await db.query<{ value: string }>(`select value from settings where name = 'public_url'`);
   const fullRoutes = routes.rows.map(toRoute);
   const catalogue: Catalogue = {
     plans: new Map(plans.rows.map((row) => [row.id, toTerms(row)])),
     models: new Map(),
     routes: new Map(fullRoutes.map((route) => [route.id, route])),
     prices: new Map(prices.rows.map((row) => [row.id, parsePrice(row.lines)])),
+    publicUrl: settings.rows[0]?.value ?? null,
   };
   for (const row of models.rows) {
     const price = prices.rows.find((candidate) => candidate.model_id === row.id && candidate.in_force);

@@ -90,7 +90,10 @@ export interface Claimed {
   earlier: { attempt: number; remoteId: string | null } | null;
 }
 
-const bells = rowset<Bell>(
+/** What a message names. */
+export type Rung = Pick<Bell, 'accountId' | 'jobId' | 'epoch'>;
+
+const rings = rowset<Rung>(
   {
     account_id: ['text', (b) => b.accountId],
     id: ['text', (b) => b.jobId],
@@ -104,12 +107,12 @@ const bells = rowset<Bell>(
  * A bell is void, and missing from the answer, if its job is not waiting with a slot at that epoch, if its deadline has
  * passed, or if the worker's own lease has lapsed.
  */
-export async function claimJobs(db: Db, workerId: string, rung: readonly Bell[]): Promise<Claimed[]> {
+export async function claimJobs(db: Db, workerId: string, rung: readonly Rung[]): Promise<Claimed[]> {
   const { rows } = await db.query<Claimed>({
     name: 'claim-jobs',
     text: `with clock as materialized (select millrace_now() as now),
       waiting as materialized (
-        select j.account_id, j.id from jobs j join ${bells.sql} on j.account_id = r.account_id and j.id = r.id
+        select j.account_id, j.id from jobs j join ${rings.sql} on j.account_id = r.account_id and j.id = r.id
         where j.status = 'queued' and j.slot is not null and j.epoch = r.epoch and j.deadline > (select now from clock)
           and exists (select from workers w where w.id = $1 and w.lease_until > (select now from clock))
         order by j.id for update of j),
@@ -128,7 +131,7 @@ export async function claimJobs(db: Db, workerId: string, rung: readonly Bell[])
           where c.epoch > 1 and a.account_id = c.account_id and a.job_id = c.id and a.attempt = c.epoch - 1
             and a.outcome in ('interrupted', 'ambiguous')) as earlier
       from claimed c`,
-    values: [workerId, ...bells.values(rung)],
+    values: [workerId, ...rings.values(rung)],
   });
   return rows;
 }
