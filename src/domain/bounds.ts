@@ -175,3 +175,28 @@ function outOfRange(field: string, expected: string, received: unknown): AppErro
     details: { issues: [{ path: field, message: `must be ${expected}`, expected, received }] },
   });
 }
+
+/**
+ * The bound that so many credits would carry, in the words of the refused job's `bounds`; null where no bound of the
+ * kind can be lowered far enough.
+ */
+export function fittingBound(
+  { request, model }: { request: { boundsJson: string; hold: bigint }; model: Model },
+  available: bigint,
+): Bounds | null {
+  const price = model.price;
+  const bounds = JSON.parse(request.boundsJson) as Bounds;
+  if (!price) return null;
+  if (bounds.max_output_tokens !== undefined) {
+    const n = bounds.n ?? 1;
+    const output = (tokens: number): bigint => priceOf(price.lines, [{ name: 'token', measure: 'output', quantity: tokens * n }]);
+    const rest = available - (request.hold - output(bounds.max_output_tokens));
+    const perMillion = output(1_000_000);
+    // One less than the division says, for the rounding of the whole.
+    const tokens = perMillion > 0n ? Number((rest * 1_000_000n) / perMillion) - 1 : 0;
+    return tokens >= 1 ? { max_output_tokens: tokens } : null;
+  }
+  const one = bounds.n === undefined ? request.hold : request.hold / BigInt(bounds.n);
+  if (bounds.n !== undefined && bounds.n > 1 && one > 0n && available >= one) return { n: Number(available / one) };
+  return null;
+}

@@ -10,6 +10,17 @@ export function newId(prefix: IdPrefix): string {
   return `${prefix}_${base32(randomUUIDv7())}`;
 }
 
+/** The least id that could have been made at that instant: ids begin with their milliseconds, in ten characters. */
+export function idFloor(prefix: IdPrefix, at: Date): string {
+  let rest = at.getTime();
+  let text = '';
+  for (let i = 0; i < 10; i++) {
+    text = ALPHABET[rest % 32] + text;
+    rest = Math.floor(rest / 32);
+  }
+  return `${prefix}_${text}${'0'.repeat(16)}`;
+}
+
 /** Whether `text` could be an id of that kind. A cheap gate, so that nonsense never reaches the database. */
 export function isId(prefix: IdPrefix, text: string): boolean {
   return text.length === prefix.length + 27 && text.startsWith(`${prefix}_`) && /^[0-9a-hjkmnp-tv-z]{26}$/.test(text.slice(-26));
