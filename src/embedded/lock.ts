@@ -9,7 +9,7 @@
 // These locks hang on the file itself and know shared from exclusive, so that membership needs no list of pids.
 //
 // One trap comes with fcntl: a process that opens and closes such a file by other means drops its own locks on it.
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EmbeddedError } from './error.ts';
@@ -24,6 +24,8 @@ const open = new Set<LockFile>();
 export class LockFile {
   readonly path: string;
   readonly #file: DatabaseSync;
+  readonly #inode: number;
+  #nameless = false;
 
   /** Opens the file, makes it if need be, and locks nothing yet. Its folder must exist. Throws EmbeddedError. */
   constructor(path: string) {
@@ -31,6 +33,7 @@ export class LockFile {
     makePrivate(path);
     try {
       this.#file = new DatabaseSync(path, { timeout: 0 });
+      this.#inode = statSync(path).ino;
     } catch (error) {
       throw new EmbeddedError(
         `cannot open the lock ${path} (${String(error)}): does the folder belong to another user?`,
@@ -68,6 +71,11 @@ export class LockFile {
     }
   }
 
+  /** Whether the file still goes by its name: false once its folder was deleted, even if it was made anew. */
+  isInPlace(): boolean {
+    return statSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode;
+  }
+
   unlock(): void {
     if (this.#file.isTransaction) this.#file.exec('rollback');
   }
@@ -79,6 +87,9 @@ export class LockFile {
 
   #try(statement: string): boolean {
     try {
+      // Without a journal on disk SQLite has no need of the file's name, and locks a deleted file, too. Busy: so are we.
+      if (!this.#nameless) this.#file.exec('pragma journal_mode = memory');
+      this.#nameless = true;
       this.#file.exec(statement);
       return true;
     } catch (error) {

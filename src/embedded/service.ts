@@ -12,6 +12,8 @@ export interface Service {
   ensure(): Promise<string>;
   /** Stops the service if it runs. Called by one process of the folder at a time. */
   stop(): Promise<void>;
+  /** The folder was deleted: stops what `ensure` found there, and leaves alone what may be there now. */
+  abandon(): Promise<void>;
 }
 
 export interface Attached {
@@ -73,7 +75,7 @@ async function joinHoldingMutex(members: LockFile, service: Service): Promise<st
 
 async function leaveHoldingMutex(members: LockFile, service: Service): Promise<void> {
   members.unlock();
-  if (members.tryExclusive()) await service.stop();
+  if (members.tryExclusive()) await (members.isInPlace() ? service.stop() : service.abandon());
 }
 
 /** Stops the service of `folder`, whoever uses it. */

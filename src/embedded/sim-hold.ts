@@ -1,6 +1,6 @@
 // Loaded into the simulator before its own code (`node --import`): holds the lock that says "the simulator runs".
 // The kernel frees it with the process, so nobody has to judge a pid, and two simulators of one folder cannot be.
-import { statSync, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import { LockFile } from './lock.ts';
 
 const path = process.env.SIM_HOLD;
@@ -17,7 +17,6 @@ try {
 writeSync(1, `${JSON.stringify({ pid: process.pid })}\n`);
 
 // Whoever deletes the data folder means us too: PostgreSQL ends itself in the same way.
-const { ino } = statSync(path);
 setInterval(() => {
-  if (statSync(path, { throwIfNoEntry: false })?.ino !== ino) process.kill(process.pid, 'SIGTERM');
+  if (!lock.isInPlace()) process.kill(process.pid, 'SIGTERM');
 }, 2_000).unref();

@@ -28,8 +28,11 @@ export function simService(folder: string, main: string, log: (line: string) => 
     out: join(folder, 'sim.out'),
     log: join(folder, 'sim.log'),
   };
-  return { name: 'sim', ensure: () => ensureSim(sim, log), stop: () => stopSim(sim) };
+  return { name: 'sim', ensure: () => ensureSim(sim, log), stop: () => stopSim(sim), abandon };
 }
+
+/** It notices by itself that its folder is gone (sim-hold.ts). */
+const abandon = async () => {};
 
 type Sim = { main: string; lock: string; out: string; log: string };
 

@@ -57,12 +57,12 @@ async function isPostmaster(pid: number, home: string): Promise<boolean> {
 }
 
 /** Answers when the server is ready, started if need be. Waits for one that is just starting or stopping. */
-export async function ensureServer(cluster: Cluster): Promise<{ port: number; started: boolean }> {
+export async function ensureServer(cluster: Cluster): Promise<Postmaster> {
   const deadline = Date.now() + READY_MS;
   let attempt: Attempt | null = null;
   for (let starts = 0; ; await sleep(POLL_MS)) {
     const running = await findPostmaster(cluster.home);
-    if (running?.status === 'ready') return { port: running.port, started: starts > 0 };
+    if (running?.status === 'ready') return running;
     if (Date.now() > deadline) {
       throw new EmbeddedError(
         `PostgreSQL was not ready after ${READY_MS / 1000} s: ${attempt?.words() ?? running?.status}`,
@@ -170,10 +170,19 @@ function newestLog(home: string): Log | null {
  */
 export async function stopServer(home: string, mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
   const running = await findPostmaster(home);
-  if (!running) return;
-  if (mode === 'fast' && (await ends(running.pid, home, { signal: 'SIGINT', waitMs: STOP_MS }))) return;
-  if (await ends(running.pid, home, { signal: 'SIGQUIT', waitMs: IMMEDIATE_MS })) return;
-  throw new EmbeddedError(`PostgreSQL (pid ${running.pid}) did not stop`);
+  if (running) await stopPostmaster(running.pid, home, mode);
+}
+
+/** Like `stopServer`, for a server whose files may be gone. Does nothing if `pid` is no longer that server. */
+export async function stopPostmaster(
+  pid: number,
+  home: string,
+  mode: 'fast' | 'immediate' = 'fast',
+): Promise<void> {
+  if (!(await isPostmaster(pid, home))) return;
+  if (mode === 'fast' && (await ends(pid, home, { signal: 'SIGINT', waitMs: STOP_MS }))) return;
+  if (await ends(pid, home, { signal: 'SIGQUIT', waitMs: IMMEDIATE_MS })) return;
+  throw new EmbeddedError(`PostgreSQL (pid ${pid}) did not stop`);
 }
 
 async function ends(

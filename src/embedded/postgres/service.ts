@@ -9,52 +9,60 @@ import { bootstrap } from './bootstrap.ts';
 import type { Cluster } from './cluster.ts';
 import { dataFolder, DURABLE, makeCluster } from './cluster.ts';
 import { abandonedHomes, knownHome, newHome } from './home.ts';
-import { ensureServer, findPostmaster, stopServer } from './server.ts';
+import { ensureServer, findPostmaster, stopPostmaster, stopServer } from './server.ts';
 
 /** `folder` is `<data folder>/embedded`, as a real path. */
 export function postgresService(folder: string, log: (line: string) => void): Service {
-  const ensure = async (): Promise<string> => {
-    const home = knownHome(folder);
-    const running = home ? await findPostmaster(home) : null;
-    if (home && running?.status === 'ready') {
-      const url = await attachTo(home, running.port);
-      if (url) log(`PostgreSQL found on port ${running.port} (pid ${running.pid})`);
-      if (url) return url;
-    }
-    return start(home, folder, log);
-  };
+  let found: Found | null = null;
   return {
     name: 'postgres',
-    ensure,
+    ensure: async () => {
+      found = (await attachTo(knownHome(folder), log)) ?? (await start(folder, log));
+      return found.url;
+    },
     stop: async () => {
       const home = knownHome(folder);
       if (home) await stopServer(home);
     },
+    abandon: async () => {
+      if (found) await stopPostmaster(found.pid, found.home);
+    },
   };
 }
 
-/** Null when the server went away just then. */
-async function attachTo(home: string, port: number): Promise<string | null> {
+interface Found {
+  home: string;
+  pid: number;
+  url: string;
+}
+
+/** Null when no server runs, or it went away just then. Needs none of PostgreSQL's programs. */
+async function attachTo(home: string | null, log: (line: string) => void): Promise<Found | null> {
+  const running = home ? await findPostmaster(home) : null;
+  if (!home || running?.status !== 'ready') return null;
   try {
-    return await bootstrap(home, port);
+    const url = await bootstrap(home, running.port);
+    log(`PostgreSQL found on port ${running.port} (pid ${running.pid})`);
+    return { home, pid: running.pid, url };
   } catch (error) {
     if (['57P03', '57P01', 'ECONNREFUSED', 'ECONNRESET'].includes(errorCode(error) ?? '')) return null;
     throw error;
   }
 }
 
-async function start(known: string | null, folder: string, log: (line: string) => void): Promise<string> {
+async function start(folder: string, log: (line: string) => void): Promise<Found> {
+  const known = knownHome(folder);
   const account = await clusterAccount(dataFolder(known ?? join(folder, 'postgres')));
   const binaries = await findBinaries(account, log);
   const home = known ?? (await newHome(folder, account));
-  const cluster: Cluster = { home, binaries, account, settings: DURABLE };
   if (!existsSync(home)) log(`making a PostgreSQL ${binaries.major} database in ${home}`);
   await stopAbandoned(folder, home, log);
+  const cluster: Cluster = { home, binaries, account, settings: DURABLE };
   await makeCluster(cluster, { sync: true });
-  const { port } = await ensureServer(cluster);
+  const { pid, port } = await ensureServer(cluster);
   const url = await bootstrap(home, port);
-  log(`PostgreSQL ${binaries.major} started on port ${port}`);
-  return url;
+  log(`PostgreSQL ${binaries.major} started on port ${port} (pid ${pid})`);
+  return { home, pid, url };
 }
 
 async function stopAbandoned(folder: string, home: string, log: (line: string) => void): Promise<void> {
