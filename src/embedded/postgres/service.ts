@@ -1,6 +1,5 @@
 // PostgreSQL as a service of a data folder.
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { errorCode } from '../error.ts';
 import type { Service } from '../service.ts';
 import { clusterAccount } from './account.ts';
@@ -8,7 +7,7 @@ import { findBinaries } from './binaries.ts';
 import { bootstrap } from './bootstrap.ts';
 import type { Cluster } from './cluster.ts';
 import { dataFolder, DURABLE, makeCluster } from './cluster.ts';
-import { abandonedHomes, knownHome, newHome } from './home.ts';
+import { claimHome, knownHome, newHome } from './home.ts';
 import { ensureServer, findPostmaster, stopPostmaster, stopServer } from './server.ts';
 
 /** `folder` is `<data folder>/embedded`, as a real path. */
@@ -18,6 +17,10 @@ export function postgresService(folder: string, log: (line: string) => void): Se
     name: 'postgres',
     ensure: async () => {
       found = (await attachTo(knownHome(folder), log)) ?? (await start(folder, log));
+      for (const old of claimHome(folder, found.home)) {
+        await stopServer(old);
+        log(`${old} holds the database of a deleted ${folder}: delete it if you need it no more`);
+      }
       return found.url;
     },
     stop: async () => {
@@ -52,22 +55,14 @@ async function attachTo(home: string | null, log: (line: string) => void): Promi
 
 async function start(folder: string, log: (line: string) => void): Promise<Found> {
   const known = knownHome(folder);
-  const account = await clusterAccount(dataFolder(known ?? join(folder, 'postgres')));
+  const account = await clusterAccount(known && dataFolder(known));
   const binaries = await findBinaries(account, log);
   const home = known ?? (await newHome(folder, account));
   if (!existsSync(home)) log(`making a PostgreSQL ${binaries.major} database in ${home}`);
-  await stopAbandoned(folder, home, log);
   const cluster: Cluster = { home, binaries, account, settings: DURABLE };
   await makeCluster(cluster, { sync: true });
   const { pid, port } = await ensureServer(cluster);
   const url = await bootstrap(home, port);
   log(`PostgreSQL ${binaries.major} started on port ${port} (pid ${pid})`);
   return { home, pid, url };
-}
-
-async function stopAbandoned(folder: string, home: string, log: (line: string) => void): Promise<void> {
-  for (const old of abandonedHomes(folder, home)) {
-    await stopServer(old);
-    log(`${old} holds the database of a deleted ${folder}: delete it if you need it no more`);
-  }
 }
