@@ -1,7 +1,9 @@
 // Everything a process works with, opened once and passed first. The only file that joins the adapters.
+import { PrismaPg } from '@prisma/adapter-pg';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
+import { PrismaClient } from './db/generated/client.ts';
 import { assertRole, openPool, type Pool } from './db/pool.ts';
 import { openPostgresBus } from './live/postgres.ts';
 import { openRedisBus } from './live/redis.ts';
@@ -19,6 +21,8 @@ export interface Context {
   flow: Pool;
   /** Reads for one client, as millrace_client. Use through readAs. */
   client: Pool;
+  /** Prisma over the flow pool, for the operator's cold paths alone. */
+  prisma: PrismaClient;
   queue: Queue;
   bus: Bus;
   storage: Storage;
@@ -77,6 +81,7 @@ export async function openContext({ config, log, databaseUrl, secrets, address }
     log,
     flow,
     client,
+    prisma: new PrismaClient({ adapter: new PrismaPg(flow) }),
     queue,
     bus,
     storage: openFileStorage(join(config.dataDir, 'artifacts')),

@@ -9,7 +9,7 @@ import { migrate } from './db/migrate.ts';
 import type { Pool } from './db/pool.ts';
 import { seed } from './db/seed.ts';
 import { transaction } from './db/transaction.ts';
-import { joinEmbedded } from './embedded/embedded.ts';
+import { joinEmbedded } from './embedded/join.ts';
 import { createAccount, createKey } from './flow/accounts.ts';
 
 export interface Platform {

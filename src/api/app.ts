@@ -3,7 +3,7 @@ import cors from '@fastify/cors';
 import helmet from '@fastify/helmet';
 import multipart from '@fastify/multipart';
 import rateLimit from '@fastify/rate-limit';
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { readFileSync } from 'node:fs';
 import type { Context } from '../context.ts';
 import { AppError } from '../domain/errors.ts';
@@ -41,6 +41,8 @@ export interface Api {
 
 export const VERSION = (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 const REQUESTS_A_SECOND = 2_000;
+/** The plugin's headers would tell of this limit; ours tell of the plan's. */
+const SILENT = { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false, 'retry-after': false };
 
 export interface ApiServer {
   app: FastifyInstance;
@@ -53,8 +55,8 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   const announcer = openAnnouncer(ctx);
   const hub = openHub(ctx.bus);
   const api: Api = { ctx, admit: openAdmission(ctx, announcer), announcer, shower: openShower(ctx), hub, simUrl, closing: closing.signal };
-  const app = Fastify({
-    loggerInstance: ctx.log.child({}, { serializers: { req: () => undefined, res: () => undefined } }),
+  const app: FastifyInstance = Fastify({
+    loggerInstance: ctx.log as FastifyBaseLogger,
     disableRequestLogging: true,
     genReqId: () => newId('req'),
     bodyLimit: BODY_MAX_BYTES,
@@ -72,7 +74,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   await app.register(helmet, { contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } } });
   await app.register(cors, { origin: ctx.config.corsOrigins, exposedHeaders: [...EXPOSED_HEADERS] });
   await app.register(multipart, { limits: { files: 1, fileSize: 100 * 1024 * 1024, fields: 10, parts: 11 } });
-  await app.register(rateLimit, { global: false });
+  await app.register(rateLimit, { global: false, addHeaders: SILENT, addHeadersOnExceeding: SILENT });
   const authenticator = openAuthenticator(ctx);
 
   await app.register(async (scope) => healthRoutes(scope, api));
@@ -107,8 +109,6 @@ function limitRate(scope: FastifyInstance) {
     max: REQUESTS_A_SECOND,
     timeWindow: 1_000,
     keyGenerator: (request) => request.caller.keyId,
-    addHeaders: { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false, 'retry-after': true },
-    addHeadersOnExceeding: { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false },
     errorResponseBuilder: () => new AppError('rate_limited', { details: { limit: REQUESTS_A_SECOND, window: 'second' } }),
   });
 }

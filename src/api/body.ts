@@ -1,7 +1,7 @@
 // JSON bodies: looked over before they are parsed, and kept as they came.
 import type { FastifyInstance } from 'fastify';
 import { AppError } from '../domain/errors.ts';
-import { checkJson } from '../domain/json.ts';
+import { checkJson } from '../domain/json-gate.ts';
 
 export const MIB = 1024 * 1024;
 export const BODY_MAX_BYTES = 4 * MIB;

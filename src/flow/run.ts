@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
-import { rawMember } from '../domain/json.ts';
+import { rawMember } from '../domain/json-members.ts';
 import type { Bounds, Kind } from '../domain/job.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Call, CallResult, Evidence, Provider, Route } from '../providers/provider.ts';

@@ -4,7 +4,7 @@ import { worstCase, type KnownInput } from '../domain/bounds.ts';
 import { AppError } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
 import { type Kind, PRIORITIES } from '../domain/job.ts';
-import { members } from '../domain/json.ts';
+import { members } from '../domain/json-members.ts';
 import type { Model, ModelRoute } from '../domain/model.ts';
 import type { PlanTerms } from '../domain/plan.ts';
 import type { ChatInput, ImageInput, SttInput, Submission, TtsInput } from '../domain/submission.ts';

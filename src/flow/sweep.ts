@@ -8,10 +8,10 @@ import { renderAccountEvent } from '../domain/event.ts';
 import { newId } from '../domain/ids.ts';
 import { money } from '../domain/money.ts';
 import { endWaiting, type Outcome } from '../domain/outcome.ts';
-import { openLots } from '../ledger/lots.ts';
 import { writePostings } from '../ledger/post.ts';
 import { type Posting, postExpire } from '../ledger/posting.ts';
 import { lockAccounts, writeAccounts } from '../store/accounts.ts';
+import { databaseNow } from '../store/clock.ts';
 import { deltasFrom } from '../store/deltas.ts';
 import { appendEvents, type Event } from '../store/events.ts';
 import { lockOpen } from '../store/jobs.ts';
@@ -146,7 +146,7 @@ export async function refillAccounts(ctx: Context, accountIds: readonly string[]
   if (accountIds.length === 0) return [];
   return transaction(ctx.flow, async (tx: Db) => {
     const accounts = await lockAccounts(tx, accountIds);
-    const { now } = await openLots(tx, []);
+    const now = await databaseNow(tx);
     const bells = await refill(tx, { ctx, now, accounts });
     if (bells.length > 0) await writeAccounts(tx, accounts.values());
     return bells;

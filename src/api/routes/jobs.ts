@@ -7,7 +7,7 @@ import { fittingBound } from '../../domain/bounds.ts';
 import { AppError } from '../../domain/errors.ts';
 import { isFinal, KINDS, STATUSES } from '../../domain/job.ts';
 import type { Job } from '../../domain/job-view.ts';
-import { rawMember } from '../../domain/json.ts';
+import { rawMember } from '../../domain/json-members.ts';
 import type { Model } from '../../domain/model.ts';
 import { Submission } from '../../domain/submission.ts';
 import type { Answer, Request } from '../../flow/admit.ts';
