@@ -1,6 +1,7 @@
 // The simulator as a service of a data folder: a process of its own, alive as long as it holds `sim.alive`.
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, truncateSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,7 +15,10 @@ const START_MS = 20_000;
 const STOP_MS = 5_000;
 const POLL_MS = 10;
 
-/** What the process said on stdout: `{"pid"}` once it holds the lock (sim-hold.ts), `{"sim_url"}` once it listens. */
+/**
+ * What `sim.out` says of the simulator: whoever starts one writes `{"start"}`, a word of his own, before; the process
+ * that was given this word writes `{"pid"}` once it holds the lock (sim-hold.ts) and `{"sim_url"}` once it listens.
+ */
 interface Said {
   pid: number | null;
   url: string | null;
@@ -47,10 +51,13 @@ async function ensureSim(sim: Sim, log: (line: string) => void): Promise<string>
         if (starts++ === 2)
           throw new EmbeddedError(`the simulator ended at its start: ${lastLines(read(sim.log))}`);
         const port = await freePort(started ? null : lastPort(sim));
-        // What was said is wiped by whoever finds the lock free, and before letting go of it: words are never stale.
-        for (const file of [sim.out, sim.log]) empty(file);
+        // Written by whoever finds the lock free, before letting go of it. So words are never stale, and a simulator
+        // that was started for somebody who died, and comes late, finds another's word and ends.
+        const word = randomUUID();
+        writePrivate(sim.out, `${JSON.stringify({ start: word, port })}\n`);
+        writePrivate(sim.log, '');
         lock.unlock();
-        started = startSim(sim, port);
+        started = startSim(sim, port, word);
       }
       const { url } = said(sim);
       if (url && (await healthy(url))) {
@@ -69,7 +76,7 @@ async function ensureSim(sim: Sim, log: (line: string) => void): Promise<string>
   }
 }
 
-function startSim(sim: Sim, port: number): { exited(): boolean } {
+function startSim(sim: Sim, port: number, word: string): { exited(): boolean } {
   const hold = new URL('sim-hold.ts', import.meta.url).href;
   // Appending, so that a process whose file was emptied goes on at its start.
   const out = openSync(sim.out, 'a', 0o600);
@@ -83,6 +90,8 @@ function startSim(sim: Sim, port: number): { exited(): boolean } {
         SIM_HOST: '127.0.0.1',
         SIM_PORT: String(port),
         SIM_HOLD: sim.lock,
+        SIM_OUT: sim.out,
+        SIM_START: word,
       },
       detached: true,
       stdio: ['ignore', out, errors],
@@ -113,6 +122,8 @@ async function stopSim(sim: Sim): Promise<void> {
         throw new EmbeddedError(`the simulator (pid ${pid ?? 'unknown'}) cannot be stopped`);
       await sleep(POLL_MS);
     }
+    // Nobody's word: what may still be on its way shall not run. The port is kept for the next one.
+    writePrivate(sim.out, `${JSON.stringify({ start: null, port: lastPort(sim) })}\n`);
   } finally {
     lock.close();
   }
@@ -136,7 +147,7 @@ function said(sim: Sim): Said {
   return result;
 }
 
-function parse(line: string): { pid?: unknown; sim_url?: unknown } {
+function parse(line: string): { pid?: unknown; sim_url?: unknown; port?: unknown } {
   try {
     return Object(JSON.parse(line));
   } catch {
@@ -145,8 +156,8 @@ function parse(line: string): { pid?: unknown; sim_url?: unknown } {
 }
 
 function lastPort(sim: Sim): number | null {
-  const { url } = said(sim);
-  return url && URL.canParse(url) ? Number(new URL(url).port) || null : null;
+  const { port } = parse(read(sim.out).split('\n')[0] ?? '');
+  return typeof port === 'number' ? port : null;
 }
 
 const simEnvironment = () =>
@@ -171,10 +182,7 @@ function read(file: string): string {
   }
 }
 
-function empty(file: string): void {
-  try {
-    truncateSync(file);
-  } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error;
-  }
+/** In place: the simulator has the file open. */
+function writePrivate(file: string, text: string): void {
+  writeFileSync(file, text, { mode: 0o600 });
 }

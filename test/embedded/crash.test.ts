@@ -48,7 +48,8 @@ describe('a first start', () => {
       await heir.join();
       expect(await heir.ask('query')).not.toHaveProperty('error');
       expect(partials()).toEqual([]);
-      expect(processesNaming(`-D\0${home}/data`)).toHaveLength(1);
+      // A session is named like the postmaster until it has a name of its own.
+      await until('one server is left', () => processesNaming(`-D\0${home}/data`).length === 1);
       await until(
         'spare simulators have ended',
         () => processesNaming(SIM).filter(isOf(folder)).length === 1,
@@ -138,6 +139,27 @@ describe('a later start', () => {
     );
     writeFileSync(version, '18\n');
     await (await joinEmbedded(options)).leave();
+  });
+
+  it('is not disturbed by a simulator that was started for a dead process and comes late', async () => {
+    const files = join(folder.dataDir, 'embedded');
+    const env = {
+      ...process.env,
+      SIM_HOLD: join(files, 'sim.alive'),
+      SIM_OUT: join(files, 'sim.out'),
+      SIM_START: 'old',
+    };
+    const hold = new URL('../../src/embedded/sim-hold.ts', import.meta.url).href;
+    const late = () =>
+      spawn(process.execPath, ['--import', hold, SIM], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const whileNoneRuns = late();
+    expect([(await once(whileNoneRuns, 'exit'))[0], whileNoneRuns.stdout.read()]).toEqual([0, null]);
+
+    const member = folder.member();
+    const { simUrl } = await member.join();
+    const whileOneRuns = late();
+    expect([(await once(whileOneRuns, 'exit'))[0], whileOneRuns.stdout.read()]).toEqual([0, null]);
+    expect((await fetch(`${simUrl}/healthz`)).status).toBe(200);
   });
 
   it('tells in one line what is wrong, and takes back what it had started', async () => {

@@ -48,7 +48,7 @@ export async function dataFolder(at?: string): Promise<Folder> {
     postmaster: () => findPostmaster(home()),
     sim: () => {
       const said = readFileSync(join(dataDir, 'embedded', 'sim.out'), 'utf8');
-      const pid: number = said ? JSON.parse(said.split('\n')[0] ?? '').pid : 0;
+      const pid = Number(/^\{"pid":(\d+)/m.exec(said)?.[1]);
       return pid && alive(pid) ? pid : null;
     },
     quiet,

@@ -1,6 +1,6 @@
 // Folders for what a test run starts. The kernel tells which runs are dead: they no longer hold their folder's lock.
 import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Account } from '../../src/embedded/command.ts';
 import { LockFile } from '../../src/embedded/lock.ts';
@@ -55,7 +55,7 @@ async function clear(folder: string, stopLeftover: Stop): Promise<void> {
 /** One a user, so that users of one machine do not meet. */
 async function baseFolder(account: Account): Promise<string> {
   const parent = realpathSync((await canEnter(tmpdir(), account)) ? tmpdir() : '/var/tmp');
-  const me = userInfo().uid;
+  const me = process.getuid?.() ?? 0;
   const base = join(parent, `millrace-tests-${me}`);
   mkdirSync(base, { recursive: true });
   if (lstatSync(base).uid !== me) throw new Error(`${base} belongs to another user: delete it`);
