@@ -3,7 +3,7 @@ import cors from '@fastify/cors';
 import helmet from '@fastify/helmet';
 import multipart from '@fastify/multipart';
 import rateLimit from '@fastify/rate-limit';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { readFileSync } from 'node:fs';
 import type { Context } from '../context.ts';
 import { AppError } from '../domain/errors.ts';
@@ -57,7 +57,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   const api: Api = { ctx, admit: openAdmission(ctx, announcer), announcer, shower: openShower(ctx), hub, simUrl, closing: closing.signal };
   const app: FastifyInstance = Fastify({
     loggerInstance: ctx.log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => newId('req'),
     bodyLimit: BODY_MAX_BYTES,
     requestTimeout: 60_000,

@@ -12,9 +12,9 @@ export async function startApi({ ctx, simUrl }: Platform, address: Address): Pro
   const { app, close } = await openApi(ctx, { simUrl });
   const { host, port } = ctx.config;
   await app.listen({ host, port });
-  const bound = app.addresses()[0];
+  const bound = app.server.address();
   const name = host.includes(':') ? `[${host}]` : host;
-  address.url = `http://${name}:${bound?.port ?? port}`;
+  address.url = `http://${name}:${typeof bound === 'object' ? bound?.port : port}`;
   await announceAddress(ctx);
   return { url: ctx.publicUrl(), close };
 }

@@ -95,11 +95,11 @@ async function apply(client: pg.Client, { name, sql, checksum }: Migration): Pro
   await client.query('commit');
 }
 
-/** BullMQ's own schema, made by its own migrations and opened to the flow role. */
+/** BullMQ's own schema, made by its own migrations and opened to the flow role, which makes a sequence a queue in it. */
 async function migrateQueue(client: pg.Client): Promise<void> {
   await runMigrations(client as never, 'bullmq');
   await client.query(`
-    grant usage on schema bullmq to millrace_flow;
+    grant usage, create on schema bullmq to millrace_flow;
     grant select, insert, update, delete on all tables in schema bullmq to millrace_flow;
     grant usage, select, update on all sequences in schema bullmq to millrace_flow;
     grant execute on all functions in schema bullmq to millrace_flow`);
