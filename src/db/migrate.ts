@@ -97,10 +97,10 @@ async function apply(client: pg.Client, { name, sql, checksum }: Migration): Pro
 
 /** BullMQ's own schema, made by its own migrations and opened to the flow role, which makes a sequence a queue in it. */
 async function migrateQueue(client: pg.Client): Promise<void> {
-  await runMigrations(client as never, 'bullmq');
   await client.query(`
+    create schema if not exists bullmq;
     grant usage, create on schema bullmq to millrace_flow;
-    grant select, insert, update, delete on all tables in schema bullmq to millrace_flow;
-    grant usage, select, update on all sequences in schema bullmq to millrace_flow;
-    grant execute on all functions in schema bullmq to millrace_flow`);
+    alter default privileges in schema bullmq grant select, insert, update, delete on tables to millrace_flow;
+    alter default privileges in schema bullmq grant usage, select, update on sequences to millrace_flow`);
+  await runMigrations(client as never, 'bullmq');
 }
