@@ -59,3 +59,14 @@ export interface UsageLine {
   measure: 'input' | 'output';
   quantity: number;
 }
+
+/** What the queue is told: no more than what it takes to claim. */
+export interface Bell {
+  kind: Kind;
+  accountId: string;
+  jobId: string;
+  /** The job's epoch when the bell was rung; a claim of a later one is void. */
+  epoch: number;
+  /** The slot, which is the message's priority. */
+  slot: number;
+}

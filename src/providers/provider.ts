@@ -98,6 +98,10 @@ export interface Provider {
   /** Ask the vendor to end work that goes on after the socket closes. True only when it confirms that nothing will be billed. */
   stop?(route: Route, key: CallKey): Promise<boolean>;
   /** What became of an earlier call whose answer never arrived. Null: the vendor knows of none, or it is not done. */
-  lookup?(route: Route, call: Call, earlier: { attempt: number; remoteId: string | null }): Promise<CallResult | null>;
+  lookup?(
+    route: Route,
+    call: Call,
+    earlier: { attempt: number; remoteId: string | null },
+  ): Promise<CallResult | null>;
   close(): Promise<void>;
 }

@@ -1,0 +1,18 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
+interface Link {
+  id: string;
+  /** Unix seconds. */
+  expires: number;
+}
+
+/** Signs one artifact until one instant, under a key of its own drawn from the installation's. */
+export function linkSignature(key: Buffer, { id, expires }: Link): string {
+  return createHmac('sha256', key).update(`artifact-link.${id}.${expires}`).digest('base64url');
+}
+
+export function verifyLink(key: Buffer, { signature, ...link }: Link & { signature: string }): boolean {
+  if (link.expires * 1000 <= Date.now()) return false;
+  const [given, right] = [Buffer.from(signature), Buffer.from(linkSignature(key, link))];
+  return given.length === right.length && timingSafeEqual(given, right);
+}

@@ -1,0 +1,35 @@
+// What Prometheus may ask. Counts of jobs and money come from PostgreSQL when asked, so every process says the same.
+import { Gauge, Registry, collectDefaultMetrics } from '@prometheus-io/client';
+import type { Context } from '../context.ts';
+import { readGauges } from '../store/gauges.ts';
+
+export function openMetrics(ctx: Context): () => Promise<string> {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, prefix: 'millrace_' });
+  const gauge = (name: string, help: string, labelNames: string[] = []) => new Gauge({ name, help, labelNames, registers: [registry] });
+  const jobs = gauge('millrace_jobs_open', 'Jobs that have not ended, by kind and what they wait for', ['kind', 'state']);
+  const oldest = gauge('millrace_oldest_waiting_seconds', 'Age of the oldest job that waits with a slot', ['kind']);
+  const workers = gauge('millrace_workers', 'Workers with a lease', ['queue']);
+  const credits = gauge('millrace_credits', 'Credits of all live accounts', ['bucket']);
+  const operator = gauge('millrace_operator_credits_last_hour', "What nobody paid for: the vendors' bill beyond holds, and for failed calls", [
+    'what',
+    'provider',
+  ]);
+  const queue = gauge('millrace_queue_messages', 'Messages that wait in the queue or are being handled', ['kind']);
+  return async () => {
+    const now = await readGauges(ctx.flow);
+    for (const metric of [jobs, oldest, workers, credits, operator, queue]) metric.reset();
+    for (const { kind, state, count, oldest_s } of now.jobs) {
+      jobs.set({ kind, state }, count);
+      if (state === 'queued') oldest.set({ kind }, oldest_s ?? 0);
+      queue.set({ kind }, await ctx.queue.depth(kind));
+    }
+    for (const { queue: name, count } of now.workers) workers.set({ queue: name }, count);
+    for (const [bucket, amount] of Object.entries(now.credits)) credits.set({ bucket }, Number(amount));
+    for (const { provider, waste, overrun } of now.operator) {
+      operator.set({ what: 'waste', provider }, Number(waste));
+      operator.set({ what: 'overrun', provider }, Number(overrun));
+    }
+    return registry.metrics();
+  };
+}

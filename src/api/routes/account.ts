@@ -1,0 +1,103 @@
+import type { FastifyInstance } from 'fastify';
+import { Type } from 'typebox';
+import { readAs } from '../../db/transaction.ts';
+import { AppError } from '../../domain/errors.ts';
+import { money } from '../../domain/money.ts';
+import { countBusy } from '../../domain/slots.ts';
+import { listTransactions, type Transaction } from '../../ledger/movements.ts';
+import { accountWithLots } from '../../store/account-view.ts';
+import type { Api } from '../app.ts';
+import { PageQuery, sendPage } from '../page.ts';
+import { AccountAnswer, ErrorAnswer, listOf, TransactionAnswer } from '../shapes.ts';
+
+export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
+  app.get(
+    '/v1/account',
+    {
+      schema: {
+        tags: ['account'],
+        summary: 'Balance, plan and limits',
+        querystring: Type.Object({}, { additionalProperties: false }),
+        response: { 200: AccountAnswer, '4xx': ErrorAnswer },
+      },
+    },
+    async (request, reply) => {
+      const { accountId, terms } = request.caller;
+      const found = await readAs(ctx.client, accountId, (tx) => accountWithLots(tx, accountId));
+      if (!found) throw new AppError('not_found');
+      reply.header('x-credits-available', String(found.available));
+      return {
+        id: found.id,
+        object: 'account',
+        name: found.name,
+        email: found.email,
+        status: found.status,
+        livemode: found.livemode,
+        plan: { id: terms.id, name: terms.name, renews_at: null, cancel_at_period_end: false },
+        balance: {
+          available: money(found.available),
+          held: money(found.held),
+          lots: found.lots.map((lot) => ({ ...lot, remaining: money(lot.remaining) })),
+        },
+        slots: { used: countBusy(found.busySlots), total: terms.slots },
+        line: { waiting: found.lineWaiting, max: terms.lineLength },
+        windows: [],
+        caps: Object.fromEntries(terms.caps.map((cap) => [cap.tag ? `${cap.cap}:${cap.tag}` : cap.cap, cap.max])),
+        budgets: [],
+        newcomer: null,
+      };
+    },
+  );
+
+  app.get<{ Querystring: { limit: number; after?: string; before?: string; order?: 'asc' | 'desc' } }>(
+    '/v1/transactions',
+    {
+      schema: {
+        tags: ['account'],
+        summary: 'Movements of the balance',
+        description: 'One row a movement, oldest first; `after` is the last sequence seen.',
+        querystring: Type.Object(PageQuery, { additionalProperties: false }),
+        response: { 200: listOf(TransactionAnswer), '4xx': ErrorAnswer },
+      },
+    },
+    async (request, reply) => {
+      const { limit, after, before, order = 'asc' } = request.query;
+      const { accountId } = request.caller;
+      const page = { accountId, after: sequence('after', after), before: sequence('before', before), ascending: order === 'asc', limit: limit + 1 };
+      const rows = await readAs(ctx.client, accountId, (tx) => listTransactions(tx, page));
+      const shown = rows.slice(0, limit);
+      const last = shown.at(-1);
+      return sendPage(reply, {
+        items: shown.map((row) => JSON.stringify(transactionView(row))),
+        hasMore: rows.length > limit,
+        last: last ? String(last.sequence) : null,
+      });
+    },
+  );
+}
+
+/** @throws AppError invalid_request unless it is a number that a sequence can be */
+export function sequence(path: string, text: string | undefined): bigint | null {
+  if (text === undefined) return null;
+  if (/^\d{1,18}$/.test(text)) return BigInt(text);
+  const issue = { path, message: 'must be a sequence number', expected: 'digits', received: 'a text' };
+  throw new AppError('invalid_request', { message: `${path} must be a sequence number.`, details: { issues: [issue] } });
+}
+
+/** Credits leave with a hold and with an expiry, and come with a grant and a release; a capture takes from what is held. */
+function transactionView(row: Transaction) {
+  const amount = Number(row.amount);
+  const signed = row.type === 'grant' || row.type === 'release' ? amount : -amount;
+  return {
+    id: row.id,
+    object: 'transaction',
+    sequence: Number(row.sequence),
+    type: row.type,
+    job_id: row.jobId,
+    amount: signed || 0,
+    available_change: row.type === 'capture' ? 0 : signed || 0,
+    balance_after: Number(row.balanceAfter),
+    reason: row.reason,
+    created_at: row.createdAt,
+  };
+}

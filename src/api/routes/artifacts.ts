@@ -1,0 +1,205 @@
+// Artifacts: inputs and outputs are one noun (contract 15).
+import type { MultipartFile } from '@fastify/multipart';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { readAs } from '../../db/transaction.ts';
+import { AppError } from '../../domain/errors.ts';
+import { isId } from '../../domain/ids.ts';
+import { keepUpload } from '../../flow/upload.ts';
+import { StorageMissing } from '../../storage/storage.ts';
+import { findArtifact, findArtifactById, listArtifacts, markArtifactDeleted, type StoredArtifact } from '../../store/artifacts.ts';
+import type { Api } from '../app.ts';
+import type { Authenticator } from '../auth.ts';
+import { linkSignature, verifyLink } from '../links.ts';
+import { PageQuery, sendPage } from '../page.ts';
+import { parseRange } from '../range.ts';
+import { ArtifactAnswer, ErrorAnswer, listOf } from '../shapes.ts';
+
+const Id = Type.Object({ id: Type.String() });
+const LINK_MIN_S = 900;
+const LINK_MAX_S = 604_800;
+
+export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
+  app.post(
+    '/v1/artifacts',
+    {
+      schema: {
+        tags: ['artifacts'],
+        summary: 'Upload an artifact',
+        description: 'As multipart/form-data with one field `file`, to 100 MiB.',
+        consumes: ['multipart/form-data'],
+        response: { 201: ArtifactAnswer, '4xx': ErrorAnswer },
+      },
+    },
+    async (request, reply) => {
+      const file = await fileOf(request);
+      const artifact = await keepUpload(ctx, request.caller.accountId, { content: file.file, contentType: file.mimetype });
+      return reply.code(201).header('location', `/v1/artifacts/${artifact.id}`).send(artifactView(artifact));
+    },
+  );
+
+  app.get<{ Querystring: { limit: number; after?: string; before?: string; order?: 'asc' | 'desc' } }>(
+    '/v1/artifacts',
+    {
+      schema: {
+        tags: ['artifacts'],
+        summary: 'List artifacts',
+        querystring: Type.Object(PageQuery, { additionalProperties: false }),
+        response: { 200: listOf(ArtifactAnswer), '4xx': ErrorAnswer },
+      },
+    },
+    async (request, reply) => {
+      const { limit, after = null, before = null, order = 'desc' } = request.query;
+      const { accountId } = request.caller;
+      const rows = await readAs(ctx.client, accountId, (tx) => listArtifacts(tx, { accountId, after, before, order, limit: limit + 1 }));
+      const shown = rows.slice(0, limit);
+      return sendPage(reply, {
+        items: shown.map((row) => JSON.stringify(artifactView(row))),
+        hasMore: rows.length > limit,
+        last: shown.at(-1)?.id ?? null,
+      });
+    },
+  );
+
+  app.get<{ Params: { id: string } }>(
+    '/v1/artifacts/:id',
+    { schema: { tags: ['artifacts'], summary: 'Look at an artifact', params: Id, response: { 200: ArtifactAnswer, '4xx': ErrorAnswer } } },
+    async (request) => artifactView(await own(request)),
+  );
+
+  app.delete<{ Params: { id: string } }>(
+    '/v1/artifacts/:id',
+    { schema: { tags: ['artifacts'], summary: 'Delete an artifact', params: Id, response: { 204: Type.Null(), '4xx': ErrorAnswer } } },
+    async (request, reply) => {
+      const artifact = await own(request);
+      // First the row, so that nobody is promised bytes that are gone.
+      await markArtifactDeleted(ctx.flow, artifact.accountId, artifact.id);
+      await ctx.storage.remove(artifact.storageKey);
+      return reply.code(204).send();
+    },
+  );
+
+  app.post<{ Params: { id: string }; Body: { expires_in_s: number } }>(
+    '/v1/artifacts/:id/links',
+    {
+      schema: {
+        tags: ['artifacts'],
+        summary: 'Make a link that needs no key',
+        params: Id,
+        body: Type.Object(
+          { expires_in_s: Type.Integer({ minimum: LINK_MIN_S, maximum: LINK_MAX_S }) },
+          { additionalProperties: false },
+        ),
+        response: { 201: Type.Object({ url: Type.String(), expires_at: Type.String() }), '4xx': ErrorAnswer },
+      },
+    },
+    async (request, reply) => {
+      const { id } = await own(request);
+      const expires = Math.floor(Date.now() / 1000) + request.body.expires_in_s;
+      const signature = linkSignature(ctx.secrets.key, { id, expires });
+      const url = `${ctx.publicUrl()}/v1/artifacts/${id}/content?expires=${expires}&signature=${signature}`;
+      return reply.code(201).send({ url, expires_at: new Date(expires * 1000).toISOString() });
+    },
+  );
+
+  async function own(request: FastifyRequest<{ Params: { id: string } }>): Promise<StoredArtifact> {
+    const { id } = request.params;
+    const { accountId } = request.caller;
+    const found = isId('art', id) ? await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id)) : null;
+    return present(found);
+  }
+}
+
+/** The bytes: for their owner by key, for anybody by a signed link. */
+export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authenticator: Authenticator): void {
+  app.get<{ Params: { id: string }; Querystring: { expires?: number; signature?: string } }>(
+    '/v1/artifacts/:id/content',
+    {
+      schema: {
+        tags: ['artifacts'],
+        summary: "An artifact's bytes",
+        description: 'By key, or by a link from POST /v1/artifacts/:id/links. Takes a Range.',
+        security: [{ key: [] }, {}],
+        params: Id,
+        querystring: Type.Object(
+          { expires: Type.Optional(Type.Integer()), signature: Type.Optional(Type.String()) },
+          { additionalProperties: false },
+        ),
+        response: { 200: Type.String({ format: 'binary' }), 206: Type.String({ format: 'binary' }), '4xx': ErrorAnswer },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const { expires, signature } = request.query;
+      if (!isId('art', id)) {
+        await authenticator.client(request);
+        throw new AppError('not_found');
+      }
+      if (signature !== undefined && expires !== undefined) {
+        if (!verifyLink(ctx.secrets.key, { id, expires, signature })) throw new AppError('not_found', { message: 'The link is not valid any more.' });
+        return sendContent(request, reply, present(await findArtifactById(ctx.flow, id)));
+      }
+      await authenticator.client(request);
+      const { accountId } = request.caller;
+      return sendContent(request, reply, present(await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id))));
+    },
+  );
+
+  /** As an attachment and never sniffed: what a model made must not run as a page of ours. */
+  async function sendContent(request: FastifyRequest, reply: FastifyReply, artifact: StoredArtifact): Promise<FastifyReply> {
+    const range = parseRange(request.headers.range, artifact.bytes);
+    reply
+      .type(artifact.contentType)
+      .header('accept-ranges', 'bytes')
+      .header('content-disposition', `attachment; filename="${artifact.id}"`)
+      .header('cache-control', 'private, max-age=3600')
+      .header('x-content-type-options', 'nosniff')
+      .header('content-length', range ? range.end - range.start + 1 : artifact.bytes);
+    if (range) reply.code(206).header('content-range', `bytes ${range.start}-${range.end}/${artifact.bytes}`);
+    try {
+      return reply.send(await ctx.storage.open(artifact.storageKey, range ?? undefined));
+    } catch (error) {
+      if (error instanceof StorageMissing) throw new AppError('data_deleted', { cause: error });
+      throw error;
+    }
+  }
+}
+
+function present(artifact: StoredArtifact | null): StoredArtifact {
+  if (!artifact) throw new AppError('not_found');
+  if (artifact.deletedAt) throw new AppError('data_deleted');
+  return artifact;
+}
+
+async function fileOf(request: FastifyRequest): Promise<MultipartFile> {
+  const type = request.headers['content-type'] ?? '';
+  if (/^application\/json\b/.test(type)) {
+    const byUrl = typeof request.body === 'object' && request.body !== null && 'url' in request.body;
+    throw new AppError('input_unsupported', {
+      message: `${byUrl ? 'Fetching a URL' : 'A direct upload to storage'} is not supported yet. Send the bytes as multipart/form-data.`,
+      details: { field: byUrl ? 'url' : 'content_type' },
+    });
+  }
+  if (!request.isMultipart()) throw new AppError('unsupported_media_type', { message: 'Send the bytes as multipart/form-data.' });
+  const file = await request.file();
+  if (file?.fieldname === 'file') return file;
+  const issue = { path: 'file', message: 'is required', expected: 'a file', received: null };
+  throw new AppError('invalid_request', { message: 'The form has no field "file".', details: { issues: [issue] } });
+}
+
+function artifactView(artifact: StoredArtifact) {
+  return {
+    id: artifact.id,
+    object: 'artifact',
+    direction: artifact.direction,
+    job_id: artifact.jobId,
+    content_type: artifact.contentType,
+    bytes: artifact.bytes,
+    sha256: artifact.sha256,
+    width: artifact.width,
+    height: artifact.height,
+    duration_ms: artifact.durationMs,
+    created_at: artifact.createdAt,
+    expires_at: artifact.expiresAt,
+  };
+}

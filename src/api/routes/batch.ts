@@ -1,0 +1,126 @@
+// Many jobs in one request, each judged alone (contract 4).
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { AppError } from '../../domain/errors.ts';
+import { isFinal } from '../../domain/job.ts';
+import { rawItems, rawMember } from '../../domain/json-members.ts';
+import type { Model } from '../../domain/model.ts';
+import { Submission } from '../../domain/submission.ts';
+import type { Answer, Request } from '../../flow/admit.ts';
+import { prepare, storeLongInput } from '../../flow/submit.ts';
+import { type Api, clientRequestId } from '../app.ts';
+import { BATCH_MAX_BYTES } from '../body.ts';
+import { errorBody, toAppError } from '../errors.ts';
+import { JSON_TYPE } from '../headers.ts';
+import { ErrorAnswer, JobAnswer } from '../shapes.ts';
+import { asSubmission, assertInput } from '../validate.ts';
+import { accepted, callerOf, dropLongInput, idempotencyOf } from './jobs.ts';
+
+const BATCH_MAX = 1_000;
+
+const BatchAnswer = Type.Object({
+  object: Type.Literal('list'),
+  data: Type.Array(
+    Type.Object({ index: Type.Integer(), status: Type.Integer(), job: Type.Optional(JobAnswer), error: Type.Optional(ErrorAnswer) }),
+  ),
+});
+
+type Prepared = { request: Request; model: Model } | { refusal: AppError };
+
+export function batchRoutes(app: FastifyInstance, api: Api): void {
+  app.post<{ Body: { jobs: unknown[]; all_or_nothing?: boolean } }>(
+    '/v1/jobs/batch',
+    {
+      bodyLimit: BATCH_MAX_BYTES,
+      schema: {
+        tags: ['jobs'],
+        summary: 'Submit many jobs',
+        description: 'Each item is judged alone and answered at its index, unless `all_or_nothing` is set.',
+        body: Type.Object(
+          {
+            jobs: Type.Array(Type.Unsafe({ ...Submission }), { minItems: 1, maxItems: BATCH_MAX }),
+            all_or_nothing: Type.Optional(Type.Boolean()),
+          },
+          { additionalProperties: false },
+        ),
+        headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()) }),
+        response: { 200: BatchAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer },
+      },
+      // The items are checked one by one, so that a bad one does not spoil its neighbours.
+      validatorCompiler: () => () => true,
+    },
+    async (request, reply) => {
+      const { jobs, atomic } = shapeOf(request.body);
+      const texts = rawItems(rawMember(request.rawBody, 'jobs') ?? '[]');
+      const prepared = await Promise.all(jobs.map((_, index) => prepareItem(api, request, { value: jobs[index], text: texts[index] ?? '{}', index })));
+      const refused = prepared.find((item): item is { refusal: AppError } => 'refusal' in item);
+      if (atomic && refused) throw refused.refusal;
+      const answers = await admitAll(api, prepared, atomic);
+      const results = await Promise.all(
+        prepared.map((item, index) => resultOf(api, request, { item, answer: answers.get(index) ?? null, index })),
+      );
+      return reply.type(JSON_TYPE).send(`{"object":"list","data":[${results.join(',')}]}`);
+    },
+  );
+}
+
+/** The outer shape alone. @throws AppError invalid_request */
+function shapeOf(body: unknown): { jobs: unknown[]; atomic: boolean } {
+  const { jobs, all_or_nothing, ...rest } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
+  const refuse = (path: string, message: string): AppError =>
+    new AppError('invalid_request', { message: `${path} ${message}.`, details: { issues: [{ path, message }] } });
+  const stranger = Object.keys(rest)[0];
+  if (stranger !== undefined) throw refuse(stranger, 'is not a field we know');
+  if (!Array.isArray(jobs)) throw refuse('jobs', 'must be a list of jobs');
+  if (jobs.length < 1 || jobs.length > BATCH_MAX) throw refuse('jobs', `must hold 1 to ${BATCH_MAX} jobs`);
+  if (all_or_nothing !== undefined && typeof all_or_nothing !== 'boolean') throw refuse('all_or_nothing', 'must be true or false');
+  return { jobs: jobs as unknown[], atomic: all_or_nothing === true };
+}
+
+async function prepareItem(
+  { ctx }: Api,
+  request: FastifyRequest,
+  { value, text, index }: { value: unknown; text: string; index: number },
+): Promise<Prepared> {
+  try {
+    const body = asSubmission(value);
+    const inputJson = rawMember(text, 'input') ?? '{}';
+    const idempotency = idempotencyOf(request, text, index);
+    const named = clientRequestId(request.headers['x-client-request-id']);
+    const prepared = await prepare(ctx, request.caller, { body, inputJson, idempotency, clientRequestId: named, assertInput });
+    return { ...prepared, request: await storeLongInput(ctx, prepared.request) };
+  } catch (error) {
+    return { refusal: toAppError(error) };
+  }
+}
+
+async function admitAll({ admit }: Api, prepared: readonly Prepared[], atomic: boolean): Promise<Map<number, Answer>> {
+  const wanted = prepared.flatMap((item, index) => ('request' in item ? [{ index, request: item.request }] : []));
+  if (wanted.length === 0) return new Map();
+  const units = atomic ? [wanted] : wanted.map((one) => [one]);
+  const answers = await Promise.all(units.map((unit) => admit({ requests: unit.map(({ request }) => request), atomic })));
+  const byIndex = new Map(units.flatMap((unit, u) => unit.map(({ index }, i) => [index, answers[u]?.[i] as Answer] as const)));
+  const refused = [...byIndex.values()].find((answer) => 'refusal' in answer);
+  if (atomic && refused && 'refusal' in refused) throw refused.refusal;
+  return byIndex;
+}
+
+/** One line of the answer, as JSON text. */
+async function resultOf(
+  api: Api,
+  request: FastifyRequest,
+  { item, answer, index }: { item: Prepared; answer: Answer | null; index: number },
+): Promise<string> {
+  try {
+    if ('refusal' in item) throw item.refusal;
+    if (!answer) throw new Error('admission gave no answer');
+    if ('refusal' in answer || answer.replayed) await dropLongInput(api, item.request);
+    const job = accepted(answer, item);
+    const { json } = await api.shower.render(null, callerOf(request), job);
+    return `{"index":${index},"status":${isFinal(job.status) ? 200 : 202},"job":${json}}`;
+  } catch (error) {
+    const known = toAppError(error);
+    const path = request.url.split('?')[0] ?? '';
+    return JSON.stringify({ index, status: known.status, error: errorBody(known, { path, id: request.id }) });
+  }
+}

@@ -1,0 +1,64 @@
+import type { FastifyInstance } from 'fastify';
+import { Type } from 'typebox';
+import { KINDS } from '../../domain/job.ts';
+import { servedQueues } from '../../store/workers.ts';
+import type { Api } from '../app.ts';
+import { openMetrics } from '../metrics.ts';
+
+const CHECK_MS = 3_000;
+const Check = Type.Object({ ok: Type.Boolean() }, { additionalProperties: true });
+
+export function healthRoutes(app: FastifyInstance, { ctx }: Api): void {
+  const metrics = openMetrics(ctx);
+
+  app.get(
+    '/healthz',
+    { schema: { tags: ['service'], summary: 'Whether the process lives', security: [], response: { 200: Check } } },
+    async () => ({ ok: true }),
+  );
+
+  app.get(
+    '/readyz',
+    {
+      schema: {
+        tags: ['service'],
+        summary: 'Whether it can do its work',
+        description: 'Also names queues that no worker serves at present, which is not held against the API.',
+        security: [],
+        response: { 200: Check, 503: Check },
+      },
+    },
+    async (_request, reply) => {
+      const checks = {
+        database: await check(() => ctx.flow.query('select 1')),
+        reader: await check(() => ctx.client.query('select 1')),
+        queue: await check(() => ctx.queue.ping()),
+        storage: await check(() => ctx.storage.ping()),
+      };
+      const ok = Object.values(checks).every((result) => result === 'ok');
+      const served = checks.database === 'ok' ? await servedQueues(ctx.flow) : new Set<string>();
+      return reply.code(ok ? 200 : 503).send({ ok, checks, unserved_queues: KINDS.filter((kind) => !served.has(kind)) });
+    },
+  );
+
+  app.get(
+    '/metrics',
+    { schema: { tags: ['service'], summary: 'Metrics for Prometheus', security: [], response: { 200: Type.String() } } },
+    async (_request, reply) => reply.type('text/plain; version=0.0.4; charset=utf-8').send(await metrics()),
+  );
+}
+
+/** What is wrong, in one word: the rest is in the log, not for everybody to read. */
+async function check(ask: () => Promise<unknown>): Promise<'ok' | 'failed' | 'slow'> {
+  let timer: NodeJS.Timeout | undefined;
+  const slow = new Promise<'slow'>((resolve) => {
+    timer = setTimeout(resolve, CHECK_MS, 'slow');
+  });
+  try {
+    return await Promise.race([ask().then(() => 'ok' as const), slow]);
+  } catch {
+    return 'failed';
+  } finally {
+    clearTimeout(timer);
+  }
+}

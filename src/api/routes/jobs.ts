@@ -1,0 +1,217 @@
+// POST, GET and cancel of jobs (contract 4, 5).
+import { createHash } from 'node:crypto';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { crashPoint } from '../../crash.ts';
+import { fittingBound } from '../../domain/bounds.ts';
+import { AppError } from '../../domain/errors.ts';
+import { isFinal, KINDS, STATUSES } from '../../domain/job.ts';
+import type { Job } from '../../domain/job-view.ts';
+import { rawMember } from '../../domain/json-members.ts';
+import type { Model } from '../../domain/model.ts';
+import { Submission } from '../../domain/submission.ts';
+import type { Answer, Request } from '../../flow/admit.ts';
+import { cancel } from '../../flow/cancel.ts';
+import { explain } from '../../flow/explain.ts';
+import { listJobs } from '../../flow/list.ts';
+import { quote } from '../../flow/quote.ts';
+import { prepare, storeLongInput } from '../../flow/submit.ts';
+import type { Api } from '../app.ts';
+import { clientRequestId } from '../app.ts';
+import { jobHeaders, JSON_TYPE } from '../headers.ts';
+import { PageQuery, sendPage } from '../page.ts';
+import { ErrorAnswer, JobAnswer, JobList, Quote, Explanation } from '../shapes.ts';
+import { assertInput } from '../validate.ts';
+
+const JobId = Type.Object({ id: Type.String() });
+const WAIT_MAX_S = 60;
+
+export function jobRoutes(app: FastifyInstance, api: Api): void {
+  const { ctx, shower } = api;
+
+  app.post<{ Body: Submission; Querystring: { wait?: number; dry_run?: boolean } }>(
+    '/v1/jobs',
+    {
+      schema: {
+        tags: ['jobs'],
+        summary: 'Submit a job',
+        description: 'Answers 202 at once, or waits for the end with `?wait=` (seconds). `?dry_run=true` prices the job and writes nothing.',
+        body: Submission,
+        querystring: Type.Object(
+          { wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })), dry_run: Type.Optional(Type.Boolean()) },
+          { additionalProperties: false },
+        ),
+        headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()), prefer: Type.Optional(Type.String()) }),
+        response: { 200: Type.Union([JobAnswer, Quote]), 202: JobAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer },
+      },
+    },
+    async (request, reply) => {
+      const { query, body } = request;
+      const inputJson = rawMember(request.rawBody, 'input') ?? '{}';
+      const idempotency = query.dry_run ? null : idempotencyOf(request, request.rawBody);
+      const named = clientRequestId(request.headers['x-client-request-id']);
+      const prepared = await prepare(ctx, request.caller, { body, inputJson, idempotency, clientRequestId: named, assertInput });
+      if (query.dry_run) return quote(api, request.caller, prepared);
+      const asked = await storeLongInput(ctx, prepared.request);
+      const [answer] = await api.admit({ requests: [asked], atomic: false });
+      if (!answer) throw new Error('admission gave no answer');
+      if ('refusal' in answer || answer.replayed) await dropLongInput(api, asked);
+      const job = accepted(answer, prepared);
+      crashPoint('respond-before');
+      if ('replayed' in answer && answer.replayed) reply.header('idempotent-replayed', 'true');
+      return sendJob(api, request, { reply, job: await waited(api, job, waitMs(request)) });
+    },
+  );
+
+  app.get<{ Querystring: Record<string, string> }>(
+    '/v1/jobs',
+    {
+      schema: {
+        tags: ['jobs'],
+        summary: 'List jobs',
+        querystring: Type.Object(
+          {
+            ...PageQuery,
+            kind: Type.Optional(Type.Enum([...KINDS])),
+            status: Type.Optional(Type.Enum([...STATUSES])),
+            model: Type.Optional(Type.String()),
+            key_id: Type.Optional(Type.String()),
+            idempotency_key: Type.Optional(Type.String()),
+            created_after: Type.Optional(Type.String({ format: 'date-time' })),
+            created_before: Type.Optional(Type.String({ format: 'date-time' })),
+          },
+          { additionalProperties: false, patternProperties: { '^metadata\\[[^\\]]{1,40}\\]$': Type.String() } },
+        ),
+        response: { 200: JobList, '4xx': ErrorAnswer },
+      },
+    },
+    async (request, reply) => {
+      const page = await listJobs(api.ctx, request.caller.accountId, request.query);
+      const items = await Promise.all(page.jobs.map((job) => shower.render(null, callerOf(request), job)));
+      return sendPage(reply, { items: items.map(({ json }) => json), hasMore: page.hasMore, last: page.jobs.at(-1)?.id ?? null });
+    },
+  );
+
+  app.get<{ Params: { id: string }; Querystring: { wait?: number } }>(
+    '/v1/jobs/:id',
+    {
+      schema: {
+        tags: ['jobs'],
+        summary: 'Look at a job',
+        params: JobId,
+        querystring: Type.Object({ wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })) }, { additionalProperties: false }),
+        response: { 200: JobAnswer, 304: Type.Null(), '4xx': ErrorAnswer },
+      },
+    },
+    async (request, reply) => {
+      const first = await shower.show(callerOf(request), request.params.id);
+      const job = await waited(api, first.job, waitMs(request));
+      const shown = job === first.job ? first : await shower.show(callerOf(request), request.params.id);
+      reply.header('etag', shown.etag).header('cache-control', 'private, no-cache');
+      if (request.headers['if-none-match'] === shown.etag) return reply.code(304).send();
+      jobHeaders(reply, shown.job);
+      return reply.type(JSON_TYPE).send(shown.json);
+    },
+  );
+
+  app.post<{ Params: { id: string } }>(
+    '/v1/jobs/:id/cancel',
+    {
+      schema: {
+        tags: ['jobs'],
+        summary: 'Cancel a job',
+        description: 'A waiting job ends at once. A running one is asked to stop: `cancel_requested_at` is set and its end follows.',
+        params: JobId,
+        response: { 200: JobAnswer, '4xx': ErrorAnswer },
+      },
+    },
+    async (request, reply) => {
+      const { accountId } = request.caller;
+      await shower.show(callerOf(request), request.params.id);
+      await cancel(ctx, api.announcer, { accountId, jobId: request.params.id, by: 'client' });
+      const shown = await shower.show(callerOf(request), request.params.id);
+      jobHeaders(reply, shown.job);
+      return reply.type(JSON_TYPE).send(shown.json);
+    },
+  );
+
+  app.get<{ Params: { id: string } }>(
+    '/v1/jobs/:id/explain',
+    {
+      schema: {
+        tags: ['jobs'],
+        summary: 'Account for a job',
+        description: 'The hold by lot, each attempt with what the provider said, the settlement: each credit accounted for.',
+        params: JobId,
+        response: { 200: Explanation, '4xx': ErrorAnswer },
+      },
+    },
+    async (request) => explain(ctx, request.caller.accountId, request.params.id),
+  );
+}
+
+export function callerOf({ caller }: FastifyRequest): { accountId: string; slots: number } {
+  return { accountId: caller.accountId, slots: caller.terms.slots };
+}
+
+/** The job of an answer. @throws AppError its refusal, which also names the bound that the balance would have carried */
+export function accepted(answer: Answer, prepared: { request: Request; model: Model }): Job {
+  if ('job' in answer) return answer.job;
+  const { refusal } = answer;
+  if (refusal.code === 'out_of_credits') {
+    refusal.details['bound_that_fits'] = fittingBound(prepared, BigInt(refusal.details['available'] as number));
+  }
+  throw refusal;
+}
+
+/** What a refused or replayed submission had put into storage. Best effort: the sweep removes orphans. */
+export async function dropLongInput({ ctx }: Api, { inputKey }: Request): Promise<void> {
+  if (inputKey !== null) await ctx.storage.remove(inputKey).catch(() => {});
+}
+
+async function sendJob({ shower }: Api, request: FastifyRequest, { reply, job }: { reply: FastifyReply; job: Job }): Promise<FastifyReply> {
+  const shown = await shower.render(null, callerOf(request), job);
+  jobHeaders(reply, job);
+  reply.header('location', `/v1/jobs/${job.id}`).code(isFinal(job.status) ? 200 : 202);
+  return reply.type(JSON_TYPE).send(shown.json);
+}
+
+/** The job once it has ended, or as it is when the time is over or the process drains. */
+async function waited(api: Api, job: Job, forMs: number): Promise<Job> {
+  if (forMs <= 0 || isFinal(job.status)) return job;
+  const watch = api.hub.watch({ jobId: job.id });
+  const until = performance.now() + forMs;
+  try {
+    for (;;) {
+      const now = (await api.shower.show({ accountId: job.accountId, slots: 0 }, job.id)).job;
+      const left = until - performance.now();
+      if (isFinal(now.status) || left <= 0 || api.closing.aborted) return now;
+      await watch.next(Math.min(left, 1_000), api.closing);
+    }
+  } finally {
+    watch.close();
+  }
+}
+
+function waitMs(request: FastifyRequest): number {
+  const { wait } = request.query as { wait?: number };
+  if (wait !== undefined) return wait * 1000;
+  const match = /(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])/.exec(String(request.headers['prefer'] ?? ''));
+  return Math.min(Number(match?.[1] ?? 0), WAIT_MAX_S) * 1000;
+}
+
+/** The key in its bare or its quoted form, with a hash of path and body. @throws AppError invalid_request */
+export function idempotencyOf(request: FastifyRequest, body: string, index?: number): { key: string; hash: Buffer } | null {
+  const header = request.headers['idempotency-key'];
+  if (header === undefined) return null;
+  const bare = String(header);
+  const key = /^"(.*)"$/.exec(bare)?.[1] ?? bare;
+  if (!/^[\x20-\x7e]{1,255}$/.test(key)) {
+    const message = 'must be 1 to 255 printable ASCII characters';
+    throw new AppError('invalid_request', { message: `Idempotency-Key ${message}.`, details: { issues: [{ path: 'Idempotency-Key', message }] } });
+  }
+  const path = request.url.split('?')[0] ?? '';
+  const hash = createHash('sha256').update(path).update('\n').update(body).digest();
+  // A batch's items have keys of their own, which no client can name: the separator is not printable.
+  return { key: index === undefined ? key : `${key}\u001F${index}`, hash };
+}

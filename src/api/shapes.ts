@@ -1,0 +1,198 @@
+// Shapes of answers, for the OpenAPI document. What is sent is built elsewhere; a test holds the two together.
+import { Type } from 'typebox';
+import { ERRORS } from '../domain/errors.ts';
+import { JOB_ERROR_CODES, KINDS, PRIORITIES, STATUSES } from '../domain/job.ts';
+
+const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) => Type.Union([schema, Type.Null()]);
+const At = Type.String({ format: 'date-time' });
+const Free = Type.Object({}, { additionalProperties: true });
+
+export const MoneyShape = Type.Object({
+  credits: Type.Integer({ description: '2,000,000 are one US dollar.' }),
+  usd: Type.String({ description: 'The same, exactly, as a decimal.' }),
+});
+
+const Usage = Type.Object({ name: Type.String(), measure: Type.Enum(['input', 'output']), quantity: Type.Integer() });
+
+export const JobAnswer = Type.Object(
+  {
+    id: Type.String(),
+    object: Type.Literal('job'),
+    livemode: Type.Boolean(),
+    kind: Type.Enum([...KINDS]),
+    model: Type.String(),
+    status: Type.Enum([...STATUSES]),
+    version: Type.Integer(),
+    attempt: Type.Integer(),
+    priority: Type.Enum([...PRIORITIES]),
+    key_id: Type.String(),
+    metadata: Free,
+    input: nullable(Free),
+    bounds: Free,
+    output: nullable(Free),
+    error: nullable(
+      Type.Object({ code: Type.Enum([...JOB_ERROR_CODES]), message: Type.String(), retryable: Type.Boolean(), details: Free }),
+    ),
+    usage: nullable(Type.Array(Usage)),
+    hold: MoneyShape,
+    cost: nullable(MoneyShape),
+    price_version: Type.String(),
+    queue: nullable(Type.Object({ position: Type.Integer(), waiting_for: Type.Enum(['slot', 'worker', 'retry', 'provider']) })),
+    eta_ms: nullable(Type.Integer()),
+    deadline: At,
+    cancel_requested_at: nullable(At),
+    canceled_by: nullable(Type.Enum(['client', 'operator', 'suspension'])),
+    created_at: At,
+    started_at: nullable(At),
+    ended_at: nullable(At),
+    data_deleted_at: nullable(At),
+    webhook: Type.Null(),
+    client_request_id: nullable(Type.String()),
+    links: Type.Object({ self: Type.String(), events: Type.String(), cancel: Type.String(), explain: Type.String() }),
+  },
+  { description: 'A job' },
+);
+
+export const listOf = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
+  Type.Object({ object: Type.Literal('list'), data: Type.Array(item), has_more: Type.Boolean(), next_after: nullable(Type.String()) });
+
+export const JobList = listOf(JobAnswer);
+
+export const ErrorAnswer = Type.Object(
+  {
+    statusCode: Type.Integer(),
+    code: Type.Enum(Object.keys(ERRORS)),
+    message: Type.String(),
+    path: Type.String(),
+    requestId: Type.String(),
+    timestamp: At,
+    retryable: Type.Boolean(),
+    details: Free,
+  },
+  { description: 'An error' },
+);
+
+export const Quote = Type.Object(
+  {
+    object: Type.Literal('quote'),
+    admitted: Type.Boolean(),
+    reason: nullable(Type.String()),
+    hold: MoneyShape,
+    expected: Type.Object({ credits: Type.Integer(), usd: Type.String(), samples: Type.Integer() }),
+    queue: Type.Object({ position: Type.Integer(), waiting_for: Type.Enum(['slot', 'worker']) }),
+    bounds: Free,
+    price_version: Type.String(),
+  },
+  { description: 'What admission would say' },
+);
+
+const ByLot = Type.Object({
+  credits: Type.Integer(),
+  usd: Type.String(),
+  lots: Type.Array(Type.Object({ lot_id: Type.String(), credits: Type.Integer(), usd: Type.String() })),
+});
+
+export const Explanation = Type.Object(
+  {
+    object: Type.Literal('explanation'),
+    job_id: Type.String(),
+    status: Type.Enum([...STATUSES]),
+    price_version: Type.String(),
+    price: nullable(Type.Array(Free)),
+    bounds: Free,
+    hold: ByLot,
+    attempts: Type.Array(
+      Type.Object({
+        attempt: Type.Integer(),
+        route_id: Type.String(),
+        slot: Type.Integer(),
+        started_at: At,
+        ended_at: nullable(At),
+        outcome: nullable(Type.String()),
+        error_code: nullable(Type.String()),
+        remote_id: nullable(Type.String()),
+        provider: nullable(Free),
+        usage: nullable(Type.Array(Usage)),
+      }),
+    ),
+    settlement: Type.Object({ captured: ByLot, released: ByLot, open: MoneyShape, usage: nullable(Type.Array(Usage)) }),
+  },
+  { description: 'A job, each credit accounted for' },
+);
+
+export const ArtifactAnswer = Type.Object(
+  {
+    id: Type.String(),
+    object: Type.Literal('artifact'),
+    direction: Type.Enum(['input', 'output']),
+    job_id: nullable(Type.String()),
+    content_type: Type.String(),
+    bytes: Type.Integer(),
+    sha256: Type.String(),
+    width: nullable(Type.Integer()),
+    height: nullable(Type.Integer()),
+    duration_ms: nullable(Type.Integer()),
+    created_at: At,
+    expires_at: nullable(At),
+  },
+  { description: 'An artifact' },
+);
+
+export const TransactionAnswer = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('transaction'),
+  sequence: Type.Integer(),
+  type: Type.Enum(['hold', 'capture', 'release', 'grant', 'expire', 'adjust']),
+  job_id: nullable(Type.String()),
+  amount: Type.Integer({ description: 'Signed: holds, captures and expiries are negative, grants and releases positive.' }),
+  available_change: Type.Integer(),
+  balance_after: Type.Integer({ description: 'Available credits after this row; the sum of available_change up to it.' }),
+  reason: nullable(Type.String()),
+  created_at: At,
+});
+
+const Window = Type.Object({ rule: Type.String(), limit: Type.Integer(), used: Type.Integer(), resets_at: At });
+
+export const AccountAnswer = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('account'),
+  name: Type.String(),
+  email: nullable(Type.String()),
+  status: Type.Enum(['active', 'restricted', 'suspended', 'closed']),
+  livemode: Type.Boolean(),
+  plan: Type.Object({ id: Type.String(), name: Type.String(), renews_at: nullable(At), cancel_at_period_end: Type.Boolean() }),
+  balance: Type.Object({
+    available: MoneyShape,
+    held: MoneyShape,
+    lots: Type.Array(
+      Type.Object({ id: Type.String(), source: Type.String(), remaining: MoneyShape, expires_at: nullable(At), refundable: Type.Boolean() }),
+    ),
+  }),
+  slots: Type.Object({ used: Type.Integer(), total: Type.Integer() }),
+  line: Type.Object({ waiting: Type.Integer(), max: Type.Integer() }),
+  windows: Type.Array(Window),
+  caps: Free,
+  budgets: Type.Array(Free),
+  newcomer: nullable(Free),
+});
+
+const Unit = Type.Object({ name: Type.String(), measure: Type.String(), credits_per_million: Type.String(), usd_per_million: Type.String() });
+
+export const ModelAnswer = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('model'),
+  created: Type.Integer(),
+  owned_by: Type.String(),
+  kind: Type.Enum([...KINDS]),
+  aliases: Type.Array(Type.String()),
+  name: Type.String(),
+  tags: Type.Array(Type.String()),
+  units: Type.Array(Unit),
+  default_output_tokens: nullable(Type.Integer()),
+  context_length: nullable(Type.Integer()),
+  routes: Type.Array(Type.Object({ id: Type.String(), provider: Type.String(), available: Type.Boolean(), units: Type.Array(Unit) })),
+  trademark_notice: nullable(Type.String()),
+  deprecated_at: nullable(At),
+  sunset_at: nullable(At),
+  replacement: nullable(Type.String()),
+});

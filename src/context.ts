@@ -1,0 +1,99 @@
+// Everything a process works with, opened once and passed first. The only file that joins the adapters.
+import { PrismaPg } from '@prisma/adapter-pg';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Config } from './config.ts';
+import { PrismaClient } from './db/generated/client.ts';
+import { assertRole, openPool, type Pool } from './db/pool.ts';
+import { openPostgresBus } from './live/postgres.ts';
+import { openRedisBus } from './live/redis.ts';
+import type { Bus } from './live/bus.ts';
+import { assertNoEviction, openBullQueue } from './queue/bullmq.ts';
+import type { Queue } from './queue/queue.ts';
+import { openFileStorage } from './storage/files.ts';
+import type { Storage } from './storage/storage.ts';
+import { type Catalogue, readCatalogue } from './store/catalogue.ts';
+
+export interface Context {
+  config: Config;
+  log: Logger;
+  /** Writes, as millrace_flow. */
+  flow: Pool;
+  /** Reads for one client, as millrace_client. Use through readAs. */
+  client: Pool;
+  /** Prisma over the flow pool, for the operator's cold paths alone. */
+  prisma: PrismaClient;
+  queue: Queue;
+  bus: Bus;
+  storage: Storage;
+  /** What is sold, as last read. */
+  catalogue(): Catalogue;
+  refreshCatalogue(): Promise<void>;
+  secrets: Secrets;
+  /** Root of every absolute URL, without a trailing slash. */
+  publicUrl(): string;
+  close(): Promise<void>;
+}
+
+export interface Secrets {
+  /** API keys are hashed under it. */
+  pepper: Buffer;
+  /** Seals vendors' keys, signs links. */
+  key: Buffer;
+}
+
+/** What start-up found out before the adapters are opened. */
+export interface Resources {
+  config: Config;
+  log: Logger;
+  databaseUrl: string;
+  secrets: Secrets;
+  address: Address;
+}
+
+/** Where this process's API listens, once it does. */
+export interface Address {
+  url: string | null;
+}
+
+const CATALOGUE_REREAD_MS = 5_000;
+
+export async function openContext({ config, log, databaseUrl, secrets, address }: Resources): Promise<Context> {
+  const onError = (error: Error): void => log.warn({ err: { message: error.message, name: error.name } }, 'connection trouble');
+  const flowUrl = config.databaseFlowUrl ?? databaseUrl;
+  const flow = openPool(flowUrl, 'millrace_flow', { max: 12, onError });
+  const client = openPool(config.databaseClientUrl ?? databaseUrl, 'millrace_client', { max: 6, onError });
+  await assertRole(flow, 'millrace_flow');
+  await assertRole(client, 'millrace_client');
+  if (config.redisUrl !== null) await assertNoEviction(config.redisUrl);
+  const queue = openBullQueue({ redisUrl: config.redisUrl, databaseUrl: flowUrl, onError });
+  const bus = config.redisUrl === null ? await openPostgresBus(flowUrl, onError) : await openRedisBus(config.redisUrl, onError);
+  let catalogue = await readCatalogue(flow);
+  const refreshCatalogue = async (): Promise<void> => {
+    catalogue = await readCatalogue(flow);
+  };
+  bus.subscribe((wake) => {
+    if (wake.type === 'catalogue') refreshCatalogue().catch(onError);
+  });
+  const reread = setInterval(() => void refreshCatalogue().catch(onError), CATALOGUE_REREAD_MS);
+  return {
+    config,
+    log,
+    flow,
+    client,
+    prisma: new PrismaClient({ adapter: new PrismaPg(flow) }),
+    queue,
+    bus,
+    storage: openFileStorage(join(config.dataDir, 'artifacts')),
+    catalogue: () => catalogue,
+    refreshCatalogue,
+    secrets,
+    publicUrl: () => config.publicUrl ?? address.url ?? catalogue.publicUrl ?? `http://${config.host}:${config.port}`,
+    async close() {
+      clearInterval(reread);
+      await queue.close();
+      await bus.close();
+      await Promise.all([flow.end(), client.end()]);
+    },
+  };
+}

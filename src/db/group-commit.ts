@@ -1,0 +1,76 @@
+// Group commit: what arrives while a transaction is in flight makes the next list. There is no timer, so an idle system
+// adds no latency, and a busy one pays for a transaction once a list.
+import { isDataError } from './transaction.ts';
+
+interface Waiting<I, O> {
+  item: I;
+  resolve: (output: O) => void;
+  reject: (error: unknown) => void;
+}
+
+export interface GroupOptions<I> {
+  /** The most weight of a list. A single item may weigh more and then goes alone. */
+  max: number;
+  /** How many lists may be in flight at once. */
+  inFlight: number;
+  weight?: (item: I) => number;
+}
+
+/**
+ * Turns a function over lists into one over items. `run` answers with one output an item, in order, and must be
+ * harmless when repeated. If the database refuses the data of a list, it is halved until the bad item stands alone.
+ */
+export function groupCommit<I, O>(
+  run: (items: I[]) => Promise<O[]>,
+  { max, inFlight, weight = () => 1 }: GroupOptions<I>,
+): (item: I) => Promise<O> {
+  let waiting: Waiting<I, O>[] = [];
+  let flying = 0;
+
+  const start = (): void => {
+    while (flying < inFlight && waiting.length > 0) {
+      const list = take();
+      flying += 1;
+      void settle(list).finally(() => {
+        flying -= 1;
+        start();
+      });
+    }
+  };
+
+  const take = (): Waiting<I, O>[] => {
+    let sum = 0;
+    let count = 0;
+    for (const { item } of waiting) {
+      sum += weight(item);
+      if (count > 0 && sum > max) break;
+      count += 1;
+    }
+    const list = waiting.slice(0, count);
+    waiting = waiting.slice(count);
+    return list;
+  };
+
+  const settle = async (list: Waiting<I, O>[]): Promise<void> => {
+    try {
+      const outputs = await run(list.map(({ item }) => item));
+      for (const [i, { resolve }] of list.entries()) resolve(outputs[i] as O);
+    } catch (error) {
+      if (list.length === 1 || !isDataError(error)) {
+        for (const { reject } of list) reject(error);
+        return;
+      }
+      const middle = list.length >> 1;
+      await settle(list.slice(0, middle));
+      await settle(list.slice(middle));
+    }
+  };
+
+  return (item) =>
+    new Promise<O>((resolve, reject) => {
+      waiting.push({ item, resolve, reject });
+      // Wait for the turn of the event loop, so that requests parsed together travel together.
+      if (waiting.length === 1) setImmediate(start);
+      else start();
+    });
+}

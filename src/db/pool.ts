@@ -1,0 +1,57 @@
+// The two pools of a process. Each connection takes its role as it starts, so no statement can run as the owner.
+import pg from 'pg';
+
+export type Role = 'millrace_client' | 'millrace_flow';
+export type Pool = pg.Pool;
+/** Anything that runs one statement: a pool, or a connection inside a transaction. */
+export type Db = Pick<pg.Pool, 'query'>;
+
+const INT8 = 20;
+const INT8_ARRAY = 1016;
+
+/** bigint columns as JavaScript's bigint; everything else as pg does it. */
+const types = {
+  getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
+    if (oid === INT8) return BigInt;
+    if (oid === INT8_ARRAY) {
+      const parse = pg.types.getTypeParser(oid as never, 'text') as (text: string) => string[];
+      return (text: string) => parse(text).map(BigInt);
+    }
+    return pg.types.getTypeParser(oid as never, format as never);
+  },
+};
+
+// A process frozen inside a transaction must not stall its neighbours: the server ends what idles with locks held.
+const SETTINGS =
+  '-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s -c statement_timeout=60s -c search_path=public';
+
+export function openPool(url: string, role: Role, options: { max: number; onError: (error: Error) => void }): Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: options.max,
+    options: `-c role=${role} ${SETTINGS}`,
+    application_name: role,
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 60_000,
+    keepAlive: true,
+    types: types as pg.CustomTypesConfig,
+  });
+  pool.on('error', options.onError);
+  pool.on('connect', (client) => client.on('error', options.onError));
+  return pool;
+}
+
+/** @throws Error if the pool's role is not the one asked for, or one that the row policies would not hold. */
+export async function assertRole(pool: Pool, role: Role): Promise<void> {
+  const { rows } = await pool.query<{ name: string; free: boolean; owns: boolean }>(`
+    select current_user as name, r.rolsuper or r.rolbypassrls as free,
+      exists (select from pg_class where relname = 'jobs' and pg_has_role(current_user, relowner, 'member')) as owns
+    from pg_roles r where r.rolname = current_user`);
+  const is = rows[0];
+  if (is?.name !== role || is.free || is.owns) {
+    throw new Error(
+      `The database connection runs as "${is?.name}", which could bypass the row policies. ` +
+        `Millrace needs ${role}, a role that owns nothing; run "npm run migrate", or see docs/database.md.`,
+    );
+  }
+}

@@ -1,0 +1,202 @@
+// The worst case of a job, before it is called: its bounds, the most it may use, and so its hold (contract 0).
+import { AppError } from './errors.ts';
+import type { Bounds, UsageLine } from './job.ts';
+import { type Model, parseSize } from './model.ts';
+import { type Cap, capsFor, type PlanTerms } from './plan.ts';
+import { priceOf } from './pricing.ts';
+import type { ChatInput, ImageInput, SttInput, TtsInput } from './submission.ts';
+
+/** An input that passed its kind's schema, with what only its bytes or its artifact can tell. */
+export type KnownInput =
+  | { kind: 'chat'; input: ChatInput; /** UTF-8 bytes of messages, tools and response_format as the client wrote them. */ promptBytes: number }
+  | { kind: 'image'; input: ImageInput }
+  | { kind: 'tts'; input: TtsInput }
+  | { kind: 'stt'; input: SttInput; /** Null: no telling before it is heard. */ audioMs: number | null };
+
+export interface Worst {
+  bounds: Bounds;
+  usage: UsageLine[];
+  hold: bigint;
+}
+
+/** @throws AppError plan_cap_exceeded, invalid_request, input_too_large, input_too_long, input_unsupported, price_unknown */
+export function worstCase(known: KnownInput, model: Model, terms: PlanTerms): Worst {
+  if (!model.price) throw new AppError('price_unknown');
+  const { bounds, usage } = measure(known, model, terms);
+  const hold = priceOf(model.price.lines, usage);
+  for (const cap of capsFor(terms, 'request_cost', model.tags)) {
+    if (hold > BigInt(cap.max)) throw beyond(cap, 'input', hold);
+  }
+  for (const cap of known.kind === 'image' ? capsFor(terms, 'image_cost', model.tags) : []) {
+    if (hold > BigInt(cap.max) * BigInt(bounds.n ?? 1)) throw beyond(cap, 'input.size', hold);
+  }
+  return { bounds, usage, hold };
+}
+
+function measure(known: KnownInput, model: Model, terms: PlanTerms): Omit<Worst, 'hold'> {
+  switch (known.kind) {
+    case 'chat':
+      return chat(known.input, known.promptBytes, { model, terms });
+    case 'image':
+      return image(known.input, model, terms);
+    case 'tts':
+      return tts(known.input, model);
+    case 'stt':
+      return stt(known.input, known.audioMs, terms);
+  }
+}
+
+function chat(input: ChatInput, promptBytes: number, { model, terms }: { model: Model; terms: PlanTerms }): Omit<Worst, 'hold'> {
+  const named = input.max_completion_tokens ?? input.max_tokens ?? null;
+  const field = input.max_completion_tokens == null ? 'input.max_tokens' : 'input.max_completion_tokens';
+  const perChoice = limited(named, model.data.default_output_tokens ?? 4096, {
+    caps: capsFor(terms, 'max_output_tokens', model.tags),
+    field,
+  });
+  const n = limited(input.n ?? null, 1, { caps: capsFor(terms, 'image_count', model.tags), field: 'input.n' });
+  const attached = attachments(input);
+  if (attached.count > 0) {
+    limited(attached.count, 0, { caps: capsFor(terms, 'image_attachment', model.tags), field: 'input.messages' });
+    if (model.data.attachment_tokens === undefined) {
+      throw new AppError('input_unsupported', {
+        message: `${model.id} takes no attachments. Send text only, or another model.`,
+        details: { field: 'input.messages' },
+      });
+    }
+  }
+  const inputTokens = Math.max(promptBytes - attached.bytes, 0) + attached.count * (model.data.attachment_tokens ?? 0);
+  const length = model.data.context_length;
+  if (length !== undefined && inputTokens > length * (model.data.bytes_per_token ?? 4)) {
+    throw new AppError('input_too_large', { details: { max_tokens: length, context_length: length } });
+  }
+  return {
+    bounds: { max_output_tokens: perChoice, n },
+    usage: [
+      { name: 'token', measure: 'input', quantity: inputTokens },
+      { name: 'token', measure: 'output', quantity: perChoice * n },
+    ],
+  };
+}
+
+/** Parts of messages that are not text: how many, and how many bytes of JSON they take. */
+function attachments(input: ChatInput): { count: number; bytes: number } {
+  let count = 0;
+  let bytes = 0;
+  for (const { content } of input.messages) {
+    if (!Array.isArray(content)) continue;
+    for (const part of content as unknown[]) {
+      const type = (part as { type?: unknown } | null)?.type;
+      if (type === 'text' || type === 'refusal' || type === 'input_text') continue;
+      count += 1;
+      bytes += Buffer.byteLength(JSON.stringify(part));
+    }
+  }
+  return { count, bytes };
+}
+
+function image(input: ImageInput, model: Model, terms: PlanTerms): Omit<Worst, 'hold'> {
+  if (input.artifact !== undefined) {
+    throw new AppError('input_unsupported', {
+      message: `${model.id} cannot edit images. Leave out input.artifact.`,
+      details: { field: 'input.artifact' },
+    });
+  }
+  const n = limited(input.n ?? null, 1, { caps: capsFor(terms, 'image_count', model.tags), field: 'input.n' });
+  const most = model.data.max_images ?? 10;
+  if (n > most) throw outOfRange('input.n', `at most ${most}`, n);
+  const size = imageSize(input.size, model, terms);
+  return { bounds: { n, size }, usage: [{ name: 'image', measure: 'output', quantity: n }] };
+}
+
+function imageSize(named: string | undefined, model: Model, terms: PlanTerms): string {
+  const caps = capsFor(terms, 'image_size', model.tags);
+  const size = named ?? caps[0]?.max ?? model.data.default_size ?? '512x512';
+  const sides = parseSize(size);
+  const { min_side: min = 64, max_side: max = 1024 } = model.data;
+  if (!sides || Math.min(sides.width, sides.height) < min || Math.max(sides.width, sides.height) > max) {
+    throw outOfRange('input.size', `<width>x<height>, each side ${min} to ${max}`, size);
+  }
+  for (const cap of caps) {
+    const most = parseSize(cap.max);
+    if (most && (sides.width > most.width || sides.height > most.height)) throw beyond(cap, 'input.size', size);
+  }
+  return size;
+}
+
+function tts(input: TtsInput, model: Model): Omit<Worst, 'hold'> {
+  const characters = [...input.input].length;
+  const most = model.data.max_characters ?? 4096;
+  if (characters > most) {
+    throw new AppError('input_too_long', {
+      message: `The text has ${characters} characters; ${model.id} speaks at most ${most}. Send it in parts.`,
+      details: { field: 'input.input', max_characters: most },
+    });
+  }
+  return { bounds: { characters }, usage: [{ name: 'character', measure: 'input', quantity: characters }] };
+}
+
+function stt(input: SttInput, audioMs: number | null, terms: PlanTerms): Omit<Worst, 'hold'> {
+  const named = input.max_seconds === undefined ? null : input.max_seconds * 1000;
+  if (named !== null && audioMs !== null && audioMs > named) {
+    throw new AppError('input_too_long', {
+      message: `The audio lasts ${audioMs} ms, longer than input.max_seconds allows.`,
+      details: { field: 'input.max_seconds', audio_ms: audioMs },
+    });
+  }
+  const bound = audioMs ?? Math.min(named ?? terms.maxAudioMs, terms.maxAudioMs);
+  if (bound > terms.maxAudioMs) {
+    throw new AppError('input_too_long', { details: { field: 'input.artifact', audio_ms: bound, max_ms: terms.maxAudioMs } });
+  }
+  return { bounds: { audio_ms: bound }, usage: [{ name: 'millisecond', measure: 'input', quantity: bound }] };
+}
+
+/** The bound of one quantity: what the client names if every cap allows it, else the smaller of default and caps. */
+function limited(
+  named: number | null,
+  fallback: number,
+  { caps, field }: { caps: readonly Extract<Cap, { max: number }>[]; field: string },
+): number {
+  if (named === null) return Math.min(fallback, ...caps.map((cap) => cap.max));
+  for (const cap of caps) if (named > cap.max) throw beyond(cap, field, named);
+  return named;
+}
+
+function beyond(cap: Cap, field: string, asked: unknown): AppError {
+  const rule = cap.cap === 'image_cost' ? 'request_cost' : cap.cap;
+  return new AppError('plan_cap_exceeded', {
+    message: `Your plan's limit [plan.rule:${rule}] is ${cap.max} for ${field}. Ask for less, or move to a larger plan.`,
+    details: { rule, field, max: cap.max, asked: typeof asked === 'bigint' ? Number(asked) : asked },
+  });
+}
+
+function outOfRange(field: string, expected: string, received: unknown): AppError {
+  return new AppError('invalid_request', {
+    message: `${field} must be ${expected}.`,
+    details: { issues: [{ path: field, message: `must be ${expected}`, expected, received }] },
+  });
+}
+
+/**
+ * The bound that so many credits would carry, in the words of the refused job's `bounds`; null where no bound of the
+ * kind can be lowered far enough.
+ */
+export function fittingBound(
+  { request, model }: { request: { boundsJson: string; hold: bigint }; model: Model },
+  available: bigint,
+): Bounds | null {
+  const price = model.price;
+  const bounds = JSON.parse(request.boundsJson) as Bounds;
+  if (!price) return null;
+  if (bounds.max_output_tokens !== undefined) {
+    const n = bounds.n ?? 1;
+    const output = (tokens: number): bigint => priceOf(price.lines, [{ name: 'token', measure: 'output', quantity: tokens * n }]);
+    const rest = available - (request.hold - output(bounds.max_output_tokens));
+    const perMillion = output(1_000_000);
+    // One less than the division says, for the rounding of the whole.
+    const tokens = perMillion > 0n ? Number((rest * 1_000_000n) / perMillion) - 1 : 0;
+    return tokens >= 1 ? { max_output_tokens: tokens } : null;
+  }
+  const one = bounds.n === undefined ? request.hold : request.hold / BigInt(bounds.n);
+  if (bounds.n !== undefined && bounds.n > 1 && one > 0n && available >= one) return { n: Number(available / one) };
+  return null;
+}

@@ -1,0 +1,55 @@
+import type { Kind } from './job.ts';
+import type { PriceLine } from './pricing.ts';
+
+/** What bounds and measures a model's calls. Data of the model's row, so snake_case as operators write it. */
+export interface ModelData {
+  /** chat: the output bound where neither the client nor the plan names a smaller one. */
+  default_output_tokens?: number;
+  /** chat: the most tokens of input and output together. */
+  context_length?: number;
+  /** chat: bytes of text that count as one token where the vendor gave no word. */
+  bytes_per_token?: number;
+  /** chat: input tokens one attachment may cost. Absent: the model takes no attachments. */
+  attachment_tokens?: number;
+  /** image: sizes and number. */
+  default_size?: string;
+  min_side?: number;
+  max_side?: number;
+  max_images?: number;
+  /** tts: the longest text. */
+  max_characters?: number;
+}
+
+export interface ModelRoute {
+  id: string;
+  provider: string;
+  upstreamModel: string;
+  enabled: boolean;
+  /** The operator's cost at that vendor. */
+  cost: PriceLine[];
+  data: { unknown_fields?: 'pass' | 'refuse'; fields?: string[] };
+}
+
+export interface Model {
+  id: string;
+  kind: Kind;
+  name: string;
+  aliases: string[];
+  tags: string[];
+  enabled: boolean;
+  data: ModelData;
+  createdAt: Date;
+  deprecatedAt: Date | null;
+  sunsetAt: Date | null;
+  replacement: string | null;
+  /** The price in force; null: unknown, and then nothing is sold. */
+  price: { id: string; lines: PriceLine[] } | null;
+  /** In the order they are tried. */
+  routes: ModelRoute[];
+}
+
+/** `512x512` as numbers, or null if it is no size. */
+export function parseSize(size: string): { width: number; height: number } | null {
+  const match = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/.exec(size);
+  return match ? { width: Number(match[1]), height: Number(match[2]) } : null;
+}

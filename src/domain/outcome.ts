@@ -1,0 +1,144 @@
+// What an attempt came to, and what that makes of its job. Pure; flow/settle.ts reads the job under its account's lock
+// and writes down the verdict.
+import type { FinalStatus, JobErrorCode, Kind, UsageLine } from './job.ts';
+import { type PriceLine, priceOf } from './pricing.ts';
+
+/** Why we ended a call ourselves. */
+export type StopReason = 'cancel' | 'deadline';
+
+/** The end of one attempt, as its worker (or the sweep, for a dead one) reports it. */
+export type Outcome =
+  | { type: 'succeeded'; /** JSON text of `job.output`. */ output: string; usage: UsageLine[] }
+  | {
+      type: 'failed';
+      code: JobErrorCode;
+      message: string;
+      retryable: boolean;
+      retryAfterMs: number | null;
+      /** The request was sent and its answer lost: repeated once at most. */
+      ambiguous: boolean;
+      /** What the vendor bills all the same, where it is known. */
+      billed: UsageLine[] | null;
+    }
+  | {
+      type: 'stopped';
+      reason: StopReason;
+      /** JSON text of what had come by then (chat), else null. */
+      output: string | null;
+      /** Used up to the stop; empty where the provider confirmed that nothing is billed. */
+      usage: UsageLine[];
+    }
+  | { type: 'interrupted' };
+
+/** The job as its row shows it under the lock. */
+export interface Settling {
+  kind: Kind;
+  hold: bigint;
+  price: readonly PriceLine[];
+  failures: number;
+  interruptions: number;
+  ambiguous: number;
+  deadline: Date;
+  deadlineNamed: boolean;
+  cancelRequested: 'client' | 'operator' | 'suspension' | null;
+}
+
+export interface JobError {
+  code: JobErrorCode;
+  message: string;
+  retryable: boolean;
+  details: Record<string, unknown>;
+}
+
+/** `waste`: usage that the vendor bills and nobody pays. */
+export type Verdict =
+  | {
+      type: 'end';
+      status: FinalStatus;
+      cost: bigint;
+      /** What the vendor's usage would have cost beyond the hold. */
+      overrun: bigint;
+      output: string | null;
+      usage: UsageLine[] | null;
+      error: JobError | null;
+      waste: UsageLine[] | null;
+    }
+  | { type: 'again'; counts: 'failure' | 'interruption'; ambiguous: boolean; waitMs: number; waste: UsageLine[] | null };
+
+export const MAX_ATTEMPTS = 3;
+export const MAX_INTERRUPTIONS = 10;
+const MAX_AMBIGUOUS = 2;
+const BACKOFF_FIRST_MS = 500;
+const BACKOFF_MAX_MS = 30_000;
+
+/** `random` is in [0, 1): full jitter. */
+export function conclude(job: Settling, outcome: Outcome, { now, random }: { now: Date; random: number }): Verdict {
+  switch (outcome.type) {
+    case 'succeeded':
+      return end('succeeded', { ...charge(job, outcome.usage), output: outcome.output, usage: outcome.usage });
+    case 'stopped':
+      return stopped(job, outcome);
+    case 'interrupted':
+      return interrupted(job, now);
+    case 'failed':
+      return failed(job, outcome, { now, random });
+  }
+}
+
+/** The price of what was used, never above the hold; the rest is the operator's. */
+function charge(job: Settling, usage: UsageLine[]): { cost: bigint; overrun: bigint } {
+  const price = priceOf(job.price, usage);
+  return price > job.hold ? { cost: job.hold, overrun: price - job.hold } : { cost: price, overrun: 0n };
+}
+
+function stopped(job: Settling, outcome: Outcome & { type: 'stopped' }): Verdict {
+  const { reason, output, usage } = outcome;
+  // Only the client pays for what the client ended: its own cancel, its own deadline. The rest is the operator's cost.
+  const own = reason === 'cancel' ? job.cancelRequested === 'client' : job.deadlineNamed;
+  const paid = own ? { ...charge(job, usage), output, usage } : { output, waste: usage };
+  if (reason === 'cancel') return end('canceled', paid);
+  return end('expired', { ...paid, error: failure('deadline_exceeded', 'The job did not end by its deadline.', false) });
+}
+
+function interrupted(job: Settling, now: Date): Verdict {
+  if (job.cancelRequested) return end('canceled', {});
+  if (job.deadline <= now) return end('expired', { error: failure('deadline_exceeded', 'The job did not end by its deadline.', false) });
+  if (job.interruptions + 1 >= MAX_INTERRUPTIONS) {
+    return end('failed', { error: failure('internal', `The job was interrupted ${MAX_INTERRUPTIONS} times.`, true) });
+  }
+  return { type: 'again', counts: 'interruption', ambiguous: false, waitMs: 0, waste: null };
+}
+
+function failed(job: Settling, outcome: Outcome & { type: 'failed' }, at: { now: Date; random: number }): Verdict {
+  const error = failure(outcome.code, outcome.message, outcome.retryable, { attempts: job.failures + 1 });
+  const waste = outcome.billed;
+  // A job whose stop was asked is never run again.
+  if (job.cancelRequested) return end('canceled', { waste });
+  const spent = job.failures + 1 >= MAX_ATTEMPTS || (outcome.ambiguous && job.ambiguous + 1 >= MAX_AMBIGUOUS);
+  if (!outcome.retryable || spent) return end('failed', { error, waste });
+  const waitMs = Math.max(backoffMs(job.failures, at.random), outcome.retryAfterMs ?? 0);
+  if (at.now.getTime() + waitMs >= job.deadline.getTime()) return end('failed', { error, waste });
+  return { type: 'again', counts: 'failure', ambiguous: outcome.ambiguous, waitMs, waste };
+}
+
+/** Full jitter over a doubling ceiling. */
+export function backoffMs(failures: number, random: number): number {
+  return Math.round(random * Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** failures));
+}
+
+function failure(code: JobErrorCode, message: string, retryable: boolean, details: Record<string, unknown> = {}): JobError {
+  return { code, message, retryable, details };
+}
+
+export type End = Verdict & { type: 'end' };
+
+/** The end of a job that waits: it costs nothing. */
+export function endWaiting(status: 'canceled' | 'expired'): End {
+  return end(status, {
+    error: status === 'expired' ? failure('deadline_exceeded', 'The job had not begun by its deadline.', true) : null,
+  });
+}
+
+function end(status: FinalStatus, rest: Partial<Omit<End, 'type' | 'status'>>): End {
+  return { type: 'end', status, cost: 0n, overrun: 0n, output: null, usage: null, error: null, waste: null, ...rest };
+}

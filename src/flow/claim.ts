@@ -1,0 +1,31 @@
+// Claim: messages become attempts. A message is only a hint; what it names is claimed if it still waits, and else void.
+import type { Context } from '../context.ts';
+import { crashPoint } from '../crash.ts';
+import { groupCommit } from '../db/group-commit.ts';
+import { persistently } from '../db/transaction.ts';
+import type { Message } from '../queue/queue.ts';
+import { type Claimed, claimJobs } from '../store/jobs.ts';
+import type { Announcer } from './announce.ts';
+
+/** Null: somebody else's by now, or nobody's. */
+export type Claim = (message: Message) => Promise<Claimed | null>;
+
+const LIST_MAX = 200;
+/** Not longer than a lease, since a claim is made for a worker that must be alive to use it. */
+const PATIENCE_MS = 5_000;
+
+/** @param workerId asked anew for every list, since a worker that lost its lease goes on under another name */
+export function openClaims(ctx: Context, announcer: Announcer, workerId: () => string): Claim {
+  return groupCommit(
+    async (messages: Message[]) => {
+      // Two messages for one job in one list: the second is void.
+      const first = new Map(messages.map((message) => [message.jobId, message]));
+      const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), [...first.values()]), { forMs: PATIENCE_MS });
+      crashPoint('claim-after');
+      announcer.wake(claimed.map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
+      const byJob = new Map(claimed.map((job) => [job.jobId, job]));
+      return messages.map((message) => (first.get(message.jobId) === message ? (byJob.get(message.jobId) ?? null) : null));
+    },
+    { max: LIST_MAX, inFlight: 2 },
+  );
+}

@@ -1,0 +1,83 @@
+// A provider's output as the job will show it: bytes go to storage as artifacts, the rest is JSON text (contract 6).
+import type { Context } from '../context.ts';
+import { crashPoint } from '../crash.ts';
+import { newId } from '../domain/ids.ts';
+import type { UsageLine } from '../domain/job.ts';
+import type { Output } from '../providers/provider.ts';
+import type { Artifact } from '../store/artifacts.ts';
+
+export interface Kept {
+  outputJson: string;
+  artifacts: Artifact[];
+}
+
+type Owner = { accountId: string; jobId: string };
+
+/** @throws if storage does not take the bytes */
+export async function keepOutput(ctx: Context, owner: Owner, output: Output): Promise<Kept> {
+  switch (output.kind) {
+    case 'chat':
+      return { outputJson: `{"text":${JSON.stringify(output.text)},"completion":${output.completion}}`, artifacts: [] };
+    case 'stt': {
+      const { text, language, durationMs, segments } = output;
+      return { outputJson: JSON.stringify({ text, language, duration_ms: durationMs, segments }), artifacts: [] };
+    }
+    case 'tts': {
+      const { durationMs, sampleRate } = output;
+      const artifact = await store(ctx, owner, { ...blank, ...output, durationMs, sampleRate });
+      const audio = { ...view(ctx, artifact), duration_ms: durationMs, sample_rate: sampleRate };
+      return { outputJson: JSON.stringify({ audio }), artifacts: [artifact] };
+    }
+    case 'image': {
+      const artifacts = await Promise.all(output.images.map((image) => store(ctx, owner, { ...blank, ...image })));
+      const images = output.images.map(({ width, height, seed, revisedPrompt }, i) => ({
+        ...view(ctx, artifacts[i] as Artifact),
+        width,
+        height,
+        ...(seed === null ? {} : { seed }),
+        ...(revisedPrompt === null ? {} : { revised_prompt: revisedPrompt }),
+      }));
+      return { outputJson: JSON.stringify({ images }), artifacts };
+    }
+  }
+}
+
+const blank = { width: null, height: null, durationMs: null, sampleRate: null };
+
+type Content = Pick<Artifact, 'contentType' | 'width' | 'height' | 'durationMs' | 'sampleRate'> & { bytes: Buffer };
+
+async function store(ctx: Context, { accountId, jobId }: Owner, content: Content): Promise<Artifact> {
+  const { bytes, contentType, width, height, durationMs, sampleRate } = content;
+  const id = newId('art');
+  const storageKey = `${accountId}/${id}`;
+  const written = await ctx.storage.put(storageKey, bytes);
+  crashPoint('artifact-stored');
+  return { id, accountId, direction: 'output', jobId, contentType, width, height, durationMs, sampleRate, storageKey, ...written };
+}
+
+function view(ctx: Context, { id, contentType, bytes, sha256 }: Artifact) {
+  const url = `${ctx.publicUrl()}/v1/artifacts/${id}/content`;
+  return { artifact_id: id, url, content_type: contentType, bytes, sha256, expires_at: null };
+}
+
+/** What was used, where the vendor gave no word of it. */
+export function countUsage(output: Output, call: { promptBytes: number; bytesPerToken: number; characters: number }): UsageLine[] {
+  switch (output.kind) {
+    case 'chat':
+      return countTokens({ ...call, text: output.text });
+    case 'image':
+      return [{ name: 'image', measure: 'output', quantity: output.images.length }];
+    case 'tts':
+      return [{ name: 'character', measure: 'input', quantity: call.characters }];
+    case 'stt':
+      return [{ name: 'millisecond', measure: 'input', quantity: Math.ceil(output.durationMs) }];
+  }
+}
+
+/** Bytes divided by the model's bytes a token, rounded up (contract 0). */
+export function countTokens({ promptBytes, text, bytesPerToken }: { promptBytes: number; text: string; bytesPerToken: number }): UsageLine[] {
+  return [
+    { name: 'token', measure: 'input', quantity: Math.ceil(promptBytes / bytesPerToken) },
+    { name: 'token', measure: 'output', quantity: Math.ceil(Buffer.byteLength(text) / bytesPerToken) },
+  ];
+}

@@ -1,0 +1,65 @@
+// What a chat job says, as it says it: kept in steps, so that a subscriber who was cut off misses and repeats nothing.
+import type { Context } from '../context.ts';
+import { crashPoint } from '../crash.ts';
+import { groupCommit } from '../db/group-commit.ts';
+import { persistently } from '../db/transaction.ts';
+import { appendDeltas, type DeltaStep } from '../store/deltas.ts';
+import type { Announcer } from './announce.ts';
+
+export type AppendStep = (step: DeltaStep) => Promise<void>;
+
+const LIST_MAX = 200;
+const PATIENCE_MS = 60_000;
+
+export function openDeltaLog(ctx: Context, announcer: Announcer): AppendStep {
+  return groupCommit(
+    async (steps: DeltaStep[]) => {
+      await persistently(() => appendDeltas(ctx.flow, steps), { forMs: PATIENCE_MS });
+      crashPoint('delta-stored');
+      announcer.wake(steps.map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
+      return steps.map(() => undefined);
+    },
+    { max: LIST_MAX, inFlight: 2 },
+  );
+}
+
+export interface Recorder {
+  /** @param delta JSON text of one delta */
+  add(delta: string): void;
+  /** Resolves once all that was added is stored. @throws if it could not be */
+  flushed(): Promise<void>;
+}
+
+/** Gathers an attempt's deltas while its last step is being written, and makes them the next one. */
+export function recordDeltas(append: AppendStep, key: { accountId: string; jobId: string; attempt: number }): Recorder {
+  let pending: string[] = [];
+  let stored = 0;
+  let writing: Promise<void> | null = null;
+
+  const write = async (): Promise<void> => {
+    while (pending.length > 0) {
+      const deltas = pending;
+      pending = [];
+      await append({ ...key, first: stored, count: deltas.length, deltasJson: `[${deltas.join(',')}]` });
+      stored += deltas.length;
+    }
+  };
+  const start = (): void => {
+    writing ??= write().finally(() => {
+      writing = null;
+    });
+    // Whoever asks whether it is flushed hears of the failure.
+    writing.catch(() => {});
+  };
+
+  return {
+    add(delta) {
+      pending.push(delta);
+      start();
+    },
+    async flushed() {
+      if (writing) await writing;
+      if (pending.length > 0) await write();
+    },
+  };
+}

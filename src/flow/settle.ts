@@ -1,0 +1,104 @@
+// Settlement: what attempts came to becomes what their jobs are, cost and say, in one transaction a list. The only
+// writer of a running job's end.
+import type { Context } from '../context.ts';
+import { crashPoint } from '../crash.ts';
+import { groupCommit } from '../db/group-commit.ts';
+import type { Db } from '../db/pool.ts';
+import { persistently, transaction } from '../db/transaction.ts';
+import type { Bell } from '../domain/job.ts';
+import { conclude, type Outcome, type Settling, type Verdict } from '../domain/outcome.ts';
+import { priceOf } from '../domain/pricing.ts';
+import type { UsageLine } from '../domain/job.ts';
+import type { Evidence } from '../providers/provider.ts';
+import type { Artifact } from '../store/artifacts.ts';
+import { lockRunning, type OpenJob } from '../store/jobs.ts';
+import type { Announcer } from './announce.ts';
+import { type Changes, endJob, openChanges, sendBack, writeChanges } from './changes.ts';
+
+/** An attempt that is over. */
+export interface Settlement {
+  accountId: string;
+  jobId: string;
+  /** The attempt's number; if the job has moved on, the settlement is void. */
+  epoch: number;
+  outcome: Outcome;
+  evidence: Evidence | null;
+  /** Stored already; they become the job's with its end. */
+  artifacts: Artifact[];
+}
+
+/** False: the job was not this attempt's any more, and nothing was written. */
+export type Settle = (settlement: Settlement) => Promise<boolean>;
+
+const LIST_MAX = 200;
+/** An outcome in hand is offered for as long as a database restart may reasonably take. */
+const PATIENCE_MS = 10 * 60_000;
+
+export function openSettlement(ctx: Context, announcer: Announcer): Settle {
+  return groupCommit((list: Settlement[]) => settleList(ctx, announcer, list), { max: LIST_MAX, inFlight: 2 });
+}
+
+async function settleList(ctx: Context, announcer: Announcer, list: Settlement[]): Promise<boolean[]> {
+  const { bells, settled } = await persistently(() => transaction(ctx.flow, (tx) => settleIn(tx, ctx, list)), {
+    forMs: PATIENCE_MS,
+  });
+  crashPoint('settle-after-commit');
+  announcer.ring(bells);
+  announcer.wake(list.filter(({ jobId }) => settled.has(jobId)).map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
+  return list.map(({ jobId }) => settled.has(jobId));
+}
+
+async function settleIn(tx: Db, ctx: Context, list: Settlement[]): Promise<{ bells: Bell[]; settled: Set<string> }> {
+  const { changes, jobs } = await openChanges(ctx, tx, {
+    accountIds: list.map((settlement) => settlement.accountId),
+    lock: (tx) => lockRunning(tx, list),
+  });
+  const settled = new Set<string>();
+  for (const settlement of list) {
+    const job = jobs.get(settlement.jobId);
+    if (!job || job.epoch !== settlement.epoch || settled.has(job.id)) continue;
+    apply(changes, job, settlement);
+    settled.add(job.id);
+  }
+  const bells = settled.size === 0 ? [] : await writeChanges(tx, changes);
+  crashPoint('settle-before-commit');
+  return { bells, settled };
+}
+
+function apply(changes: Changes, job: OpenJob, settlement: Settlement): void {
+  const { outcome } = settlement;
+  const verdict = conclude(settlingOf(changes.ctx, job), outcome, { now: changes.now, random: Math.random() });
+  if (verdict.type === 'end') {
+    endJob(changes, job, verdict);
+    if (verdict.status === 'succeeded') changes.artifacts.push(...settlement.artifacts);
+  } else {
+    sendBack(changes, job, verdict);
+  }
+  changes.attempts.push({
+    accountId: job.accountId,
+    jobId: job.id,
+    attempt: job.epoch,
+    outcome: outcome.type === 'failed' && outcome.ambiguous ? 'ambiguous' : outcome.type,
+    errorCode: outcome.type === 'failed' ? outcome.code : null,
+    evidenceJson: settlement.evidence && JSON.stringify(settlement.evidence),
+    ...costs(changes.ctx, job, { outcome, verdict }),
+  });
+}
+
+function settlingOf(ctx: Context, job: OpenJob): Settling {
+  const price = ctx.catalogue().prices.get(job.priceId);
+  if (!price) throw new Error(`the price ${job.priceId} of ${job.id} is not known`);
+  return { ...job, price, cancelRequested: job.cancelRequestedAt ? ((job.canceledBy ?? 'client') as 'client') : null };
+}
+
+/** What the vendor charges the operator for the attempt, by the route's own price. */
+function costs(ctx: Context, job: OpenJob, { outcome, verdict }: { outcome: Outcome; verdict: Verdict }) {
+  const usage = outcome.type === 'succeeded' || outcome.type === 'stopped' ? outcome.usage : outcome.type === 'failed' ? outcome.billed : null;
+  const cost = (lines: UsageLine[] | null) => lines && priceOf(ctx.catalogue().routes.get(job.routeId)?.cost ?? [], lines);
+  return {
+    usageJson: usage && JSON.stringify(usage),
+    providerCost: cost(usage),
+    waste: cost(verdict.waste),
+    overrun: verdict.type === 'end' ? verdict.overrun : null,
+  };
+}

@@ -1,0 +1,193 @@
+// Submission: what a client sent becomes a priced request for admission. Nothing is written here but a long input's bytes.
+import type { Context } from '../context.ts';
+import { worstCase, type KnownInput } from '../domain/bounds.ts';
+import { AppError } from '../domain/errors.ts';
+import { newId } from '../domain/ids.ts';
+import { type Kind, PRIORITIES } from '../domain/job.ts';
+import { members } from '../domain/json-members.ts';
+import type { Model, ModelRoute } from '../domain/model.ts';
+import type { PlanTerms } from '../domain/plan.ts';
+import type { ChatInput, ImageInput, SttInput, Submission, TtsInput } from '../domain/submission.ts';
+import { wavDurationMs } from '../domain/wav.ts';
+import { findArtifact } from '../store/artifacts.ts';
+import type { Request } from './admit.ts';
+import { promptBytes } from './run.ts';
+
+export interface Submitter {
+  accountId: string;
+  keyId: string;
+  livemode: boolean;
+  terms: PlanTerms;
+}
+
+export interface Submitted {
+  body: Submission;
+  /** The `input` member as the client wrote it. */
+  inputJson: string;
+  idempotency: { key: string; hash: Buffer } | null;
+  clientRequestId: string | null;
+}
+
+/** Checks an input against its kind's schema. @throws AppError invalid_request */
+export type AssertInput = (kind: Kind, input: unknown) => void;
+
+const DEFAULT_DEADLINE_S = 3_600;
+const INLINE_INPUT_MAX_BYTES = 64 * 1024;
+
+/** @throws AppError any refusal that needs no look at the account's books */
+export async function prepare(
+  ctx: Context,
+  caller: Submitter,
+  { body, inputJson, idempotency, clientRequestId, assertInput }: Submitted & { assertInput: AssertInput },
+): Promise<{ request: Request; model: Model }> {
+  const model = findModel(ctx, body);
+  const route = chooseRoute(model, caller);
+  assertInput(model.kind, body.input);
+  if (model.kind === 'chat') assertKnownFields(inputJson, body.input as ChatInput, route);
+  else refuseSim(body.input, route);
+  const known = await knowInput(ctx, caller, { kind: model.kind, input: body.input, inputJson });
+  const { bounds, hold } = worstCase(known, model, caller.terms);
+  const request: Request = {
+    ...caller,
+    jobId: newId('job'),
+    kind: model.kind,
+    model: model.id,
+    routeId: route.id,
+    priceId: model.price?.id ?? '',
+    priority: PRIORITIES.indexOf(body.priority ?? 'normal'),
+    hold,
+    maxCredits: body.max_credits === undefined ? null : BigInt(body.max_credits),
+    tags: model.tags,
+    ...deadlineOf(body),
+    maxDeadlineS: caller.terms.maxDeadlineS,
+    boundsJson: JSON.stringify(bounds),
+    metadataJson: JSON.stringify(body.metadata ?? {}),
+    endUser: body.end_user ?? null,
+    clientRequestId,
+    idempotency,
+    inputJson,
+    inputKey: null,
+  };
+  return { request, model };
+}
+
+/** Moves a long input to storage, whose bytes are then there before the job is. */
+export async function storeLongInput(ctx: Context, request: Request): Promise<Request> {
+  if (request.inputJson === null || Buffer.byteLength(request.inputJson) <= INLINE_INPUT_MAX_BYTES) return request;
+  const inputKey = `${request.accountId}/in_${request.jobId}`;
+  await ctx.storage.put(inputKey, Buffer.from(request.inputJson));
+  return { ...request, inputJson: null, inputKey };
+}
+
+function findModel(ctx: Context, { model: name, kind }: Submission): Model {
+  const { models } = ctx.catalogue();
+  const model = models.get(name);
+  if (!model) throw new AppError('model_not_found', { details: { did_you_mean: nearest(name, [...models.keys()]) } });
+  if (kind !== undefined && kind !== model.kind) {
+    throw new AppError('kind_mismatch', { message: `${model.id} is of kind ${model.kind}, not ${kind}.`, details: { kind: model.kind } });
+  }
+  if (!model.enabled) throw new AppError('model_unavailable', { headers: { 'retry-after': '60' } });
+  return model;
+}
+
+/** A test key's jobs reach the simulator only. */
+function chooseRoute(model: Model, { livemode }: Submitter): ModelRoute {
+  const route = model.routes.find((candidate) => candidate.enabled && (livemode || candidate.provider === 'sim'));
+  if (route) return route;
+  if (!livemode && model.routes.some((candidate) => candidate.enabled)) {
+    throw new AppError('model_not_found', { message: 'Test keys reach the models of `sim` only. Use a live key for this one.' });
+  }
+  throw new AppError('model_unavailable', { headers: { 'retry-after': '60' } });
+}
+
+/** Fields of a chat body whose price is known: they cost tokens, or nothing. */
+const CHAT_FIELDS = new Set(
+  `messages max_tokens max_completion_tokens n stream stream_options temperature top_p stop presence_penalty frequency_penalty
+  logit_bias logprobs top_logprobs seed tools tool_choice parallel_tool_calls response_format user reasoning_effort verbosity
+  safety_identifier prompt_cache_key`.split(/\s+/),
+);
+
+function assertKnownFields(inputJson: string, input: ChatInput, route: ModelRoute): void {
+  if (route.data.unknown_fields === 'pass') return;
+  const allowed = route.data.fields ?? [];
+  const stranger = members(inputJson).find(({ name }) => !CHAT_FIELDS.has(name) && !allowed.includes(name));
+  if (stranger) throw unknownField(`input.${stranger.name}`);
+  const tools = (input as { tools?: unknown }).tools;
+  const billed = Array.isArray(tools) ? tools.find((tool: { type?: unknown } | null) => tool?.type !== 'function') : undefined;
+  if (billed !== undefined) throw unknownField('input.tools');
+}
+
+function refuseSim(input: Submission['input'], route: ModelRoute): void {
+  if ('sim' in input && route.provider !== 'sim') throw unknownField('input.sim');
+}
+
+function unknownField(path: string): AppError {
+  return new AppError('invalid_request', {
+    message: `${path} is not a field this model is priced for. Leave it out.`,
+    details: { issues: [{ path, message: 'is not a field this model is priced for', expected: 'no such field', received: 'a value' }] },
+  });
+}
+
+async function knowInput(
+  ctx: Context,
+  { accountId }: Submitter,
+  { kind, input, inputJson }: { kind: Kind; input: Submission['input']; inputJson: string },
+): Promise<KnownInput> {
+  switch (kind) {
+    case 'chat':
+      return { kind, input: input as ChatInput, promptBytes: promptBytes(inputJson) };
+    case 'image':
+      return { kind, input: input as ImageInput };
+    case 'tts':
+      return { kind, input: input as TtsInput };
+    case 'stt':
+      return { kind, input: input as SttInput, audioMs: await audioMs(ctx, accountId, input as SttInput) };
+  }
+}
+
+async function audioMs(ctx: Context, accountId: string, { artifact: id, url, audio }: SttInput): Promise<number | null> {
+  if ([id, url, audio].filter((given) => given !== undefined).length !== 1) {
+    const message = 'must hold exactly one of artifact, url and audio';
+    throw new AppError('invalid_request', { message: `input ${message}.`, details: { issues: [{ path: 'input', message }] } });
+  }
+  if (url !== undefined) {
+    throw new AppError('input_unsupported', {
+      message: 'Audio by URL is not supported yet. Upload it to /v1/artifacts and send input.artifact.',
+      details: { field: 'input.url' },
+    });
+  }
+  if (audio !== undefined) return wavDurationMs(Buffer.from(audio, 'base64'));
+  const artifact = await findArtifact(ctx.flow, accountId, id ?? '');
+  if (!artifact) throw new AppError('not_found', { message: 'There is no such artifact.', details: { field: 'input.artifact' } });
+  if (artifact.deletedAt) throw new AppError('data_deleted', { details: { field: 'input.artifact' } });
+  return artifact.durationMs;
+}
+
+function deadlineOf({ deadline, expires_in }: Submission): Pick<Request, 'deadline' | 'deadlineNamed'> {
+  if (deadline !== undefined && expires_in !== undefined) {
+    const message = 'must not be given with expires_in';
+    throw new AppError('invalid_request', { message: `deadline ${message}.`, details: { issues: [{ path: 'deadline', message }] } });
+  }
+  if (deadline !== undefined) return { deadline: new Date(deadline), deadlineNamed: true };
+  return { deadline: { inSeconds: expires_in ?? DEFAULT_DEADLINE_S }, deadlineNamed: expires_in !== undefined };
+}
+
+/** The known name with the fewest changed letters, if it is near enough to be meant. */
+function nearest(name: string, names: readonly string[]): string | null {
+  const ranked = names.map((known) => ({ known, distance: distance(name, known) })).toSorted((a, b) => a.distance - b.distance);
+  const best = ranked[0];
+  return best && best.distance <= Math.max(2, name.length / 3) ? best.known : null;
+}
+
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const swap = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

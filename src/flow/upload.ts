@@ -1,0 +1,57 @@
+// An upload becomes an artifact: first its bytes, then its row.
+import type { Readable } from 'node:stream';
+import type { Context } from '../context.ts';
+import { AppError } from '../domain/errors.ts';
+import { newId } from '../domain/ids.ts';
+import { wavFormat } from '../domain/wav.ts';
+import { StorageTooLarge } from '../storage/storage.ts';
+import { databaseNow } from '../store/clock.ts';
+import { findArtifact, insertArtifacts, type StoredArtifact } from '../store/artifacts.ts';
+
+export const ARTIFACT_MAX_BYTES = 100 * 1024 * 1024;
+const HEAD_BYTES = 64 * 1024;
+
+/** @throws AppError body_too_large */
+export async function keepUpload(
+  ctx: Context,
+  accountId: string,
+  { content, contentType }: { content: Readable & { truncated?: boolean }; contentType: string },
+): Promise<StoredArtifact> {
+  const id = newId('art');
+  const storageKey = `${accountId}/${id}`;
+  const tooLarge = (): AppError => new AppError('body_too_large', { details: { max_bytes: ARTIFACT_MAX_BYTES } });
+  const written = await ctx.storage.put(storageKey, content, { maxBytes: ARTIFACT_MAX_BYTES }).catch((error: unknown) => {
+    throw error instanceof StorageTooLarge ? tooLarge() : error;
+  });
+  if (content.truncated) {
+    await ctx.storage.remove(storageKey);
+    throw tooLarge();
+  }
+  const wave = await waveOf(ctx, storageKey, written.bytes);
+  const now = await databaseNow(ctx.flow);
+  await insertArtifacts(
+    ctx.flow,
+    [{ id, accountId, direction: 'input', jobId: null, contentType: safeType(contentType), width: null, height: null, storageKey, ...wave, ...written }],
+    now,
+  );
+  const artifact = await findArtifact(ctx.flow, accountId, id);
+  if (!artifact) throw new Error('the artifact that was just written is gone');
+  return artifact;
+}
+
+/** Only the head is read; the length that counts is the stored one, not the one the header claims. */
+async function waveOf(ctx: Context, key: string, bytes: number): Promise<{ durationMs: number | null; sampleRate: number | null }> {
+  const chunks: Buffer[] = [];
+  const end = Math.min(HEAD_BYTES, bytes) - 1;
+  if (end >= 0) for await (const chunk of await ctx.storage.open(key, { start: 0, end })) chunks.push(chunk as Buffer);
+  const head = Buffer.concat(chunks);
+  const wave = wavFormat(head);
+  if (!wave) return { durationMs: null, sampleRate: null };
+  const dataBytes = wave.dataBytes + bytes - head.length;
+  return { durationMs: Math.ceil((dataBytes / wave.bytesPerSecond) * 1000), sampleRate: wave.sampleRate };
+}
+
+/** What a client calls its bytes, if that is a media type at all. */
+function safeType(contentType: string): string {
+  return /^[\w.+-]{1,60}\/[\w.+-]{1,60}$/.test(contentType) ? contentType.toLowerCase() : 'application/octet-stream';
+}

@@ -1,0 +1,152 @@
+// Start-up: from a configuration to a running context, whoever starts first. Every command comes through here.
+import { createHash, randomBytes } from 'node:crypto';
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import pino from 'pino';
+import { type Config, readConfig } from './config.ts';
+import { type Address, type Context, openContext, type Secrets } from './context.ts';
+import { migrate } from './db/migrate.ts';
+import type { Pool } from './db/pool.ts';
+import { seed } from './db/seed.ts';
+import { transaction } from './db/transaction.ts';
+import { joinEmbedded } from './embedded/join.ts';
+import { createAccount, createKey } from './flow/accounts.ts';
+
+export interface Platform {
+  ctx: Context;
+  simUrl: string;
+  /** Tells the embedded services that this process goes; the last one stops them. */
+  leave(): Promise<void>;
+}
+
+export async function openPlatform(options: { address?: Address; config?: Config; quiet?: boolean } = {}): Promise<Platform> {
+  const config = options.config ?? readConfig();
+  const log = pino({ level: options.quiet ? 'warn' : config.logLevel, base: { pid: process.pid } }, pino.destination({ fd: 2, sync: true }));
+  await mkdir(config.dataDir, { recursive: true });
+  const embedded = await joinEmbedded({
+    dataDir: config.dataDir,
+    postgres: config.databaseUrl === null,
+    sim: config.simUrl === null,
+    log: (line) => log.info(line),
+  });
+  try {
+    const databaseUrl = config.databaseUrl ?? embedded.databaseUrl;
+    const simUrl = config.simUrl ?? embedded.simUrl;
+    if (databaseUrl === null || simUrl === null) throw new Error('the embedded services did not say where they are');
+    const secrets = await readSecrets(config);
+    await migrate(databaseUrl, (line) => log.info(line));
+    const ctx = await openContext({ config, log, databaseUrl, secrets, address: options.address ?? { url: null } });
+    await firstStart(ctx);
+    return { ctx, simUrl, leave: () => embedded.leave() };
+  } catch (error) {
+    await embedded.leave();
+    throw error;
+  }
+}
+
+/** The installation's secrets: from the environment, else made once and kept in the data folder. */
+async function readSecrets(config: Config): Promise<Secrets> {
+  const path = join(config.dataDir, 'secrets.json');
+  let kept: { pepper: string; key: string };
+  try {
+    kept = JSON.parse(await readFile(path, 'utf8')) as typeof kept;
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'ENOENT') throw error;
+    kept = { pepper: randomBytes(32).toString('base64'), key: randomBytes(32).toString('base64') };
+    if (config.keyPepper === null || config.secretKey === null) kept = await writeOnce(path, kept);
+  }
+  const key = Buffer.from(config.secretKey ?? kept.key, 'base64');
+  if (key.length !== 32) throw new Error('MILLRACE_SECRET_KEY must be 32 bytes in base64. Make one with: openssl rand -base64 32');
+  const pepper = Buffer.from(config.keyPepper ?? kept.pepper);
+  if (pepper.length < 32) throw new Error('MILLRACE_KEY_PEPPER must be 32 bytes or more.');
+  return { pepper, key };
+}
+
+/** The first writer wins, and everybody reads what it wrote. */
+async function writeOnce<T>(path: string, value: T): Promise<T> {
+  try {
+    await writeFile(path, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600, flag: 'wx' });
+    return value;
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'EEXIST') throw error;
+    return JSON.parse(await readFile(path, 'utf8')) as T;
+  }
+}
+
+const FIRST_CREDITS = 20_000_000n;
+
+interface Credentials {
+  base_url: string;
+  api_key: string;
+  admin_key: string;
+}
+
+/**
+ * Seeds the catalogue, and in a database without an operator's key makes that key and a first account, whose tokens go
+ * into this data folder's credentials.json. Under a lock, so that of many first starts one is the first.
+ */
+async function firstStart(ctx: Context): Promise<void> {
+  const lock = await ctx.flow.connect();
+  try {
+    await lock.query(`select pg_advisory_lock(hashtext('millrace.first-start'))`);
+    await holdPepper(ctx.flow, ctx.secrets.pepper);
+    await transaction(ctx.flow, seed);
+    await ctx.refreshCatalogue();
+    const { rowCount } = await ctx.flow.query(`select 1 from api_keys where mode = 'admin' limit 1`);
+    if (rowCount !== 0) return;
+    const first = { name: 'first', plan: 'startup', credits: FIRST_CREDITS, overrides: {} };
+    const { apiKey } = await createAccount(ctx, first, 'first start');
+    // The operator's key last: a start that dies before leaves the next one to be the first.
+    await transaction(ctx.flow, async (tx) => {
+      const adminKey = await createKey(ctx, tx, { accountId: null, mode: 'admin', name: 'first' });
+      await writeCredentials(ctx.config, { base_url: ctx.publicUrl(), api_key: apiKey, admin_key: adminKey });
+    });
+    ctx.log.info(`credentials are in ${join(ctx.config.dataDir, 'credentials.json')}`);
+  } finally {
+    await lock.query(`select pg_advisory_unlock_all()`).catch(() => {});
+    lock.release();
+  }
+}
+
+/** Once the API listens: others learn its address, the workers from the database and people from credentials.json. */
+export async function announceAddress(ctx: Context): Promise<void> {
+  const url = ctx.publicUrl();
+  await ctx.flow.query(
+    `insert into settings (name, value) values ('public_url', $1) on conflict (name) do update set value = excluded.value`,
+    [url],
+  );
+  const credentials = await readCredentials(ctx.config);
+  if (credentials && credentials.base_url !== url) await writeCredentials(ctx.config, { ...credentials, base_url: url });
+}
+
+export async function readCredentials(config: Config): Promise<Credentials | null> {
+  try {
+    return JSON.parse(await readFile(join(config.dataDir, 'credentials.json'), 'utf8')) as Credentials;
+  } catch {
+    return null;
+  }
+}
+
+/** Whole or not at all, and nobody else's to read. */
+export async function writeCredentials(config: Config, credentials: Credentials): Promise<void> {
+  const path = join(config.dataDir, 'credentials.json');
+  const draft = `${path}.${process.pid}`;
+  await writeFile(draft, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 });
+  await chmod(draft, 0o600);
+  await rename(draft, path);
+}
+
+/** @throws if keys in this database were hashed under another pepper: no key would be valid */
+async function holdPepper(pool: Pool, pepper: Buffer): Promise<void> {
+  const mark = createHash('sha256').update('millrace.pepper').update(pepper).digest('hex');
+  const { rows } = await pool.query<{ value: string }>(
+    `insert into settings (name, value) values ('pepper', $1) on conflict (name) do update set name = excluded.name returning value`,
+    [mark],
+  );
+  if (rows[0]?.value !== mark) {
+    throw new Error(
+      "This database's API keys were made with another MILLRACE_KEY_PEPPER. " +
+        'Set it to the one in secrets.json of the data folder that made them.',
+    );
+  }
+}

@@ -1,0 +1,73 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { Readable } from 'node:stream';
+import { type Storage, StorageMissing, StorageTooLarge } from './storage.ts';
+
+/** Artifacts as files below `root`. A file is written beside its place, forced to disk, and moved there. */
+export function openFileStorage(root: string): Storage {
+  const pathOf = (key: string): string => {
+    if (!/^[A-Za-z0-9_-]+(\/[A-Za-z0-9_-]+)*$/.test(key)) throw new Error('not a storage key');
+    return join(root, 'objects', key);
+  };
+  return {
+    async put(key, content, limit) {
+      const path = pathOf(key);
+      const draft = join(root, 'drafts', randomUUID());
+      await mkdir(dirname(draft), { recursive: true });
+      try {
+        const written = await writeWhole(draft, content, limit?.maxBytes ?? Number.POSITIVE_INFINITY);
+        await mkdir(dirname(path), { recursive: true });
+        await rename(draft, path);
+        return written;
+      } catch (error) {
+        await rm(draft, { force: true });
+        throw error;
+      }
+    },
+    async open(key, range) {
+      const path = pathOf(key);
+      await stat(path).catch((error: unknown) => missing(error, key));
+      return createReadStream(path, range);
+    },
+    read: (key) => readFile(pathOf(key)).catch((error: unknown) => missing(error, key)),
+    remove: (key) => rm(pathOf(key), { force: true }),
+    async *list() {
+      const objects = join(root, 'objects');
+      const entries = await readdir(objects, { recursive: true, withFileTypes: true }).catch(() => []);
+      for (const entry of entries) {
+        if (!entry.isFile()) continue;
+        const path = join(entry.parentPath, entry.name);
+        const { mtimeMs } = await stat(path);
+        yield { key: relative(objects, path), ageMs: Date.now() - mtimeMs };
+      }
+    },
+    async ping() {
+      await mkdir(root, { recursive: true });
+    },
+  };
+}
+
+async function writeWhole(path: string, content: Buffer | Readable, maxBytes: number) {
+  const hash = createHash('sha256');
+  const file = await open(path, 'wx');
+  let bytes = 0;
+  try {
+    for await (const chunk of Buffer.isBuffer(content) ? [content] : content) {
+      bytes += (chunk as Buffer).length;
+      if (bytes > maxBytes) throw new StorageTooLarge(maxBytes);
+      hash.update(chunk as Buffer);
+      await file.writeFile(chunk as Buffer);
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  return { bytes, sha256: hash.digest('hex') };
+}
+
+function missing(error: unknown, key: string): never {
+  if ((error as { code?: unknown }).code === 'ENOENT') throw new StorageMissing(key);
+  throw error;
+}

@@ -1,0 +1,64 @@
+import type { Db } from '../db/pool.ts';
+import { rowset } from '../db/rowset.ts';
+import type { PlanOverrides } from '../domain/plan.ts';
+import type { SlotSet } from '../domain/slots.ts';
+
+/** An account as its locked row shows it. The flows change it in memory and write it back before they commit. */
+export interface Account {
+  id: string;
+  status: 'active' | 'restricted' | 'suspended' | 'closed';
+  livemode: boolean;
+  planId: string;
+  overrides: PlanOverrides;
+  available: bigint;
+  held: bigint;
+  debt: bigint;
+  busySlots: SlotSet;
+  lineWaiting: number;
+  eventSequence: bigint;
+  ledgerSequence: bigint;
+}
+
+const COLUMNS = `id, status, livemode, plan_id as "planId", overrides, available, held, debt, busy_slots as "busySlots",
+  line_waiting as "lineWaiting", event_sequence as "eventSequence", ledger_sequence as "ledgerSequence"`;
+
+/**
+ * Locks accounts, always first and always by id, so that no two lists wait for each other. `no key update`, because a
+ * stronger lock would stop every insert of a row that refers to the account. What else is read under the lock must be
+ * read by a later statement: this one's snapshot may be older than the lock.
+ */
+export async function lockAccounts(tx: Db, ids: Iterable<string>): Promise<Map<string, Account>> {
+  const { rows } = await tx.query<Account>({
+    name: 'lock-accounts',
+    text: `select ${COLUMNS} from accounts where id = any($1) order by id for no key update`,
+    values: [[...new Set(ids)]],
+  });
+  return new Map(rows.map((account) => [account.id, account]));
+}
+
+export async function findAccount(db: Db, id: string): Promise<Account | null> {
+  const { rows } = await db.query<Account>(`select ${COLUMNS} from accounts where id = $1`, [id]);
+  return rows[0] ?? null;
+}
+
+const written = rowset<Account>({
+  id: ['text', (a) => a.id],
+  available: ['bigint', (a) => a.available],
+  held: ['bigint', (a) => a.held],
+  debt: ['bigint', (a) => a.debt],
+  busy_slots: ['bytea', (a) => a.busySlots],
+  line_waiting: ['integer', (a) => a.lineWaiting],
+  event_sequence: ['bigint', (a) => a.eventSequence],
+  ledger_sequence: ['bigint', (a) => a.ledgerSequence],
+});
+
+/** Writes back accounts that this transaction has locked. */
+export async function writeAccounts(tx: Db, accounts: Iterable<Account>): Promise<void> {
+  await tx.query({
+    name: 'write-accounts',
+    text: `update accounts a set available = r.available, held = r.held, debt = r.debt, busy_slots = r.busy_slots,
+        line_waiting = r.line_waiting, event_sequence = r.event_sequence, ledger_sequence = r.ledger_sequence
+      from ${written.sql} where a.id = r.id`,
+    values: written.values([...accounts]),
+  });
+}

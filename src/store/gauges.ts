@@ -1,0 +1,29 @@
+import type { Db } from '../db/pool.ts';
+import type { Kind } from '../domain/job.ts';
+
+export interface Gauges {
+  jobs: { kind: Kind; state: string; count: number; oldest_s: number | null }[];
+  workers: { queue: string; count: number }[];
+  credits: { available: bigint; held: bigint };
+  operator: { provider: string; waste: bigint; overrun: bigint }[];
+}
+
+/** A look at everything that is open. The partial indexes hold just these rows. */
+export async function readGauges(db: Db): Promise<Gauges> {
+  const jobs = await db.query<Gauges['jobs'][number]>(
+    `select kind, status as state, count(*)::int as count, extract(epoch from (select millrace_now()) - min(rung_at))::float8 as oldest_s
+      from jobs where slot is not null group by 1, 2
+      union all select kind, 'line', count(*)::int, null from jobs where place is not null group by 1`,
+  );
+  const workers = await db.query<Gauges['workers'][number]>(
+    `select unnest(queues) as queue, count(*)::int as count from workers where lease_until > (select millrace_now()) group by 1`,
+  );
+  const credits = await db.query<Gauges['credits']>(
+    `select coalesce(sum(available), 0)::bigint as available, coalesce(sum(held), 0)::bigint as held from accounts where livemode`,
+  );
+  const operator = await db.query<Gauges['operator'][number]>(
+    `select r.provider, coalesce(sum(a.waste), 0)::bigint as waste, coalesce(sum(a.overrun), 0)::bigint as overrun
+      from routes r left join attempts a on a.route_id = r.id and a.ended_at > (select millrace_now()) - interval '1 hour' group by 1`,
+  );
+  return { jobs: jobs.rows, workers: workers.rows, credits: credits.rows[0] as Gauges['credits'], operator: operator.rows };
+}

@@ -1,0 +1,52 @@
+import type { Db } from '../db/pool.ts';
+import { inserter, rowset } from '../db/rowset.ts';
+
+/** Which request made which job. `hash` is over the path and the body's bytes. */
+export interface KnownRequest {
+  accountId: string;
+  key: string;
+  hash: Buffer;
+  jobId: string;
+}
+
+const sought = rowset<{ accountId: string; key: string }>({
+  account_id: ['text', (k) => k.accountId],
+  key: ['text', (k) => k.key],
+});
+
+/** Requests of the last 30 days by account and key. Read under the accounts' locks, so a twin in flight has ended. */
+export async function knownRequests(
+  tx: Db,
+  keys: readonly { accountId: string; key: string }[],
+): Promise<Map<string, KnownRequest>> {
+  if (keys.length === 0) return new Map();
+  const { rows } = await tx.query<KnownRequest>({
+    name: 'known-requests',
+    text: `select k.account_id as "accountId", k.key, k.request_hash as hash, k.job_id as "jobId"
+      from idempotency_keys k join ${sought.sql} on k.account_id = r.account_id and k.key = r.key
+      where k.created_at > (select millrace_now()) - interval '30 days'`,
+    values: sought.values(keys),
+  });
+  return new Map(rows.map((row) => [requestId(row), row]));
+}
+
+export function requestId({ accountId, key }: { accountId: string; key: string }): string {
+  return `${accountId} ${key}`;
+}
+
+const written = inserter<KnownRequest & { at: Date }>('idempotency_keys', {
+  account_id: ['text', (k) => k.accountId],
+  key: ['text', (k) => k.key],
+  request_hash: ['bytea', (k) => k.hash],
+  job_id: ['text', (k) => k.jobId],
+  created_at: ['timestamptz', (k) => k.at],
+});
+
+export async function rememberRequests(tx: Db, requests: readonly KnownRequest[], at: Date): Promise<void> {
+  if (requests.length === 0) return;
+  await tx.query({
+    name: 'remember-requests',
+    text: written.text,
+    values: written.values(requests.map((request) => ({ ...request, at }))),
+  });
+}

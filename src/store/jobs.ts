@@ -1,0 +1,341 @@
+import type { Db } from '../db/pool.ts';
+import { inserter, rowset } from '../db/rowset.ts';
+import type { Bell, FinalStatus, Kind } from '../domain/job.ts';
+import type { Job } from '../domain/job-view.ts';
+
+export const JOB_COLUMNS = `id, account_id as "accountId", key_id as "keyId", livemode, kind, model, status, version, epoch, priority, slot,
+  due_at as "dueAt", metadata as "metadataJson", bounds as "boundsJson", input as "inputJson", input_key as "inputKey",
+  output as "outputJson", error as "errorJson", usage as "usageJson", hold, cost, price_id as "priceId", deadline,
+  cancel_requested_at as "cancelRequestedAt", canceled_by as "canceledBy", created_at as "createdAt",
+  started_at as "startedAt", ended_at as "endedAt", data_deleted_at as "dataDeletedAt", client_request_id as "clientRequestId"`;
+
+// ---------------------------------------------------------------- admission
+
+/** A job as admission writes it: always queued. */
+export interface NewJob extends Job {
+  routeId: string;
+  sequence: bigint;
+  deadlineNamed: boolean;
+  endUser: string | null;
+  idempotencyKey: string | null;
+}
+
+const newJobs = inserter<NewJob>('jobs', {
+  account_id: ['text', (j) => j.accountId],
+  id: ['text', (j) => j.id],
+  key_id: ['text', (j) => j.keyId],
+  livemode: ['boolean', (j) => j.livemode],
+  kind: ['text', (j) => j.kind],
+  model: ['text', (j) => j.model],
+  route_id: ['text', (j) => j.routeId],
+  status: ['text', (j) => j.status],
+  slot: ['integer', (j) => j.slot],
+  priority: ['smallint', (j) => j.priority],
+  sequence: ['bigint', (j) => j.sequence],
+  place: ['bigint', (j) => (j.slot === null ? j.sequence : null)],
+  rung_at: ['timestamptz', (j) => (j.slot === null ? null : j.createdAt)],
+  deadline: ['timestamptz', (j) => j.deadline],
+  deadline_named: ['boolean', (j) => j.deadlineNamed],
+  hold: ['bigint', (j) => j.hold],
+  price_id: ['text', (j) => j.priceId],
+  bounds: ['text', (j) => j.boundsJson],
+  metadata: ['text', (j) => j.metadataJson],
+  end_user: ['text', (j) => j.endUser],
+  client_request_id: ['text', (j) => j.clientRequestId],
+  idempotency_key: ['text', (j) => j.idempotencyKey],
+  input: ['text', (j) => j.inputJson],
+  input_key: ['text', (j) => j.inputKey],
+  created_at: ['timestamptz', (j) => j.createdAt],
+});
+
+export async function insertJobs(tx: Db, jobs: readonly NewJob[]): Promise<void> {
+  await tx.query({ name: 'insert-jobs', text: newJobs.text, values: newJobs.values(jobs) });
+}
+
+const pairs = rowset<{ accountId: string; jobId: string }>({
+  account_id: ['text', (p) => p.accountId],
+  id: ['text', (p) => p.jobId],
+});
+
+/** Whole jobs by account and id, whatever their state. */
+export async function findJobs(db: Db, wanted: readonly { accountId: string; jobId: string }[]): Promise<Map<string, Job>> {
+  if (wanted.length === 0) return new Map();
+  const { rows } = await db.query<Job>({
+    name: 'find-jobs',
+    text: `select ${JOB_COLUMNS} from jobs where (account_id, id) in (select account_id, id from ${pairs.sql})`,
+    values: pairs.values(wanted),
+  });
+  return new Map(rows.map((job) => [job.id, job]));
+}
+
+// ---------------------------------------------------------------- claim
+
+/** A job in a worker's hands. */
+export interface Claimed {
+  accountId: string;
+  jobId: string;
+  epoch: number;
+  slot: number;
+  kind: Kind;
+  model: string;
+  routeId: string;
+  livemode: boolean;
+  boundsJson: string;
+  inputJson: string | null;
+  inputKey: string | null;
+  /** Until its deadline, by the database's clock. */
+  remainingMs: number;
+  cancelRequested: boolean;
+  /** The attempt before this one, if its end is not known: ask the vendor before calling again. */
+  earlier: { attempt: number; remoteId: string | null } | null;
+}
+
+/** What a message names. */
+export type Rung = Pick<Bell, 'accountId' | 'jobId' | 'epoch'>;
+
+const rings = rowset<Rung>(
+  {
+    account_id: ['text', (b) => b.accountId],
+    id: ['text', (b) => b.jobId],
+    epoch: ['integer', (b) => b.epoch],
+  },
+  2,
+);
+
+/**
+ * Claims jobs for a worker and writes down the attempts that will follow, in one statement that never touches accounts.
+ * A bell is void, and missing from the answer, if its job is not waiting with a slot at that epoch, if its deadline has
+ * passed, or if the worker's own lease has lapsed.
+ */
+export async function claimJobs(db: Db, workerId: string, rung: readonly Rung[]): Promise<Claimed[]> {
+  const { rows } = await db.query<Claimed>({
+    name: 'claim-jobs',
+    text: `with clock as materialized (select millrace_now() as now),
+      waiting as materialized (
+        select j.account_id, j.id from jobs j join ${rings.sql} on j.account_id = r.account_id and j.id = r.id
+        where j.status = 'queued' and j.slot is not null and j.epoch = r.epoch and j.deadline > (select now from clock)
+          and exists (select from workers w where w.id = $1 and w.lease_until > (select now from clock))
+        order by j.id for update of j),
+      claimed as (
+        update jobs j set status = 'running', version = j.version + 1, epoch = j.epoch + 1, worker_id = $1,
+          rings = 0, started_at = coalesce(j.started_at, (select now from clock))
+        from waiting w where j.account_id = w.account_id and j.id = w.id and j.status = 'queued' returning j.*),
+      written as (
+        insert into attempts (account_id, job_id, attempt, worker_id, route_id, slot, started_at)
+        select account_id, id, epoch, $1, route_id, slot, (select now from clock) from claimed)
+      select c.account_id as "accountId", c.id as "jobId", c.epoch, c.slot, c.kind, c.model, c.route_id as "routeId",
+        c.livemode, c.bounds as "boundsJson", c.input as "inputJson", c.input_key as "inputKey",
+        (extract(epoch from c.deadline - (select now from clock)) * 1000)::float8 as "remainingMs",
+        c.cancel_requested_at is not null as "cancelRequested",
+        (select json_build_object('attempt', a.attempt, 'remoteId', a.remote_id) from attempts a
+          where c.epoch > 1 and a.account_id = c.account_id and a.job_id = c.id and a.attempt = c.epoch - 1
+            and a.outcome in ('interrupted', 'ambiguous')) as earlier
+      from claimed c`,
+    values: [workerId, ...rings.values(rung)],
+  });
+  return rows;
+}
+
+// ---------------------------------------------------------------- settle
+
+/** A job's row under its lock, with what decides its end. */
+export interface OpenJob extends Job {
+  routeId: string;
+  failures: number;
+  interruptions: number;
+  ambiguous: number;
+  sequence: bigint;
+  deadlineNamed: boolean;
+  workerId: string | null;
+}
+
+const OPEN_COLUMNS = `${JOB_COLUMNS}, route_id as "routeId", failures, interruptions, ambiguous, sequence,
+  deadline_named as "deadlineNamed", worker_id as "workerId"`;
+
+const fences = rowset<{ accountId: string; jobId: string; epoch: number }>({
+  account_id: ['text', (f) => f.accountId],
+  id: ['text', (f) => f.jobId],
+  epoch: ['integer', (f) => f.epoch],
+});
+
+/** Locks the jobs that still run at the given epoch. Who comes too late finds none. */
+export async function lockRunning(
+  tx: Db,
+  wanted: readonly { accountId: string; jobId: string; epoch: number }[],
+): Promise<Map<string, OpenJob>> {
+  const { rows } = await tx.query<OpenJob>({
+    name: 'lock-running',
+    text: `select ${OPEN_COLUMNS} from jobs where status = 'running'
+      and (account_id, id, epoch) in (select account_id, id, epoch from ${fences.sql}) order by id for no key update`,
+    values: fences.values(wanted),
+  });
+  return new Map(rows.map((job) => [job.id, job]));
+}
+
+/** Locks jobs that have not ended, whatever they wait for. */
+export async function lockOpen(tx: Db, wanted: readonly { accountId: string; jobId: string }[]): Promise<Map<string, OpenJob>> {
+  const { rows } = await tx.query<OpenJob>({
+    name: 'lock-open',
+    text: `select ${OPEN_COLUMNS} from jobs where status in ('queued', 'running')
+      and (account_id, id) in (select account_id, id from ${pairs.sql}) order by id for no key update`,
+    values: pairs.values(wanted),
+  });
+  return new Map(rows.map((job) => [job.id, job]));
+}
+
+export interface EndedJob {
+  accountId: string;
+  id: string;
+  status: FinalStatus;
+  cost: bigint;
+  outputJson: string | null;
+  usageJson: string | null;
+  errorJson: string | null;
+  canceledBy: string | null;
+}
+
+const ended = rowset<EndedJob>(
+  {
+    account_id: ['text', (j) => j.accountId],
+    id: ['text', (j) => j.id],
+    status: ['text', (j) => j.status],
+    cost: ['bigint', (j) => j.cost],
+    output: ['text', (j) => j.outputJson],
+    usage: ['text', (j) => j.usageJson],
+    error: ['text', (j) => j.errorJson],
+    canceled_by: ['text', (j) => j.canceledBy],
+  },
+  2,
+);
+
+/** Ends jobs that this transaction has locked open. */
+export async function endJobs(tx: Db, jobs: readonly EndedJob[], at: Date): Promise<void> {
+  if (jobs.length === 0) return;
+  await tx.query({
+    name: 'end-jobs',
+    text: `update jobs j set status = r.status, version = j.version + 1, cost = r.cost, output = r.output, usage = r.usage,
+        error = r.error, canceled_by = r.canceled_by, slot = null, place = null, due_at = null, worker_id = null, ended_at = $1
+      from ${ended.sql} where j.account_id = r.account_id and j.id = r.id and j.status in ('queued', 'running')`,
+    values: [at, ...ended.values(jobs)],
+  });
+}
+
+export interface RequeuedJob {
+  accountId: string;
+  id: string;
+  counts: 'failure' | 'interruption';
+  ambiguous: boolean;
+  /** Null: at once. */
+  dueAt: Date | null;
+  routeId: string;
+}
+
+const requeued = rowset<RequeuedJob>({
+  account_id: ['text', (j) => j.accountId],
+  id: ['text', (j) => j.id],
+  failed: ['integer', (j) => (j.counts === 'failure' ? 1 : 0)],
+  interrupted: ['integer', (j) => (j.counts === 'interruption' ? 1 : 0)],
+  ambiguous: ['integer', (j) => (j.ambiguous ? 1 : 0)],
+  due_at: ['timestamptz', (j) => j.dueAt],
+  route_id: ['text', (j) => j.routeId],
+});
+
+/** Sends running jobs that this transaction has locked back to their place in the line, without their slot. */
+export async function requeueJobs(tx: Db, jobs: readonly RequeuedJob[]): Promise<void> {
+  if (jobs.length === 0) return;
+  await tx.query({
+    name: 'requeue-jobs',
+    text: `update jobs j set status = 'queued', version = j.version + 1, slot = null, worker_id = null, place = j.sequence,
+        due_at = r.due_at, failures = j.failures + r.failed, interruptions = j.interruptions + r.interrupted,
+        ambiguous = j.ambiguous + r.ambiguous, route_id = r.route_id, rung_at = null, rings = 0
+      from ${requeued.sql} where j.account_id = r.account_id and j.id = r.id and j.status = 'running'`,
+    values: requeued.values(jobs),
+  });
+}
+
+// ---------------------------------------------------------------- the line
+
+export interface NextInLine {
+  accountId: string;
+  jobId: string;
+  kind: Kind;
+  epoch: number;
+}
+
+const free = rowset<{ accountId: string; free: number }>({
+  account_id: ['text', (f) => f.accountId],
+  free: ['integer', (f) => f.free],
+});
+
+/** For each account, its first due jobs in the line, as many as it has free slots. Called under the accounts' locks. */
+export async function nextInLine(tx: Db, wanted: readonly { accountId: string; free: number }[]): Promise<NextInLine[]> {
+  const { rows } = await tx.query<NextInLine>({
+    name: 'next-in-line',
+    text: `with clock as materialized (select millrace_now() as now)
+      select j.account_id as "accountId", j.id as "jobId", j.kind, j.epoch
+      from ${free.sql} cross join clock cross join lateral (
+        select * from jobs j where j.account_id = r.account_id and j.place is not null
+          and (j.due_at is null or j.due_at <= clock.now) and j.deadline > clock.now
+        order by j.priority, j.place limit r.free) j`,
+    values: free.values(wanted),
+  });
+  return rows;
+}
+
+const given = rowset<Bell>(
+  {
+    account_id: ['text', (b) => b.accountId],
+    id: ['text', (b) => b.jobId],
+    slot: ['integer', (b) => b.slot],
+  },
+  2,
+);
+
+export async function giveSlots(tx: Db, bells: readonly Bell[], at: Date): Promise<void> {
+  if (bells.length === 0) return;
+  await tx.query({
+    name: 'give-slots',
+    text: `update jobs j set slot = r.slot, place = null, due_at = null, rung_at = $1, rings = 0
+      from ${given.sql} where j.account_id = r.account_id and j.id = r.id and j.place is not null`,
+    values: [at, ...given.values(bells)],
+  });
+}
+
+/** How many of the account's own jobs start before this one; counted from the line's index, exact to 1,000. */
+export async function positionInLine(db: Db, job: { accountId: string; jobId: string }): Promise<number> {
+  const { rows } = await db.query<{ ahead: number }>({
+    name: 'position-in-line',
+    text: `select count(*)::int as ahead from (
+        select 1 from jobs me join jobs j on j.account_id = me.account_id and j.place is not null
+          and (j.priority, j.place) < (me.priority, me.place)
+        where me.account_id = $1 and me.id = $2 and me.place is not null limit 1000) as before`,
+    values: [job.accountId, job.jobId],
+  });
+  return rows[0]?.ahead ?? 0;
+}
+
+// ---------------------------------------------------------------- cancel
+
+/** Asks running jobs to stop; the worker that holds them, or the sweep after it, ends them. */
+export async function requestCancel(
+  tx: Db,
+  job: { accountId: string; jobId: string; by: string; at: Date },
+): Promise<void> {
+  await tx.query(
+    `update jobs set cancel_requested_at = $3, canceled_by = $4
+      where account_id = $1 and id = $2 and status = 'running' and cancel_requested_at is null`,
+    [job.accountId, job.jobId, job.at, job.by],
+  );
+}
+
+/** The worker's own jobs whose stop was asked: what a lost wake-up would have told it. */
+export async function stopsAsked(db: Db, workerId: string, jobs: readonly { accountId: string; jobId: string }[]): Promise<string[]> {
+  if (jobs.length === 0) return [];
+  const { rows } = await db.query<{ id: string }>({
+    name: 'stops-asked',
+    text: `select id from jobs where (account_id, id) in (select account_id, id from ${pairs.sql})
+      and worker_id = $3 and status = 'running' and cancel_requested_at is not null`,
+    values: [...pairs.values(jobs), workerId],
+  });
+  return rows.map((row) => row.id);
+}

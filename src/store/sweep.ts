@@ -1,0 +1,134 @@
+// What the sweep looks for. Each question is bounded, and answered from a partial index that holds only such rows.
+import type { Db } from '../db/pool.ts';
+import type { Bell, Kind } from '../domain/job.ts';
+
+type Named = { accountId: string; jobId: string };
+
+/**
+ * Runs `work` if no other process is at the same task, else skips it: every worker sweeps, each pass is done once.
+ * The lock is the transaction's, so it cannot be left behind.
+ */
+export async function alone(tx: Db, task: string): Promise<boolean> {
+  const { rows } = await tx.query<{ mine: boolean }>(`select pg_try_advisory_xact_lock(hashtext('millrace.sweep'), hashtext($1)) as mine`, [
+    task,
+  ]);
+  return rows[0]?.mine ?? false;
+}
+
+/** Jobs with a slot that nobody claimed since they were rung: after 5 s, 10, 20, 40, then each 60. Marks them rung. */
+export async function ringAgain(db: Db, limit: number): Promise<Bell[]> {
+  const { rows } = await db.query<Bell>({
+    name: 'ring-again',
+    text: `with clock as materialized (select millrace_now() as now),
+      unheard as (select account_id, id from jobs, clock where slot is not null and status = 'queued'
+        and rung_at < now - least(60, 5 * 2 ^ rings) * interval '1 second' order by rung_at limit $1 for update skip locked)
+      update jobs j set rung_at = (select now from clock), rings = least(j.rings + 1, 10) from unheard u
+      where j.account_id = u.account_id and j.id = u.id and j.status = 'queued' and j.slot is not null
+      returning j.kind, j.account_id as "accountId", j.id as "jobId", j.epoch, j.slot`,
+    values: [limit],
+  });
+  return rows;
+}
+
+/** How many jobs of each kind should be in the queue or at a worker, not counting those rung only just now. */
+export async function expectedDepths(db: Db): Promise<Map<Kind, number>> {
+  const { rows } = await db.query<{ kind: Kind; jobs: number }>({
+    name: 'expected-depths',
+    text: `select kind, count(*)::int as jobs from jobs, (select millrace_now() as now offset 0) clock
+      where slot is not null and status = 'queued' and rung_at < now - interval '1 second' group by kind`,
+  });
+  return new Map(rows.map((row) => [row.kind, row.jobs]));
+}
+
+/** Every job of a kind that waits with a slot, in pages by slot order. Marks them rung. */
+export async function ringAll(db: Db, kind: Kind, limit: number): Promise<Bell[]> {
+  const { rows } = await db.query<Bell>({
+    name: 'ring-all',
+    text: `with clock as materialized (select millrace_now() as now),
+      lost as (select account_id, id from jobs, clock where slot is not null and status = 'queued' and kind = $1
+        and rung_at < now - interval '1 second' order by slot limit $2 for update skip locked)
+      update jobs j set rung_at = (select now from clock) from lost l
+      where j.account_id = l.account_id and j.id = l.id and j.status = 'queued' and j.slot is not null
+      returning j.kind, j.account_id as "accountId", j.id as "jobId", j.epoch, j.slot`,
+    values: [kind, limit],
+  });
+  return rows;
+}
+
+/** Waiting jobs whose deadline has passed, in the line or with a slot. */
+export async function overdue(db: Db, limit: number): Promise<Named[]> {
+  const { rows } = await db.query<Named>({
+    name: 'overdue',
+    text: `with clock as materialized (select millrace_now() as now)
+      (select account_id as "accountId", id as "jobId" from jobs where place is not null and deadline <= (select now from clock) limit $1)
+      union all
+      (select account_id, id from jobs where slot is not null and status = 'queued' and deadline <= (select now from clock) limit $1)`,
+    values: [limit],
+  });
+  return rows;
+}
+
+/** A job that runs at nobody's. */
+export interface Orphan extends Named {
+  epoch: number;
+  kind: Kind;
+  model: string;
+  inputJson: string | null;
+  inputKey: string | null;
+  stopAsked: boolean;
+}
+
+/**
+ * Running jobs without a live worker. None for one lease after PostgreSQL started: workers could not renew while it was
+ * away, and those that live will.
+ */
+export async function orphans(db: Db, { leaseMs, limit }: { leaseMs: number; limit: number }): Promise<Orphan[]> {
+  const { rows } = await db.query<Orphan>({
+    name: 'orphans',
+    text: `with clock as materialized (select millrace_now() as now)
+      select account_id as "accountId", id as "jobId", epoch, kind, model, input as "inputJson", input_key as "inputKey",
+        cancel_requested_at is not null as "stopAsked"
+      from jobs j where slot is not null and status = 'running'
+        and pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $1::float8 / 1000)
+        and not exists (select from workers w where w.id = j.worker_id and w.lease_until > (select now from clock))
+      limit $2`,
+    values: [leaseMs, limit],
+  });
+  return rows;
+}
+
+/** Accounts whose back-off has run out, so that their next job may have a free slot. */
+export async function accountsDue(db: Db, limit: number): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: 'accounts-due',
+    text: `select distinct account_id as id from (
+        select account_id from jobs where due_at <= (select millrace_now()) order by due_at limit $1) due`,
+    values: [limit],
+  });
+  return rows.map((row) => row.id);
+}
+
+/** Lots that lapsed with credits left in them. */
+export async function lapsedLots(db: Db, limit: number): Promise<{ id: string; accountId: string }[]> {
+  const { rows } = await db.query<{ id: string; accountId: string }>({
+    name: 'lapsed-lots',
+    text: `select id, account_id as "accountId" from lots where remaining > 0 and expires_at <= (select millrace_now()) limit $1`,
+    values: [limit],
+  });
+  return rows;
+}
+
+/** Routes whose overrun passed 1% of what they captured in the last hour; those of `sim` are only reported. */
+export async function overrunRoutes(db: Db): Promise<{ id: string; overrun: bigint; captured: bigint }[]> {
+  const { rows } = await db.query<{ id: string; overrun: bigint; captured: bigint }>(
+    `select r.id, sum(a.overrun)::bigint as overrun, sum(j.cost)::bigint as captured
+      from routes r join attempts a on a.route_id = r.id and a.ended_at > (select millrace_now()) - interval '1 hour' and a.outcome = 'succeeded'
+        join jobs j on j.account_id = a.account_id and j.id = a.job_id
+      where r.enabled and r.provider <> 'sim' group by r.id having sum(a.overrun) > 0 and sum(a.overrun) * 100 > sum(j.cost)`,
+  );
+  return rows;
+}
+
+export async function disableRoute(db: Db, route: { id: string; reason: string }): Promise<void> {
+  await db.query('update routes set enabled = false, disabled_reason = $2 where id = $1', [route.id, route.reason]);
+}

@@ -1,0 +1,98 @@
+// The generating worker: takes messages, claims what they name, runs it, settles it. And drains when asked to go.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Context } from '../context.ts';
+import { crashPoint } from '../crash.ts';
+import type { Kind } from '../domain/job.ts';
+import { openClaims } from '../flow/claim.ts';
+import { openDeltaLog } from '../flow/record-deltas.ts';
+import { run } from '../flow/run.ts';
+import type { Announcer } from '../flow/announce.ts';
+import type { Settle } from '../flow/settle.ts';
+import type { Provider } from '../providers/provider.ts';
+import type { Consumer, Message } from '../queue/queue.ts';
+import { stopsAsked } from '../store/jobs.ts';
+import { Brakes } from './brakes.ts';
+import { holdLease } from './lease.ts';
+
+export interface GenerateOptions {
+  queues: readonly Kind[];
+  /** Calls at once, of each queue. */
+  concurrency: number;
+  announcer: Announcer;
+  settle: Settle;
+  provider(name: string): Provider;
+}
+
+export interface Generator {
+  /** Calls under way. */
+  running(): number;
+  /** Takes nothing more, lets what runs end for so long, hands back the rest, and lets go. */
+  drain(forMs: number): Promise<void>;
+}
+
+/** What a drain allows for the aborted calls to be handed back. */
+const HANDBACK_MS = 3_000;
+
+export async function startGenerating(ctx: Context, options: GenerateOptions): Promise<Generator> {
+  const { announcer, settle, queues, concurrency } = options;
+  const brakes = new Brakes();
+  const lease = await holdLease(ctx, {
+    queues,
+    onRenewed: () => void lookForStops().catch(() => {}),
+    onLost: () => brakes.pullAll('leave'),
+  });
+  const lookForStops = async (): Promise<void> => {
+    for (const jobId of await stopsAsked(ctx.flow, lease.workerId(), brakes.jobs())) brakes.pull(jobId, 'cancel');
+  };
+  const unsubscribe = ctx.bus.subscribe((wake) => {
+    if (wake.type === 'stop') brakes.pull(wake.jobId, 'cancel');
+  });
+  const claim = openClaims(ctx, announcer, lease.workerId);
+  const tools = { provider: options.provider, appendDeltas: openDeltaLog(ctx, announcer) };
+  let draining = false;
+  let gone = false;
+  let handling = 0;
+
+  const handle = async (message: Message): Promise<void> => {
+    if (draining) return;
+    handling += 1;
+    try {
+      crashPoint('message-taken');
+      const claimed = await claim(message);
+      if (!claimed) return;
+      const brake = brakes.open(claimed);
+      // The drain may have begun while the claim was under way.
+      if (gone) brake.pull('leave');
+      await settle(await run(ctx, tools, { claimed, brake })).finally(() => brakes.close(claimed.jobId, brake));
+    } catch (error) {
+      // The lease or the sweep brings the job back; nothing was decided here.
+      ctx.log.error({ err: { message: (error as Error).message }, job: message.jobId }, 'a message could not be handled');
+    } finally {
+      handling -= 1;
+    }
+  };
+
+  const consumers: Consumer[] = await Promise.all(queues.map((kind) => ctx.queue.consume(kind, { concurrency, handle })));
+  const idle = async (forMs: number): Promise<boolean> => {
+    const until = performance.now() + forMs;
+    while (handling > 0 && performance.now() < until) await sleep(20);
+    return handling === 0;
+  };
+
+  return {
+    running: () => handling,
+    async drain(forMs) {
+      draining = true;
+      await Promise.race([Promise.allSettled(consumers.map((consumer) => consumer.stopTaking())), sleep(1_000)]);
+      if (!(await idle(forMs))) {
+        ctx.log.info({ jobs: handling }, 'the time to drain is over; running jobs are handed back');
+        gone = true;
+        brakes.pullAll('leave');
+        await idle(HANDBACK_MS);
+      }
+      unsubscribe();
+      await lease.end().catch((error: Error) => ctx.log.warn({ err: { message: error.message } }, 'the lease could not be ended'));
+      await Promise.race([Promise.allSettled(consumers.map((consumer) => consumer.close())), sleep(1_000)]);
+    },
+  };
+}

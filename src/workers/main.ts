@@ -1,0 +1,39 @@
+// A worker alone: `npm run worker -- --queues chat,image --concurrency 50`.
+import { Command, InvalidArgumentError } from 'commander';
+import { type Kind, KINDS } from '../domain/job.ts';
+import { openPlatform } from '../platform.ts';
+import { runCommand, untilStopped } from '../process.ts';
+import { startWorker } from './start.ts';
+
+const command = new Command('npm run worker --')
+  .description('Runs a worker: takes jobs of the named queues, calls their providers, settles them, and sweeps.')
+  .option('--queues <kinds>', `which queues, separated by commas: ${KINDS.join(', ')}`, parseQueues, [...KINDS])
+  .option('--concurrency <n>', 'calls at once, of each queue', parseConcurrency, 50)
+  .parse();
+
+await runCommand(async () => {
+  const options = command.opts<{ queues: Kind[]; concurrency: number }>();
+  const platform = await openPlatform();
+  const { log } = platform.ctx;
+  const worker = await startWorker(platform, options);
+  log.info(options, 'the worker takes jobs');
+  await untilStopped(async () => {
+    await worker.drain();
+    await platform.ctx.close();
+    await platform.leave();
+  }, log);
+  process.exit();
+});
+
+function parseQueues(text: string): Kind[] {
+  const names = text.split(',').map((name) => name.trim());
+  const stranger = names.find((name) => !KINDS.includes(name as Kind));
+  if (stranger !== undefined) throw new InvalidArgumentError(`"${stranger}" is no queue; there are ${KINDS.join(', ')}.`);
+  return names as Kind[];
+}
+
+function parseConcurrency(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 10_000) throw new InvalidArgumentError('It must be a whole number from 1 to 10,000.');
+  return value;
+}

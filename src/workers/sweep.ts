@@ -1,0 +1,28 @@
+import type { Context } from '../context.ts';
+import { openSweep, type SweepTools } from '../flow/sweep.ts';
+
+export interface Sweeping {
+  stop(): Promise<void>;
+}
+
+/** Sweeps every `SWEEP_MS`, with jitter, so that many workers do not sweep in step. A pass never overlaps the next. */
+export function startSweeping(ctx: Context, tools: SweepTools): Sweeping {
+  const sweeper = openSweep(ctx, tools);
+  let stopped = false;
+  let timer: NodeJS.Timeout | null = null;
+  let passing: Promise<void> = Promise.resolve();
+  const next = (): void => {
+    if (stopped) return;
+    timer = setTimeout(() => {
+      passing = sweeper.pass().finally(next);
+    }, ctx.config.sweepMs * (0.75 + Math.random() / 2));
+  };
+  next();
+  return {
+    async stop() {
+      stopped = true;
+      if (timer) clearTimeout(timer);
+      await passing;
+    },
+  };
+}

@@ -1,0 +1,2 @@
+process.stderr.write('the mill has no wheel\n');
+process.exit(3);
