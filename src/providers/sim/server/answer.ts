@@ -8,13 +8,15 @@ export interface Answer {
   headers?: string[];
 }
 
-/** A request that was understood. The same work gives the same answer, as often as it is done. */
+/** The whole answer, made afresh: the same each time. `usageTimes` multiplies the usage that it reports. */
+export type Produce = (usageTimes: number) => Answer | Promise<Answer>;
+
+/** A request that was understood. */
 export interface Work {
   kind: Kind;
-  /** Bytes that a kept result holds in memory, roughly. */
+  /** May outlive its call by minutes, so it holds on to little; `weight` says to how many bytes, roughly. */
+  answer: Produce;
   weight: number;
-  /** The whole answer. `usageTimes` multiplies the usage that it reports. */
-  answer(usageTimes: number): Answer | Promise<Answer>;
   /** Chat streams: the server-sent events, `[DONE]` last. Null: the caller wants the answer in one piece. */
   events: ((usageTimes: number) => string[]) | null;
 }

@@ -49,7 +49,7 @@ async function run(act: Act): Promise<void> {
     case 'hang':
       return;
     case 'async': {
-      const id = sim.remotes.begin({ key: live.key, work, latencyMs }, () => billed(act));
+      const id = sim.remotes.begin({ key: live.key, answer: work.answer, latencyMs }, () => billed(act));
       return whole(act, { status: 202, outcome: 'accepted' }, json({ id, status: 'processing' }));
     }
     case 'drip':

@@ -1,13 +1,13 @@
 // Work that goes on after its request was answered (`fault: async`): asked for by id until it is done.
 import { randomUUID } from 'node:crypto';
-import type { Work } from './answer.ts';
+import type { Produce } from './answer.ts';
 
 const KEPT_MS = 10 * 60_000;
 const MOST = 10_000;
 
 interface Remote {
   key: string | null;
-  work: Work;
+  answer: Produce;
   status: 'processing' | 'succeeded' | 'canceled';
   timer: NodeJS.Timeout;
 }
@@ -18,7 +18,7 @@ export class Remotes {
 
   /** Begins work that takes `latencyMs` and returns its id. `done` is called when it is, unless it was canceled. */
   begin(
-    { key, work, latencyMs }: { key: string | null; work: Work; latencyMs: number },
+    { key, answer, latencyMs }: { key: string | null; answer: Produce; latencyMs: number },
     done: () => void,
   ): string {
     const id = `rem_${randomUUID()}`;
@@ -27,7 +27,7 @@ export class Remotes {
       done();
       remote.timer = setTimeout(() => this.#forget(id), KEPT_MS).unref();
     }, latencyMs).unref();
-    const remote: Remote = { key, work, status: 'processing', timer };
+    const remote: Remote = { key, answer, status: 'processing', timer };
     this.#byId.set(id, remote);
     if (key !== null) this.#idByKey.set(key, id);
     if (this.#byId.size > MOST) this.#forget(this.#byId.keys().next().value as string);
@@ -39,7 +39,7 @@ export class Remotes {
     const remote = this.#byId.get(id);
     if (!remote) return null;
     if (remote.status !== 'succeeded') return { id, status: remote.status };
-    const { contentType, body, headers = [] } = await remote.work.answer(1);
+    const { contentType, body, headers = [] } = await remote.answer(1);
     const result =
       contentType === 'application/json'
         ? (JSON.parse(body.toString()) as object)

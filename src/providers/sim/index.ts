@@ -1,0 +1,102 @@
+// The simulator as a provider: all four kinds, real answers over HTTP, nothing to install and nothing to pay.
+import type { Kind } from '../../domain/job.ts';
+import { exchange, openAgent, targetOf } from '../exchange.ts';
+import { parsed } from '../failure.ts';
+import type { CallKey, CallResult, Provider } from '../provider.ts';
+import { chatReader, simChat } from './chat.ts';
+import { imageReader, simImage } from './image.ts';
+import { type Asked, type Link, type Reader, requestFor, stopped } from './link.ts';
+import { follow } from './remote.ts';
+import { simSpeech, speechReader } from './speech.ts';
+import { simTranscription, transcriptionReader } from './transcription.ts';
+
+const MINUTE = 60_000;
+const TOTAL_MS: Record<Kind, number> = {
+  chat: 10 * MINUTE,
+  image: 5 * MINUTE,
+  tts: 5 * MINUTE,
+  stt: 30 * MINUTE,
+};
+const IDLE_MS = MINUTE;
+/** How long stop and lookup may take. */
+const CONTROL_MS = 5_000;
+const MOST_LOOKUP_BYTES = 160 << 20;
+
+const CALLS: Record<Kind, (link: Link, asked: Asked) => Promise<CallResult>> = {
+  chat: simChat,
+  image: simImage,
+  tts: simSpeech,
+  stt: simTranscription,
+};
+const READERS: Record<Kind, (asked: Asked) => Reader> = {
+  chat: chatReader,
+  image: imageReader,
+  tts: speechReader,
+  stt: transcriptionReader,
+};
+
+export interface SimOptions {
+  /** Where the simulator listens, for example `http://127.0.0.1:4000`. A route's base URL is not looked at. */
+  url: string;
+  /** Bounds of one attempt, by default those of contract 19. */
+  totalMs?: Partial<Record<Kind, number>>;
+  idleMs?: number;
+}
+
+export function simProvider({ url, totalMs, idleMs = IDLE_MS }: SimOptions): Provider {
+  const agent = openAgent();
+  const { origin, path } = targetOf(url);
+  const link: Link = { agent, url: origin + path, totalMs: { ...TOTAL_MS, ...totalMs }, idleMs };
+  return {
+    name: 'sim',
+    kinds: ['chat', 'image', 'tts', 'stt'],
+    call: (route, call) => CALLS[call.kind](link, { route, call }),
+    stop: (_route, key) => stop(link, key),
+    lookup: (route, call, earlier) => lookup(link, { route, call }, earlier),
+    close: () => agent.destroy(),
+  };
+}
+
+async function stop({ agent, url }: Link, { jobId, attempt }: CallKey): Promise<boolean> {
+  const { origin, path } = targetOf(url);
+  const ended = await exchange(agent, {
+    method: 'POST',
+    origin,
+    path: `${path}/calls/stop`,
+    headers: ['content-type', 'application/json'],
+    body: JSON.stringify({ job_id: jobId, attempt }),
+    signal: new AbortController().signal,
+    totalMs: CONTROL_MS,
+    idleMs: 0,
+    maxBytes: 64 << 10,
+  });
+  return (
+    ended.how === 'done' &&
+    ended.head?.status === 200 &&
+    (Object(parsed(ended.body)) as { stopped?: unknown }).stopped === true
+  );
+}
+
+/** Work that has a name is waited for; else the simulator is asked what it has kept of the attempt. */
+async function lookup(
+  link: Link,
+  asked: Asked,
+  { attempt, remoteId }: { attempt: number; remoteId: string | null },
+): Promise<CallResult | null> {
+  const read = READERS[asked.call.kind](asked);
+  if (remoteId !== null) return follow(link, { ...asked, id: remoteId }, read);
+  const request = requestFor(
+    link,
+    asked,
+    `/v1/lookup?key=${encodeURIComponent(`${asked.call.jobId}-${attempt}`)}`,
+  );
+  const ended = await exchange(link.agent, {
+    ...request,
+    method: 'GET',
+    body: null,
+    totalMs: CONTROL_MS,
+    maxBytes: MOST_LOOKUP_BYTES,
+  });
+  if (ended.how === 'stopped') return stopped(ended);
+  return ended.how === 'done' && ended.head?.status === 200 ? read(ended) : null;
+}
