@@ -39,10 +39,17 @@ export interface Api {
   closing: AbortSignal;
 }
 
-export const VERSION = (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+export const VERSION = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
 const REQUESTS_A_SECOND = 2_000;
 /** The plugin's headers would tell of this limit; ours tell of the plan's. */
-const SILENT = { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false, 'retry-after': false };
+const SILENT = {
+  'x-ratelimit-limit': false,
+  'x-ratelimit-remaining': false,
+  'x-ratelimit-reset': false,
+  'retry-after': false,
+};
 
 export interface ApiServer {
   app: FastifyInstance;
@@ -54,7 +61,15 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   const closing = new AbortController();
   const announcer = openAnnouncer(ctx);
   const hub = openHub(ctx.bus);
-  const api: Api = { ctx, admit: openAdmission(ctx, announcer), announcer, shower: openShower(ctx), hub, simUrl, closing: closing.signal };
+  const api: Api = {
+    ctx,
+    admit: openAdmission(ctx, announcer),
+    announcer,
+    shower: openShower(ctx),
+    hub,
+    simUrl,
+    closing: closing.signal,
+  };
   const app: FastifyInstance = Fastify({
     loggerInstance: ctx.log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -71,7 +86,9 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   installBodies(app);
   installHeaders(app);
   await installOpenApi(app, ctx);
-  await app.register(helmet, { contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } } });
+  await app.register(helmet, {
+    contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+  });
   await app.register(cors, { origin: ctx.config.corsOrigins, exposedHeaders: [...EXPOSED_HEADERS] });
   await app.register(multipart, { limits: { files: 1, fileSize: 100 * 1024 * 1024, fields: 10, parts: 11 } });
   await app.register(rateLimit, { global: false, addHeaders: SILENT, addHeadersOnExceeding: SILENT });
@@ -109,7 +126,8 @@ function limitRate(scope: FastifyInstance) {
     max: REQUESTS_A_SECOND,
     timeWindow: 1_000,
     keyGenerator: (request) => request.caller.keyId,
-    errorResponseBuilder: () => new AppError('rate_limited', { details: { limit: REQUESTS_A_SECOND, window: 'second' } }),
+    errorResponseBuilder: () =>
+      new AppError('rate_limited', { details: { limit: REQUESTS_A_SECOND, window: 'second' } }),
   });
 }
 

@@ -17,7 +17,9 @@ export interface Migration {
 }
 
 export async function readMigrations(): Promise<Migration[]> {
-  const names = (await readdir(FOLDER, { withFileTypes: true })).filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  const names = (await readdir(FOLDER, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name);
   return Promise.all(
     names.toSorted().map(async (name) => {
       const sql = await readFile(new URL(`${name}/migration.sql`, FOLDER), 'utf8');
@@ -37,7 +39,8 @@ export async function migrate(url: string, log: (line: string) => void): Promise
     for (const migration of await readMigrations()) {
       const checksum = done.get(migration.name);
       if (checksum === migration.checksum) continue;
-      if (checksum !== undefined) throw new Error(`The migration ${migration.name} was changed after it was applied here.`);
+      if (checksum !== undefined)
+        throw new Error(`The migration ${migration.name} was changed after it was applied here.`);
       await apply(client, migration);
       log(`migrated: ${migration.name}`);
     }
