@@ -61,8 +61,8 @@ export function openClient(url: string, key: string | null): Client {
 
   const client: Client = {
     send,
-    get: (path, headers) => send('GET', path, { ...(headers ? { headers } : {}) }),
-    post: (path, body, headers) => send('POST', path, { body, ...(headers ? { headers } : {}) }),
+    get: (path, headers = {}) => send('GET', path, { headers }),
+    post: (path, body, headers = {}) => send('POST', path, { body, headers }),
     async submit(job, headers) {
       const answer = await client.post('/v1/jobs', job, headers);
       if (answer.status !== 202 && answer.status !== 200)
