@@ -3,6 +3,7 @@ import pg from 'pg';
 import { type Bus, Listeners, pack } from './bus.ts';
 
 const CHANNEL = 'millrace';
+const RELISTEN_MS = 200;
 
 /** Wake-ups by LISTEN and NOTIFY: one connection to hear, one to speak. */
 export async function openPostgresBus(url: string, onError: (error: Error) => void): Promise<Bus> {
@@ -20,7 +21,7 @@ export async function openPostgresBus(url: string, onError: (error: Error) => vo
   let spoken: Promise<unknown> = Promise.resolve();
   let unsaid: string[] = [];
 
-  const listen = async (): Promise<void> => {
+  const openEar = async (): Promise<pg.Client> => {
     const client = new pg.Client({
       connectionString: url,
       options: '-c role=millrace_flow',
@@ -28,17 +29,30 @@ export async function openPostgresBus(url: string, onError: (error: Error) => vo
       keepAlive: true,
     });
     client.on('error', onError);
-    client.on('end', () => void relisten());
     client.on('notification', ({ payload }) => listeners.tell(payload ?? ''));
-    await client.connect();
-    await client.query(`listen ${CHANNEL}`);
+    try {
+      await client.connect();
+      await client.query(`listen ${CHANNEL}`);
+    } catch (error) {
+      await client.end().catch(() => {});
+      throw error;
+    }
+    return client;
+  };
+
+  // A client that never came to listen ends as well: only the end of one that did begins the loop, or every failed try of
+  // an outage would begin another.
+  const listen = async (): Promise<void> => {
+    const client = await openEar();
+    if (closed) return client.end();
     ear = client;
+    client.once('end', () => void relisten());
   };
 
   const relisten = async (): Promise<void> => {
     ear = null;
     while (!closed) {
-      await sleep(200);
+      await sleep(RELISTEN_MS);
       try {
         return await listen();
       } catch (error) {
