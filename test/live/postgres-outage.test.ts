@@ -6,7 +6,7 @@ import type { Wake } from '../../src/live/bus.ts';
 import { openPostgresBus } from '../../src/live/postgres.ts';
 import { ask } from '../embedded/folder.ts';
 import { startTestPostgres } from '../support/postgres.ts';
-import { until } from '../support/until.ts';
+import { eventually } from '../support/eventually.ts';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -20,12 +20,12 @@ it('looks for a PostgreSQL that is away one try at a time, and hears again with 
   bus.subscribe((wake) => heard.push(wake));
   const began = performance.now();
   await stopServer(join(postgres.folder, 'home'), 'fast');
-  await until(() => troubles.length >= 25, { what: 'it has tried for some time', withinMs: 30_000 });
+  await eventually(() => troubles.length >= 25, { what: 'it has tried for some time', withinMs: 30_000 });
   // Tries are 200 ms apart and each may say two things; twice as many loops at every try would pass this at once.
   expect(performance.now() - began).toBeGreaterThan(2_000);
 
   await postgres.restart('fast');
-  await until(
+  await eventually(
     () => {
       bus.publish([{ type: 'stop', jobId: 'job_1' }]);
       return heard.length > 0;
