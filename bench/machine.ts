@@ -19,7 +19,10 @@ export interface Machine extends Installation {
 }
 
 /** @param queue what rings: `redis` as in the targets, or PostgreSQL alone */
-export async function startMachine(queue: 'redis' | 'postgres' = 'redis', prepare: (superUrl: string) => Promise<boolean> = async () => false): Promise<Machine> {
+export async function startMachine(
+  queue: 'redis' | 'postgres' = 'redis',
+  prepare: (superUrl: string) => Promise<boolean> = async () => false,
+): Promise<Machine> {
   const postgres = await startTestPostgres({ durable: true });
   if (await prepare(postgres.superUrl('postgres'))) await postgres.restart('fast');
   const redis = await startRedis();

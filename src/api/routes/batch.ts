@@ -8,7 +8,7 @@ import type { Model } from '../../domain/model.ts';
 import { Submission } from '../../domain/submission.ts';
 import type { Answer, Request } from '../../flow/admit.ts';
 import { prepare, storeLongInput } from '../../flow/submit.ts';
-import { type Api, clientRequestId } from '../app.ts';
+import { type Api, clientRequestId } from '../api.ts';
 import { BATCH_MAX_BYTES } from '../body.ts';
 import { errorBody, toAppError } from '../errors.ts';
 import { JSON_TYPE } from '../headers.ts';
