@@ -116,10 +116,10 @@ export class Lexer {
     const { bytes, end } = this;
     const words = this.#words;
     const shift = this.#shift;
-    while (((at + shift) & 3) !== 0) {
+    do {
       if (at === end || STOPS[bytes[at]!] === 1) return at;
       at++;
-    }
+    } while (((at + shift) & 3) !== 0);
     let word = (at + shift) >> 2;
     while (word < words.length && plain(words[word]!)) word++;
     at = (word << 2) - shift;

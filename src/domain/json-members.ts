@@ -100,7 +100,7 @@ function stringEnd(text: string, from: number): number {
     quote = text.indexOf('"', quote + 1);
     if (quote === -1) throw new TypeError('JSON text ends within a string');
     let slash = quote;
-    while (slash > from && text[slash - 1] === '\\') slash--;
+    while (text[slash - 1] === '\\') slash--;
     // An odd number of backslashes before it: the last of them escapes the quote.
     if ((quote - slash) % 2 === 0) return quote + 1;
   }

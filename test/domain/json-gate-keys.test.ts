@@ -77,6 +77,7 @@ describe('checkJson: duplicate keys', () => {
 
   it('tells objects apart: siblings, parents and children share names', () => {
     expect(check('{"a":{"a":{"a":1}},"b":[{"a":1},{"a":2}],"c":{"b":1,"c":2}}')).toBeNull();
+    expect(check('{"a":{"b":1,"c":2},"b":2,"c":{"a":{"b":1}},"d":3}')).toBeNull();
     expect(check('{"a":{"b":1},"c":{},"a":2}')).toEqual(fault(20, 'duplicate key'));
   });
 
