@@ -1,6 +1,6 @@
 // Cuts JSON text into its parts without reading them, so that what a client sent goes on as it came: JSON.parse and
 // back would round 12345678901234567890 and rewrite 1.0. Meant for text that the gate has let in; of other text these
-// make nonsense or a TypeError, in time that grows with its length.
+// make nonsense or throw, in time that grows with its length.
 
 import { CODE } from './json-lexer.ts';
 

@@ -153,12 +153,12 @@ export function mayPass(bytes: Buffer, limits: Required<JsonLimits>): boolean {
       if (value === '__proto__' || ++keys > limits.maxKeys) return false;
       if (names.has(value) && open.length <= limits.duplicateKeysToDepth) return false;
       names.add(value);
-      // One escape at a time; half a surrogate pair is no word either.
+      // One escape at a time; half a surrogate pair is none of them either.
       const escapes = Array.from(
         quoted.matchAll(/\\(?:u.{4}|.)/g),
         ([escape]) => JSON.parse(`"${escape}"`) as string,
       );
-      if (escapes.some((character) => /\w/.test(character))) return false;
+      if (escapes.some((character) => /[\w$.:-]/.test(character))) return false;
     } else if (token === '[' || token === '{') {
       open.push(new Set());
       if (open.length > limits.maxDepth) return false;
