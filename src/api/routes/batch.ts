@@ -14,7 +14,7 @@ import { errorBody, toAppError } from '../errors.ts';
 import { JSON_TYPE } from '../headers.ts';
 import { ErrorAnswer, JobAnswer } from '../shapes.ts';
 import { asSubmission, assertInput } from '../validate.ts';
-import { accepted, callerOf, dropLongInput, idempotencyOf } from './jobs.ts';
+import { accepted, callerOf, dropLongInput, idempotencyOf, rawParts } from './jobs.ts';
 
 const BATCH_MAX = 1_000;
 
@@ -102,12 +102,11 @@ async function prepareItem(
 ): Promise<Prepared> {
   try {
     const body = asSubmission(value);
-    const inputJson = rawMember(text, 'input') ?? '{}';
     const idempotency = idempotencyOf(request, text, index);
     const named = clientRequestId(request.headers['x-client-request-id']);
     const prepared = await prepare(ctx, request.caller, {
       body,
-      inputJson,
+      ...rawParts(text),
       idempotency,
       clientRequestId: named,
       assertInput,

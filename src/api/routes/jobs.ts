@@ -59,12 +59,11 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
     },
     async (request, reply) => {
       const { query, body } = request;
-      const inputJson = rawMember(request.rawBody, 'input') ?? '{}';
       const idempotency = query.dry_run ? null : idempotencyOf(request, request.rawBody);
       const named = clientRequestId(request.headers['x-client-request-id']);
       const prepared = await prepare(ctx, request.caller, {
         body,
-        inputJson,
+        ...rawParts(request.rawBody),
         idempotency,
         clientRequestId: named,
         assertInput,
@@ -178,6 +177,11 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
     },
     async (request) => explain(ctx, request.caller.accountId, request.params.id),
   );
+}
+
+/** The members of a submission that travel on as they came. */
+export function rawParts(text: string): { inputJson: string; metadataJson: string } {
+  return { inputJson: rawMember(text, 'input') ?? '{}', metadataJson: rawMember(text, 'metadata') ?? '{}' };
 }
 
 export function callerOf({ caller }: FastifyRequest): { accountId: string; slots: number } {
