@@ -56,7 +56,9 @@ export async function attach(
   } catch (error) {
     members.close();
     mutex.close();
-    throw error;
+    if (error instanceof EmbeddedError) throw error;
+    const words = error instanceof Error ? error.message : String(error);
+    throw new EmbeddedError(`${service.name} cannot be started in ${folder}: ${words}`, { cause: error });
   }
 }
 
