@@ -65,8 +65,7 @@ export async function attach(
 /** Membership comes first, so that a start that fails is cleaned up like any other departure. */
 async function joinHoldingMutex(members: LockFile, service: Service): Promise<string> {
   // Nobody takes it whole without the mutex, which is ours.
-  if (!members.tryShared())
-    throw new EmbeddedError(`${members.path} is held by a process that is none of ours`);
+  if (!members.tryShared()) throw new EmbeddedError(`${members.path} is held by none of our processes`);
   try {
     return await service.ensure();
   } catch (error) {

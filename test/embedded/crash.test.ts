@@ -1,14 +1,22 @@
 // What a kill -9, a power cut or a strange machine leaves behind must not trouble the next start.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { joinEmbedded, stopEmbedded } from '../../src/embedded/join.ts';
 import type { Folder } from './folder.ts';
 import { ask, copyAll, dataFolder, processesNaming } from './folder.ts';
-import { SIM, until } from './process.ts';
+import { alive, SIM, until } from './process.ts';
 
 const silent = () => {};
 const BROKEN = SIM.replace('standin', 'broken');
@@ -163,6 +171,18 @@ describe('a later start', () => {
     expect(await late()).toEqual({ code: 0, said: null });
     const { simUrl } = await folder.member().join();
     expect(await late()).toEqual({ code: 0, said: null });
+    expect((await fetch(`${simUrl}/healthz`)).status).toBe(200);
+  });
+
+  it('does not rely on a simulator that somebody had begun to stop', async () => {
+    const member = folder.member();
+    await member.join();
+    const dying = folder.sim() ?? 0;
+    await member.kill();
+    // As the leaver does; he was killed before the simulator took notice of his signal.
+    appendFileSync(join(folder.dataDir, 'embedded', 'sim.out'), '{"stopping":true}\n');
+    const { simUrl } = await folder.member().join();
+    expect(alive(dying)).toBe(false);
     expect((await fetch(`${simUrl}/healthz`)).status).toBe(200);
   });
 
