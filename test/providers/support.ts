@@ -61,13 +61,14 @@ export interface TestServer {
   baseUrl: string;
   /** Connections that are open. */
   sockets: Set<Socket>;
+  onConnection(seen: () => void): void;
   close(): Promise<void>;
 }
 
 export const httpServer = (listener: RequestListener): Promise<TestServer> =>
   listening(createHttpServer(listener));
 
-/** A server that answers with bytes, as soon as a whole request with its body has come. `null`: hangs up instead. */
+/** A server of bytes: `respond` is called for each whole request, body included. */
 export function rawServer(respond: (socket: Socket, request: string) => void): Promise<TestServer> {
   return listening(
     createTcpServer((socket) => {
@@ -97,6 +98,7 @@ async function listening(server: Server): Promise<TestServer> {
   return {
     baseUrl: `http://127.0.0.1:${port}/v1`,
     sockets,
+    onConnection: (seen) => void server.on('connection', seen),
     close: async () => {
       for (const socket of sockets) socket.destroy();
       server.close();

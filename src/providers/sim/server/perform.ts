@@ -159,7 +159,7 @@ function stream(act: Act, events: string[], half: boolean): void {
     while (sent < last && (text === '' || timeOf(sent + 1) <= now)) text += events[sent++]!;
     if (sent < last) {
       live.response.write(text);
-      live.timer = setTimeout(send, timeOf(sent + 1) - performance.now());
+      live.timer = setTimeout(send, Math.max(0, timeOf(sent + 1) - performance.now()));
     } else if (half) {
       live.response.write(text, () => sever(act));
     } else {
@@ -167,7 +167,7 @@ function stream(act: Act, events: string[], half: boolean): void {
       live.response.end(text, () => sim.end(live, act.fault === null ? 'ok' : 'fault'));
     }
   };
-  live.timer = setTimeout(send, timeOf(1) - performance.now());
+  live.timer = setTimeout(send, Math.max(0, timeOf(1) - performance.now()));
 }
 
 function sever({ sim, live }: Act): void {
