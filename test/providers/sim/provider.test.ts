@@ -182,6 +182,11 @@ describe('the simulator as a provider', () => {
     });
   });
 
+  it('says so too when it said at first that it would listen later', async () => {
+    const call = callOf('stt', { sim: { fault: 'async' } }, { audio: audioOf(Buffer.alloc(9_999)) });
+    expect(await provider.call(at, call)).toMatchObject({ type: 'failed', evidence: { note: 'no_speech' } });
+  });
+
   it("says when the audio cannot be read, which is not the vendor's fault", async () => {
     const broken: Call['audio'] = {
       contentType: 'audio/wav',
@@ -228,7 +233,7 @@ describe.each(KINDS)('a %s that goes wrong', (kind) => {
   });
 
   it('by hang and by drip is a timeout', async () => {
-    const impatient = simProvider({ url: sim.url, totalMs: { [kind]: 150 } });
+    const impatient = simProvider({ url: sim.url, totalMs: { [kind]: 400 } });
     for (const fault of ['hang', 'drip']) {
       const call = await callWith(kind, { fault });
       expect(await impatient.call(at, call)).toMatchObject({
@@ -342,7 +347,7 @@ describe('a simulator that is not there', () => {
   });
 });
 
-const following = async (answers: string[], rest: Partial<Call> = {}): Promise<CallResult> => {
+const following = async (answers: string[], totalMs = 10_000): Promise<CallResult> => {
   let asked = 0;
   const server = await httpServer((request, response) => {
     request.resume().on('end', () => {
@@ -353,8 +358,8 @@ const following = async (answers: string[], rest: Partial<Call> = {}): Promise<C
       response.writeHead(answer === 'missing' ? 404 : 200).end(answer);
     });
   });
-  const other = simProvider({ url: server.baseUrl.replace('/v1', ''), totalMs: { chat: 700 } });
-  const result = await other.call(at, callOf('chat', hello, rest));
+  const other = simProvider({ url: server.baseUrl.replace('/v1', ''), totalMs: { chat: totalMs } });
+  const result = await other.call(at, callOf('chat', hello));
   await other.close();
   await server.close();
   return result;
@@ -380,10 +385,10 @@ describe('work for later at a vendor with its own words', () => {
       code: 'provider_unavailable',
     });
     expect(await following(['missing'])).toMatchObject({ ...failed, code: 'provider_unavailable' });
-    expect(await following(['{"status":"processing"}'])).toMatchObject({
+    expect(await following(['{"status":"processing"}'], 400)).toMatchObject({
       ...failed,
       code: 'provider_timeout',
     });
-    expect(await following(['drop'])).toMatchObject({ ...failed, code: 'provider_timeout' });
+    expect(await following(['drop'], 400)).toMatchObject({ ...failed, code: 'provider_timeout' });
   });
 });

@@ -127,7 +127,7 @@ describe('chat', () => {
     while (!(await reader.read()).done) times.push(performance.now() - began);
     expect(times.length).toBeGreaterThan(5);
     expect(times.at(-1)).toBeGreaterThanOrEqual(295);
-    expect(times[0]).toBeLessThan(200);
+    expect(times.at(-1)! - times[0]!).toBeGreaterThan(100);
   });
 
   it.each([
