@@ -8,7 +8,9 @@ await runCommand(async () => {
   const report = await audit(platform.ctx);
   await platform.ctx.close();
   await platform.leave();
-  process.stdout.write(process.argv.includes('--json') ? `${JSON.stringify(report, null, 2)}\n` : table(report));
+  process.stdout.write(
+    process.argv.includes('--json') ? `${JSON.stringify(report, null, 2)}\n` : table(report),
+  );
   process.exit(report.ok ? 0 : 1);
 });
 
@@ -17,7 +19,9 @@ function table(report: Awaited<ReturnType<typeof audit>>): string {
     const verdict = breaches === 0 ? 'ok' : `${breaches} BREACHES`;
     return `${id.padEnd(4)} ${verdict.padEnd(12)} ${String(rows).padStart(9)} rows  ${says}`;
   });
-  const found = report.breaches.map(({ invariant, account_id, subject, what }) => `${invariant} ${account_id} ${subject}: ${what}`);
+  const found = report.breaches.map(
+    ({ invariant, account_id, subject, what }) => `${invariant} ${account_id} ${subject}: ${what}`,
+  );
   const verdict = report.ok ? 'All invariants hold' : 'INVARIANTS ARE BROKEN';
   return `${[...lines, ...found, `${verdict}: ${report.accounts} accounts, ${report.rows} rows.`].join('\n')}\n`;
 }

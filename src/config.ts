@@ -34,20 +34,47 @@ export const VARIABLES = {
   PORT: { default: '8080', meaning: 'Port of the API. 0 takes a free one.' },
   HOST: { default: '127.0.0.1', meaning: 'Address the API listens on.' },
   PUBLIC_URL: { default: 'http://HOST:PORT', meaning: 'Root of every absolute URL that clients are given.' },
-  MILLRACE_DATA_DIR: { default: '.millrace', meaning: 'Folder of the embedded database, artifacts and credentials.' },
-  DATABASE_URL: { default: 'embedded', meaning: 'PostgreSQL, as the role that owns the tables; a direct connection.' },
-  DATABASE_CLIENT_URL: { default: 'DATABASE_URL', meaning: 'PostgreSQL, as a login that may SET ROLE millrace_client.' },
-  DATABASE_FLOW_URL: { default: 'DATABASE_URL', meaning: 'PostgreSQL, as a login that may SET ROLE millrace_flow.' },
-  REDIS_URL: { default: 'none', meaning: 'Redis or Valkey for the queue and wake-ups; without it PostgreSQL does both.' },
+  MILLRACE_DATA_DIR: {
+    default: '.millrace',
+    meaning: 'Folder of the embedded database, artifacts and credentials.',
+  },
+  DATABASE_URL: {
+    default: 'embedded',
+    meaning: 'PostgreSQL, as the role that owns the tables; a direct connection.',
+  },
+  DATABASE_CLIENT_URL: {
+    default: 'DATABASE_URL',
+    meaning: 'PostgreSQL, as a login that may SET ROLE millrace_client.',
+  },
+  DATABASE_FLOW_URL: {
+    default: 'DATABASE_URL',
+    meaning: 'PostgreSQL, as a login that may SET ROLE millrace_flow.',
+  },
+  REDIS_URL: {
+    default: 'none',
+    meaning: 'Redis or Valkey for the queue and wake-ups; without it PostgreSQL does both.',
+  },
   SIM_URL: { default: 'embedded', meaning: 'A running simulator to use instead of the embedded one.' },
   CORS_ORIGINS: { default: 'none', meaning: 'Origins that browsers may call from, separated by commas.' },
-  MILLRACE_KEY_PEPPER: { default: 'in the data folder', meaning: 'Secret under which API keys are hashed. 32 bytes or more.' },
-  MILLRACE_SECRET_KEY: { default: 'in the data folder', meaning: "Seals vendors' keys and signs links. 32 bytes, base64." },
-  DRAIN_SECONDS: { default: '20', meaning: 'How long a stopping process lets running jobs finish. At most 24.' },
+  MILLRACE_KEY_PEPPER: {
+    default: 'in the data folder',
+    meaning: 'Secret under which API keys are hashed. 32 bytes or more.',
+  },
+  MILLRACE_SECRET_KEY: {
+    default: 'in the data folder',
+    meaning: "Seals vendors' keys and signs links. 32 bytes, base64.",
+  },
+  DRAIN_SECONDS: {
+    default: '20',
+    meaning: 'How long a stopping process lets running jobs finish. At most 24.',
+  },
   LEASE_MS: { default: '9000', meaning: "A worker's lease. Its jobs are taken back once it lapses." },
   SWEEP_MS: { default: '1000', meaning: 'Pause between two passes of the sweep.' },
   LOG_LEVEL: { default: 'info', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
-  CRASH_AT: { default: 'none', meaning: 'For tests: name:nth[:signal] ends the process there. Ignored in production.' },
+  CRASH_AT: {
+    default: 'none',
+    meaning: 'For tests: name:nth[:signal] ends the process there. Ignored in production.',
+  },
   NODE_ENV: { default: 'none', meaning: '`production` switches test aids off.' },
 } as const satisfies Record<string, Variable>;
 
@@ -68,7 +95,9 @@ export function readConfig(env: Env = process.env): Config {
     const raw = text(name);
     if (raw === null) return null;
     if (!URL.canParse(raw) || !protocols.includes(new URL(raw).protocol)) {
-      throw new Error(`${name} must be a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}.`);
+      throw new Error(
+        `${name} must be a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}.`,
+      );
     }
     return raw.replace(/\/+$/, '');
   };
@@ -83,7 +112,10 @@ export function readConfig(env: Env = process.env): Config {
     databaseFlowUrl: url('DATABASE_FLOW_URL', postgres),
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
     simUrl: url('SIM_URL', ['http:', 'https:']),
-    corsOrigins: (text('CORS_ORIGINS') ?? '').split(',').map((origin) => origin.trim()).filter(Boolean),
+    corsOrigins: (text('CORS_ORIGINS') ?? '')
+      .split(',')
+      .map((origin) => origin.trim())
+      .filter(Boolean),
     keyPepper: text('MILLRACE_KEY_PEPPER'),
     secretKey: text('MILLRACE_SECRET_KEY'),
     drainSeconds: whole('DRAIN_SECONDS', 0, 24),

@@ -58,8 +58,15 @@ export interface Address {
 
 const CATALOGUE_REREAD_MS = 5_000;
 
-export async function openContext({ config, log, databaseUrl, secrets, address }: Resources): Promise<Context> {
-  const onError = (error: Error): void => log.warn({ err: { message: error.message, name: error.name } }, 'connection trouble');
+export async function openContext({
+  config,
+  log,
+  databaseUrl,
+  secrets,
+  address,
+}: Resources): Promise<Context> {
+  const onError = (error: Error): void =>
+    log.warn({ err: { message: error.message, name: error.name } }, 'connection trouble');
   const flowUrl = config.databaseFlowUrl ?? databaseUrl;
   const flow = openPool(flowUrl, 'millrace_flow', { max: 12, onError });
   const client = openPool(config.databaseClientUrl ?? databaseUrl, 'millrace_client', { max: 6, onError });
@@ -67,7 +74,10 @@ export async function openContext({ config, log, databaseUrl, secrets, address }
   await assertRole(client, 'millrace_client');
   if (config.redisUrl !== null) await assertNoEviction(config.redisUrl);
   const queue = openBullQueue({ redisUrl: config.redisUrl, databaseUrl: flowUrl, onError });
-  const bus = config.redisUrl === null ? await openPostgresBus(flowUrl, onError) : await openRedisBus(config.redisUrl, onError);
+  const bus =
+    config.redisUrl === null
+      ? await openPostgresBus(flowUrl, onError)
+      : await openRedisBus(config.redisUrl, onError);
   let catalogue = await readCatalogue(flow);
   const refreshCatalogue = async (): Promise<void> => {
     catalogue = await readCatalogue(flow);
@@ -88,7 +98,8 @@ export async function openContext({ config, log, databaseUrl, secrets, address }
     catalogue: () => catalogue,
     refreshCatalogue,
     secrets,
-    publicUrl: () => config.publicUrl ?? address.url ?? catalogue.publicUrl ?? `http://${config.host}:${config.port}`,
+    publicUrl: () =>
+      config.publicUrl ?? address.url ?? catalogue.publicUrl ?? `http://${config.host}:${config.port}`,
     async close() {
       clearInterval(reread);
       await queue.close();

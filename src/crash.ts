@@ -31,7 +31,9 @@ function parse(text: string | undefined): { name: CrashPoint; left: number; sign
   if (!text) return null;
   const [name, nth = '1', signal = 'SIGKILL'] = text.split(':');
   if (!CRASH_POINTS.includes(name as CrashPoint) || !/^[1-9]\d*$/.test(nth)) {
-    throw new Error(`CRASH_AT is "${text}"; it must be name:nth[:signal], with a name of: ${CRASH_POINTS.join(', ')}.`);
+    throw new Error(
+      `CRASH_AT is "${text}"; it must be name:nth[:signal], with a name of: ${CRASH_POINTS.join(', ')}.`,
+    );
   }
   return { name: name as CrashPoint, left: Number(nth), signal: signal as NodeJS.Signals };
 }

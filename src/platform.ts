@@ -19,9 +19,14 @@ export interface Platform {
   leave(): Promise<void>;
 }
 
-export async function openPlatform(options: { address?: Address; config?: Config; quiet?: boolean } = {}): Promise<Platform> {
+export async function openPlatform(
+  options: { address?: Address; config?: Config; quiet?: boolean } = {},
+): Promise<Platform> {
   const config = options.config ?? readConfig();
-  const log = pino({ level: options.quiet ? 'warn' : config.logLevel, base: { pid: process.pid } }, pino.destination({ fd: 2, sync: true }));
+  const log = pino(
+    { level: options.quiet ? 'warn' : config.logLevel, base: { pid: process.pid } },
+    pino.destination({ fd: 2, sync: true }),
+  );
   await mkdir(config.dataDir, { recursive: true });
   const embedded = await joinEmbedded({
     dataDir: config.dataDir,
@@ -32,10 +37,17 @@ export async function openPlatform(options: { address?: Address; config?: Config
   try {
     const databaseUrl = config.databaseUrl ?? embedded.databaseUrl;
     const simUrl = config.simUrl ?? embedded.simUrl;
-    if (databaseUrl === null || simUrl === null) throw new Error('the embedded services did not say where they are');
+    if (databaseUrl === null || simUrl === null)
+      throw new Error('the embedded services did not say where they are');
     const secrets = await readSecrets(config);
     await migrate(databaseUrl, (line) => log.info(line));
-    const ctx = await openContext({ config, log, databaseUrl, secrets, address: options.address ?? { url: null } });
+    const ctx = await openContext({
+      config,
+      log,
+      databaseUrl,
+      secrets,
+      address: options.address ?? { url: null },
+    });
     await firstStart(ctx);
     return { ctx, simUrl, leave: () => embedded.leave() };
   } catch (error) {
@@ -56,7 +68,8 @@ async function readSecrets(config: Config): Promise<Secrets> {
     if (config.keyPepper === null || config.secretKey === null) kept = await writeOnce(path, kept);
   }
   const key = Buffer.from(config.secretKey ?? kept.key, 'base64');
-  if (key.length !== 32) throw new Error('MILLRACE_SECRET_KEY must be 32 bytes in base64. Make one with: openssl rand -base64 32');
+  if (key.length !== 32)
+    throw new Error('MILLRACE_SECRET_KEY must be 32 bytes in base64. Make one with: openssl rand -base64 32');
   const pepper = Buffer.from(config.keyPepper ?? kept.pepper);
   if (pepper.length < 32) throw new Error('MILLRACE_KEY_PEPPER must be 32 bytes or more.');
   return { pepper, key };
@@ -116,7 +129,8 @@ export async function announceAddress(ctx: Context): Promise<void> {
     [url],
   );
   const credentials = await readCredentials(ctx.config);
-  if (credentials && credentials.base_url !== url) await writeCredentials(ctx.config, { ...credentials, base_url: url });
+  if (credentials && credentials.base_url !== url)
+    await writeCredentials(ctx.config, { ...credentials, base_url: url });
 }
 
 export async function readCredentials(config: Config): Promise<Credentials | null> {

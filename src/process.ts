@@ -15,7 +15,10 @@ export async function runCommand(main: () => Promise<void>): Promise<void> {
 }
 
 /** Resolves once `stop` has run, which the first SIGTERM or SIGINT begins; a second one ends the process at once. */
-export function untilStopped(stop: () => Promise<void>, log: { info(line: string): void; error(context: object, line: string): void }): Promise<void> {
+export function untilStopped(
+  stop: () => Promise<void>,
+  log: { info(line: string): void; error(context: object, line: string): void },
+): Promise<void> {
   return new Promise((resolve) => {
     let stopping = false;
     const begin = (signal: NodeJS.Signals): void => {
@@ -35,7 +38,10 @@ export function untilStopped(stop: () => Promise<void>, log: { info(line: string
     // A bug must not leave a process that does half its work: it drains, and others go on.
     for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
       process.on(event, (error: unknown) => {
-        log.error({ err: { message: (error as Error)?.message, stack: (error as Error)?.stack } }, `${event}: stopping`);
+        log.error(
+          { err: { message: (error as Error)?.message, stack: (error as Error)?.stack } },
+          `${event}: stopping`,
+        );
         process.exitCode = 1;
         begin('SIGTERM');
       });

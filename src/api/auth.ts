@@ -46,7 +46,10 @@ export function openAuthenticator(ctx: Context): Authenticator {
     const known = cache.get(hash);
     if (known && known.until > performance.now()) return known.key;
     const found = await findKey(ctx.flow, parts.lookup);
-    const key = found && found.mode === parts.mode && sameHash(found.secretHmac, hashSecret(ctx.secrets.pepper, parts)) ? found : null;
+    const key =
+      found && found.mode === parts.mode && sameHash(found.secretHmac, hashSecret(ctx.secrets.pepper, parts))
+        ? found
+        : null;
     if (cache.size >= CACHE_MAX) cache.delete(cache.keys().next().value ?? '');
     cache.set(hash, { key, until: performance.now() + CACHE_MS });
     return key;
@@ -56,7 +59,8 @@ export function openAuthenticator(ctx: Context): Authenticator {
     const token = bearer(request);
     if (token === null) throw new AppError('api_key_missing', { headers: { 'www-authenticate': 'Bearer' } });
     const key = await lookUp(token);
-    if (!key || key.revoked) throw new AppError('api_key_invalid', { headers: { 'www-authenticate': 'Bearer' } });
+    if (!key || key.revoked)
+      throw new AppError('api_key_invalid', { headers: { 'www-authenticate': 'Bearer' } });
     if (key.expired) throw new AppError('api_key_expired');
     return key;
   };
@@ -65,7 +69,9 @@ export function openAuthenticator(ctx: Context): Authenticator {
     async client(request) {
       const { id, accountId, livemode, planId, overrides, status } = await keyOf(request);
       if (accountId === null || livemode === null) {
-        throw new AppError('scope_denied', { message: "An operator's key opens /v1/admin only. Use an account's key here." });
+        throw new AppError('scope_denied', {
+          message: "An operator's key opens /v1/admin only. Use an account's key here.",
+        });
       }
       if (status === 'closed') throw new AppError('account_closed');
       const plan = ctx.catalogue().plans.get(planId ?? '');
@@ -74,7 +80,8 @@ export function openAuthenticator(ctx: Context): Authenticator {
     },
     async operator(request) {
       const { id, mode } = await keyOf(request);
-      if (mode !== 'admin') throw new AppError('scope_denied', { details: { needed: 'admin', granted: mode } });
+      if (mode !== 'admin')
+        throw new AppError('scope_denied', { details: { needed: 'admin', granted: mode } });
       request.operatorKeyId = id;
     },
   };

@@ -17,7 +17,12 @@ export function installBodies(app: FastifyInstance): void {
     const fault = checkJson(bytes as Buffer, limits);
     if (fault) {
       const { offset, reason } = fault;
-      return done(new AppError('invalid_json', { message: `The body is not acceptable JSON at byte ${offset}: ${reason}.`, details: { offset } }));
+      return done(
+        new AppError('invalid_json', {
+          message: `The body is not acceptable JSON at byte ${offset}: ${reason}.`,
+          details: { offset },
+        }),
+      );
     }
     request.rawBody = (bytes as Buffer).toString('utf8');
     done(null, JSON.parse(request.rawBody) as unknown);

@@ -19,7 +19,8 @@ export function errorBody(error: AppError, request: { path: string; id: string }
 
 export function sendError(request: FastifyRequest, reply: FastifyReply, error: AppError): FastifyReply {
   const path = request.url.split('?')[0] ?? '';
-  const retry = error.retryable && error.status >= 429 ? { 'retry-after': '1', 'retry-after-ms': '1000' } : {};
+  const retry =
+    error.retryable && error.status >= 429 ? { 'retry-after': '1', 'retry-after-ms': '1000' } : {};
   return reply
     .code(error.status)
     .headers({ 'x-should-retry': String(error.retryable), ...retry, ...error.headers })
@@ -39,7 +40,8 @@ const FASTIFY_CODES: Record<string, ErrorCode> = {
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   const { validation, validationContext, code, statusCode } = error as FastifyError;
-  if (validation) return invalid(validation as never, validationContext === 'body' ? '' : (validationContext ?? ''));
+  if (validation)
+    return invalid(validation as never, validationContext === 'body' ? '' : (validationContext ?? ''));
   const known = FASTIFY_CODES[code];
   if (known) return new AppError(known, { cause: error });
   if (isConnectionError(error) || isContention(error)) return new AppError('overloaded', { cause: error });
@@ -52,22 +54,33 @@ export function toAppError(error: unknown): AppError {
 export function installErrors(app: FastifyInstance): void {
   const routes: { methods: string[]; pattern: RegExp }[] = [];
   app.addHook('onRoute', ({ method, url }) => {
-    const pattern = new RegExp(`^${url.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`).replaceAll(/:[A-Za-z_]+/g, '[^/]+')}$`);
+    const pattern = new RegExp(
+      `^${url.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`).replaceAll(/:[A-Za-z_]+/g, '[^/]+')}$`,
+    );
     routes.push({ methods: [method].flat(), pattern });
   });
   app.setErrorHandler((error, request, reply) => {
     const known = toAppError(error);
     if (known.status >= 500) {
       const { message, stack } = (known.cause ?? known) as Error;
-      request.log[known.code === 'internal' ? 'error' : 'warn']({ err: { message, stack }, request: request.id }, 'a request failed');
+      request.log[known.code === 'internal' ? 'error' : 'warn'](
+        { err: { message, stack }, request: request.id },
+        'a request failed',
+      );
     }
     return sendError(request, reply, known);
   });
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0] ?? '';
-    const allowed = [...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods))];
+    const allowed = [
+      ...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods)),
+    ];
     if (allowed.length === 0) return sendError(request, reply, new AppError('not_found'));
     const allow = allowed.join(', ');
-    return sendError(request, reply, new AppError('method_not_allowed', { details: { allow: allowed }, headers: { allow } }));
+    return sendError(
+      request,
+      reply,
+      new AppError('method_not_allowed', { details: { allow: allowed }, headers: { allow } }),
+    );
   });
 }

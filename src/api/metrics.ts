@@ -6,16 +6,25 @@ import { readGauges } from '../store/gauges.ts';
 export function openMetrics(ctx: Context): () => Promise<string> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: 'millrace_' });
-  const gauge = (name: string, help: string, labelNames: string[] = []) => new Gauge({ name, help, labelNames, registers: [registry] });
-  const jobs = gauge('millrace_jobs_open', 'Jobs that have not ended, by kind and what they wait for', ['kind', 'state']);
-  const oldest = gauge('millrace_oldest_waiting_seconds', 'Age of the oldest job that waits with a slot', ['kind']);
+  const gauge = (name: string, help: string, labelNames: string[] = []) =>
+    new Gauge({ name, help, labelNames, registers: [registry] });
+  const jobs = gauge('millrace_jobs_open', 'Jobs that have not ended, by kind and what they wait for', [
+    'kind',
+    'state',
+  ]);
+  const oldest = gauge('millrace_oldest_waiting_seconds', 'Age of the oldest job that waits with a slot', [
+    'kind',
+  ]);
   const workers = gauge('millrace_workers', 'Workers with a lease', ['queue']);
   const credits = gauge('millrace_credits', 'Credits of all live accounts', ['bucket']);
-  const operator = gauge('millrace_operator_credits_last_hour', "What nobody paid for: the vendors' bill beyond holds, and for failed calls", [
-    'what',
-    'provider',
+  const operator = gauge(
+    'millrace_operator_credits_last_hour',
+    "What nobody paid for: the vendors' bill beyond holds, and for failed calls",
+    ['what', 'provider'],
+  );
+  const queue = gauge('millrace_queue_messages', 'Messages that wait in the queue or are being handled', [
+    'kind',
   ]);
-  const queue = gauge('millrace_queue_messages', 'Messages that wait in the queue or are being handled', ['kind']);
   return async () => {
     const now = await readGauges(ctx.flow);
     for (const metric of [jobs, oldest, workers, credits, operator, queue]) metric.reset();

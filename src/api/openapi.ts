@@ -3,7 +3,8 @@ import swagger from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
 import type { Context } from '../context.ts';
 
-const CSP = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:";
+const CSP =
+  "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:";
 
 export async function installOpenApi(app: FastifyInstance, ctx: Context): Promise<void> {
   await app.register(swagger, {
@@ -16,7 +17,15 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
         license: { name: 'MIT', identifier: 'MIT' },
       },
       servers: [{ url: ctx.config.publicUrl ?? '/' }],
-      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'An account key, or on /v1/admin an operator key.' } } },
+      components: {
+        securitySchemes: {
+          key: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'An account key, or on /v1/admin an operator key.',
+          },
+        },
+      },
       security: [{ key: [] }],
       tags: [
         { name: 'jobs', description: 'Submit, follow and cancel jobs' },
@@ -39,7 +48,13 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
     await scope.register(scalar, {
       routePrefix: '/reference',
       logLevel: 'silent',
-      configuration: { url: '/openapi.json', withDefaultFonts: false, telemetry: false, agent: { disabled: true }, hideClientButton: true } as never,
+      configuration: {
+        url: '/openapi.json',
+        withDefaultFonts: false,
+        telemetry: false,
+        agent: { disabled: true },
+        hideClientButton: true,
+      } as never,
     });
   });
 }

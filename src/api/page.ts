@@ -11,7 +11,14 @@ export const PageQuery = {
 };
 
 /** @param items JSON texts */
-export function sendPage(reply: FastifyReply, page: { items: string[]; hasMore: boolean; last: string | null }): FastifyReply {
+export function sendPage(
+  reply: FastifyReply,
+  page: { items: string[]; hasMore: boolean; last: string | null },
+): FastifyReply {
   const next = page.hasMore ? JSON.stringify(page.last) : 'null';
-  return reply.type(JSON_TYPE).send(`{"object":"list","data":[${page.items.join(',')}],"has_more":${page.hasMore},"next_after":${next}}`);
+  return reply
+    .type(JSON_TYPE)
+    .send(
+      `{"object":"list","data":[${page.items.join(',')}],"has_more":${page.hasMore},"next_after":${next}}`,
+    );
 }

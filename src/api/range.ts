@@ -11,7 +11,10 @@ export function parseRange(header: string | undefined, bytes: number): { start: 
   const start = first === '' ? Math.max(0, bytes - Number(last)) : Number(first);
   const end = first === '' || last === '' ? bytes - 1 : Math.min(Number(last), bytes - 1);
   if (start > end || start >= bytes) {
-    throw new AppError('range_not_satisfiable', { details: { bytes }, headers: { 'content-range': `bytes */${bytes}` } });
+    throw new AppError('range_not_satisfiable', {
+      details: { bytes },
+      headers: { 'content-range': `bytes */${bytes}` },
+    });
   }
   return { start, end };
 }

@@ -3,7 +3,8 @@ import { Type } from 'typebox';
 import { ERRORS } from '../domain/errors.ts';
 import { JOB_ERROR_CODES, KINDS, PRIORITIES, STATUSES } from '../domain/job.ts';
 
-const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) => Type.Union([schema, Type.Null()]);
+const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
+  Type.Union([schema, Type.Null()]);
 const At = Type.String({ format: 'date-time' });
 const Free = Type.Object({}, { additionalProperties: true });
 
@@ -12,7 +13,11 @@ export const MoneyShape = Type.Object({
   usd: Type.String({ description: 'The same, exactly, as a decimal.' }),
 });
 
-const Usage = Type.Object({ name: Type.String(), measure: Type.Enum(['input', 'output']), quantity: Type.Integer() });
+const Usage = Type.Object({
+  name: Type.String(),
+  measure: Type.Enum(['input', 'output']),
+  quantity: Type.Integer(),
+});
 
 export const JobAnswer = Type.Object(
   {
@@ -31,13 +36,23 @@ export const JobAnswer = Type.Object(
     bounds: Free,
     output: nullable(Free),
     error: nullable(
-      Type.Object({ code: Type.Enum([...JOB_ERROR_CODES]), message: Type.String(), retryable: Type.Boolean(), details: Free }),
+      Type.Object({
+        code: Type.Enum([...JOB_ERROR_CODES]),
+        message: Type.String(),
+        retryable: Type.Boolean(),
+        details: Free,
+      }),
     ),
     usage: nullable(Type.Array(Usage)),
     hold: MoneyShape,
     cost: nullable(MoneyShape),
     price_version: Type.String(),
-    queue: nullable(Type.Object({ position: Type.Integer(), waiting_for: Type.Enum(['slot', 'worker', 'retry', 'provider']) })),
+    queue: nullable(
+      Type.Object({
+        position: Type.Integer(),
+        waiting_for: Type.Enum(['slot', 'worker', 'retry', 'provider']),
+      }),
+    ),
     eta_ms: nullable(Type.Integer()),
     deadline: At,
     cancel_requested_at: nullable(At),
@@ -48,13 +63,23 @@ export const JobAnswer = Type.Object(
     data_deleted_at: nullable(At),
     webhook: Type.Null(),
     client_request_id: nullable(Type.String()),
-    links: Type.Object({ self: Type.String(), events: Type.String(), cancel: Type.String(), explain: Type.String() }),
+    links: Type.Object({
+      self: Type.String(),
+      events: Type.String(),
+      cancel: Type.String(),
+      explain: Type.String(),
+    }),
   },
   { description: 'A job' },
 );
 
 export const listOf = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
-  Type.Object({ object: Type.Literal('list'), data: Type.Array(item), has_more: Type.Boolean(), next_after: nullable(Type.String()) });
+  Type.Object({
+    object: Type.Literal('list'),
+    data: Type.Array(item),
+    has_more: Type.Boolean(),
+    next_after: nullable(Type.String()),
+  });
 
 export const JobList = listOf(JobAnswer);
 
@@ -115,7 +140,12 @@ export const Explanation = Type.Object(
         usage: nullable(Type.Array(Usage)),
       }),
     ),
-    settlement: Type.Object({ captured: ByLot, released: ByLot, open: MoneyShape, usage: nullable(Type.Array(Usage)) }),
+    settlement: Type.Object({
+      captured: ByLot,
+      released: ByLot,
+      open: MoneyShape,
+      usage: nullable(Type.Array(Usage)),
+    }),
   },
   { description: 'A job, each credit accounted for' },
 );
@@ -144,14 +174,23 @@ export const TransactionAnswer = Type.Object({
   sequence: Type.Integer(),
   type: Type.Enum(['hold', 'capture', 'release', 'grant', 'expire', 'adjust']),
   job_id: nullable(Type.String()),
-  amount: Type.Integer({ description: 'Signed: holds, captures and expiries are negative, grants and releases positive.' }),
+  amount: Type.Integer({
+    description: 'Signed: holds, captures and expiries are negative, grants and releases positive.',
+  }),
   available_change: Type.Integer(),
-  balance_after: Type.Integer({ description: 'Available credits after this row; the sum of available_change up to it.' }),
+  balance_after: Type.Integer({
+    description: 'Available credits after this row; the sum of available_change up to it.',
+  }),
   reason: nullable(Type.String()),
   created_at: At,
 });
 
-const Window = Type.Object({ rule: Type.String(), limit: Type.Integer(), used: Type.Integer(), resets_at: At });
+const Window = Type.Object({
+  rule: Type.String(),
+  limit: Type.Integer(),
+  used: Type.Integer(),
+  resets_at: At,
+});
 
 export const AccountAnswer = Type.Object({
   id: Type.String(),
@@ -160,12 +199,23 @@ export const AccountAnswer = Type.Object({
   email: nullable(Type.String()),
   status: Type.Enum(['active', 'restricted', 'suspended', 'closed']),
   livemode: Type.Boolean(),
-  plan: Type.Object({ id: Type.String(), name: Type.String(), renews_at: nullable(At), cancel_at_period_end: Type.Boolean() }),
+  plan: Type.Object({
+    id: Type.String(),
+    name: Type.String(),
+    renews_at: nullable(At),
+    cancel_at_period_end: Type.Boolean(),
+  }),
   balance: Type.Object({
     available: MoneyShape,
     held: MoneyShape,
     lots: Type.Array(
-      Type.Object({ id: Type.String(), source: Type.String(), remaining: MoneyShape, expires_at: nullable(At), refundable: Type.Boolean() }),
+      Type.Object({
+        id: Type.String(),
+        source: Type.String(),
+        remaining: MoneyShape,
+        expires_at: nullable(At),
+        refundable: Type.Boolean(),
+      }),
     ),
   }),
   slots: Type.Object({ used: Type.Integer(), total: Type.Integer() }),
@@ -176,7 +226,12 @@ export const AccountAnswer = Type.Object({
   newcomer: nullable(Free),
 });
 
-const Unit = Type.Object({ name: Type.String(), measure: Type.String(), credits_per_million: Type.String(), usd_per_million: Type.String() });
+const Unit = Type.Object({
+  name: Type.String(),
+  measure: Type.String(),
+  credits_per_million: Type.String(),
+  usd_per_million: Type.String(),
+});
 
 export const ModelAnswer = Type.Object({
   id: Type.String(),
@@ -190,7 +245,14 @@ export const ModelAnswer = Type.Object({
   units: Type.Array(Unit),
   default_output_tokens: nullable(Type.Integer()),
   context_length: nullable(Type.Integer()),
-  routes: Type.Array(Type.Object({ id: Type.String(), provider: Type.String(), available: Type.Boolean(), units: Type.Array(Unit) })),
+  routes: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      provider: Type.String(),
+      available: Type.Boolean(),
+      units: Type.Array(Unit),
+    }),
+  ),
   trademark_notice: nullable(Type.String()),
   deprecated_at: nullable(At),
   sunset_at: nullable(At),

@@ -16,8 +16,16 @@ export function cursorOf(request: FastifyRequest): Cursor {
   if (text === undefined || text === 'start') return START;
   const cursor = parseCursor(text);
   if (cursor) return cursor;
-  const issue = { path: 'after', message: 'must be an id that a stream gave', expected: '1042 or 1041.2.312', received: 'a text' };
-  throw new AppError('invalid_request', { message: 'after must be an id that a stream gave.', details: { issues: [issue] } });
+  const issue = {
+    path: 'after',
+    message: 'must be an id that a stream gave',
+    expected: '1042 or 1041.2.312',
+    received: 'a text',
+  };
+  throw new AppError('invalid_request', {
+    message: 'after must be an id that a stream gave.',
+    details: { issues: [issue] },
+  });
 }
 
 /**
@@ -54,7 +62,11 @@ export async function sendEvents(
     }
   } catch (error) {
     // The head has been sent, so there is nobody to tell but the log; the reader comes back with its cursor.
-    if (!gone.signal.aborted) request.log.warn({ err: { message: (error as Error).message }, request: request.id }, 'a stream broke off');
+    if (!gone.signal.aborted)
+      request.log.warn(
+        { err: { message: (error as Error).message }, request: request.id },
+        'a stream broke off',
+      );
   } finally {
     clearInterval(heartbeat);
     release(keyId);

@@ -5,20 +5,35 @@ import { AppError } from '../domain/errors.ts';
 import type { Kind } from '../domain/job.ts';
 import { INPUTS, Submission } from '../domain/submission.ts';
 
-const strict = new Ajv({ allErrors: false, coerceTypes: false, removeAdditional: false, useDefaults: true, verbose: true, strict: false });
+const strict = new Ajv({
+  allErrors: false,
+  coerceTypes: false,
+  removeAdditional: false,
+  useDefaults: true,
+  verbose: true,
+  strict: false,
+});
 /** Query strings and paths are text, so numbers and booleans are read out of it. */
-const lenient = new Ajv({ allErrors: false, coerceTypes: true, removeAdditional: false, useDefaults: true, verbose: true, strict: false });
+const lenient = new Ajv({
+  allErrors: false,
+  coerceTypes: true,
+  removeAdditional: false,
+  useDefaults: true,
+  verbose: true,
+  strict: false,
+});
 for (const ajv of [strict, lenient]) (formats as unknown as (ajv: Ajv) => void)(ajv);
 
 export function compile(schema: object, part?: string): ValidateFunction {
-  return (part === 'querystring' || part === 'params' || part === 'headers' ? lenient : strict).compile(schema);
+  return (part === 'querystring' || part === 'params' || part === 'headers' ? lenient : strict).compile(
+    schema,
+  );
 }
 
 const checkSubmission = compile(Submission);
-const checkInput = Object.fromEntries(Object.entries(INPUTS).map(([kind, schema]) => [kind, compile(schema)])) as Record<
-  Kind,
-  ValidateFunction
->;
+const checkInput = Object.fromEntries(
+  Object.entries(INPUTS).map(([kind, schema]) => [kind, compile(schema)]),
+) as Record<Kind, ValidateFunction>;
 
 /** @throws AppError invalid_request */
 export function asSubmission(value: unknown): Submission {
@@ -45,10 +60,14 @@ export function invalid(errors: readonly ErrorObject[], prefix: string): AppErro
 function issueOf({ instancePath, keyword, params, message, data }: ErrorObject, prefix: string) {
   const p = params as Record<string, unknown>;
   const extra = p['additionalProperty'] ?? p['missingProperty'];
-  const path = [prefix, ...instancePath.split('/').slice(1), ...(extra === undefined ? [] : [String(extra)])].filter(Boolean).join('.');
-  if (keyword === 'additionalProperties') return { path, message: 'is not a field we know', expected: 'no such field', received: 'a value' };
+  const path = [prefix, ...instancePath.split('/').slice(1), ...(extra === undefined ? [] : [String(extra)])]
+    .filter(Boolean)
+    .join('.');
+  if (keyword === 'additionalProperties')
+    return { path, message: 'is not a field we know', expected: 'no such field', received: 'a value' };
   if (keyword === 'required') return { path, message: 'is required', expected: 'a value', received: null };
-  const allowed = p['allowedValues'] ?? p['allowedValue'] ?? p['type'] ?? p['limit'] ?? p['format'] ?? p['pattern'] ?? null;
+  const allowed =
+    p['allowedValues'] ?? p['allowedValue'] ?? p['type'] ?? p['limit'] ?? p['format'] ?? p['pattern'] ?? null;
   const suffix = keyword === 'enum' && Array.isArray(allowed) ? `: ${allowed.join(', ')}` : '';
   return { path, message: `${message ?? 'is not valid'}${suffix}`, expected: allowed, received: brief(data) };
 }
@@ -56,7 +75,8 @@ function issueOf({ instancePath, keyword, params, message, data }: ErrorObject, 
 /** Numbers and booleans as they are; text only by its length, since it may be a prompt or a secret. */
 function brief(data: unknown): unknown {
   if (data === null || typeof data === 'number' || typeof data === 'boolean') return data;
-  if (typeof data === 'string') return data.length <= 64 && /^[\w./:+-]*$/.test(data) ? data : `a text of ${data.length} characters`;
+  if (typeof data === 'string')
+    return data.length <= 64 && /^[\w./:+-]*$/.test(data) ? data : `a text of ${data.length} characters`;
   if (Array.isArray(data)) return `a list of ${data.length}`;
   return typeof data;
 }

@@ -17,7 +17,9 @@ export interface Migration {
 }
 
 export async function readMigrations(): Promise<Migration[]> {
-  const names = (await readdir(FOLDER, { withFileTypes: true })).filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  const names = (await readdir(FOLDER, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name);
   return Promise.all(
     names.toSorted().map(async (name) => {
       const sql = await readFile(new URL(`${name}/migration.sql`, FOLDER), 'utf8');
@@ -37,7 +39,8 @@ export async function migrate(url: string, log: (line: string) => void): Promise
     for (const migration of await readMigrations()) {
       const checksum = done.get(migration.name);
       if (checksum === migration.checksum) continue;
-      if (checksum !== undefined) throw new Error(`The migration ${migration.name} was changed after it was applied here.`);
+      if (checksum !== undefined)
+        throw new Error(`The migration ${migration.name} was changed after it was applied here.`);
       await apply(client, migration);
       log(`migrated: ${migration.name}`);
     }
@@ -97,10 +100,10 @@ async function apply(client: pg.Client, { name, sql, checksum }: Migration): Pro
 
 /** BullMQ's own schema, made by its own migrations and opened to the flow role, which makes a sequence a queue in it. */
 async function migrateQueue(client: pg.Client): Promise<void> {
-  await runMigrations(client as never, 'bullmq');
   await client.query(`
+    create schema if not exists bullmq;
     grant usage, create on schema bullmq to millrace_flow;
-    grant select, insert, update, delete on all tables in schema bullmq to millrace_flow;
-    grant usage, select, update on all sequences in schema bullmq to millrace_flow;
-    grant execute on all functions in schema bullmq to millrace_flow`);
+    alter default privileges in schema bullmq grant select, insert, update, delete on tables to millrace_flow;
+    alter default privileges in schema bullmq grant usage, select, update on sequences to millrace_flow`);
+  await runMigrations(client as never, 'bullmq');
 }

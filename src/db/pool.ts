@@ -25,7 +25,11 @@ const types = {
 const SETTINGS =
   '-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s -c statement_timeout=60s -c search_path=public';
 
-export function openPool(url: string, role: Role, options: { max: number; onError: (error: Error) => void }): Pool {
+export function openPool(
+  url: string,
+  role: Role,
+  options: { max: number; onError: (error: Error) => void },
+): Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max: options.max,

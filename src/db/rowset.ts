@@ -22,7 +22,10 @@ export function rowset<R>(columns: Columns<R>, first = 1): Rowset<R> {
 }
 
 /** `insert into <table> (…) select … from unnest(…)`: what most lists are written with. */
-export function inserter<R>(table: string, columns: Columns<R>): { text: string; values(rows: readonly R[]): unknown[][] } {
+export function inserter<R>(
+  table: string,
+  columns: Columns<R>,
+): { text: string; values(rows: readonly R[]): unknown[][] } {
   const rows = rowset(columns);
   const names = rows.names.join(', ');
   return { text: `insert into ${table} (${names}) select ${names} from ${rows.sql}`, values: rows.values };

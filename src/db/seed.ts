@@ -9,7 +9,10 @@ const TABLES = ['plans', 'models', 'routes', 'prices'] as const;
  */
 export async function seed(db: Db): Promise<void> {
   const file = new URL('../../prisma/seed.json', import.meta.url);
-  const rows = JSON.parse(await readFile(file, 'utf8')) as Record<(typeof TABLES)[number], Record<string, unknown>[]>;
+  const rows = JSON.parse(await readFile(file, 'utf8')) as Record<
+    (typeof TABLES)[number],
+    Record<string, unknown>[]
+  >;
   for (const table of TABLES) {
     const columns = [...new Set(rows[table].flatMap((row) => Object.keys(row)))].join(', ');
     await db.query(

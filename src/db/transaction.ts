@@ -71,7 +71,10 @@ const CONNECTION_CODES = new Set([
 export function isConnectionError(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   if (typeof code === 'string' && (CONNECTION_CODES.has(code) || code.startsWith('08'))) return true;
-  return typeof message === 'string' && /Connection terminated|timeout exceeded when trying to connect|not queryable/i.test(message);
+  return (
+    typeof message === 'string' &&
+    /Connection terminated|timeout exceeded when trying to connect|not queryable/i.test(message)
+  );
 }
 
 /** Another transaction was in the way: deadlock, serialization failure, a lock not had in time. */

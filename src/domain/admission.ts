@@ -45,7 +45,11 @@ export interface Admission {
 }
 
 /** The admission and the books after it. @throws AppError the refusal, in which case the books stay as they were. */
-export function admitOne(books: Books, applicant: Applicant, now: Date): { admission: Admission; books: Books } {
+export function admitOne(
+  books: Books,
+  applicant: Applicant,
+  now: Date,
+): { admission: Admission; books: Books } {
   refuseByStatus(books);
   const deadline = deadlineOf(applicant, now);
   if (applicant.maxCredits !== null && applicant.hold > applicant.maxCredits) {
@@ -84,16 +88,31 @@ function deadlineOf({ deadline, maxDeadlineS }: Applicant, now: Date): Date {
     const expected = `within ${maxDeadlineS} seconds from now`;
     throw new AppError('invalid_request', {
       message: `The deadline must lie ${expected}.`,
-      details: { issues: [{ path: 'deadline', message: `must lie ${expected}`, expected, received: new Date(at).toISOString() }] },
+      details: {
+        issues: [
+          {
+            path: 'deadline',
+            message: `must lie ${expected}`,
+            expected,
+            received: new Date(at).toISOString(),
+          },
+        ],
+      },
     });
   }
   if (at <= now.getTime()) {
-    throw new AppError('deadline_unreachable', { message: 'The deadline has passed already.', details: { eta_ms: null } });
+    throw new AppError('deadline_unreachable', {
+      message: 'The deadline has passed already.',
+      details: { eta_ms: null },
+    });
   }
   return new Date(at);
 }
 
-function takeFromLots(books: Books, { hold, tags }: Applicant): Pick<Admission, 'takes'> & { lots: OpenLot[] } {
+function takeFromLots(
+  books: Books,
+  { hold, tags }: Applicant,
+): Pick<Admission, 'takes'> & { lots: OpenLot[] } {
   let missing = hold;
   const takes: Admission['takes'] = [];
   const lots = books.lots.map((lot) => {
@@ -108,7 +127,12 @@ function takeFromLots(books: Books, { hold, tags }: Applicant): Pick<Admission, 
     const available = hold - missing;
     throw new AppError('out_of_credits', {
       message: `The job may cost ${hold} credits and the account has ${available} available. Add credits, or lower the bound of the output.`,
-      details: { required: Number(hold), available: Number(available), held: Number(books.held), shortfall: Number(missing) },
+      details: {
+        required: Number(hold),
+        available: Number(available),
+        held: Number(books.held),
+        shortfall: Number(missing),
+      },
     });
   }
   return { takes, lots };

@@ -8,7 +8,11 @@ import type { ChatInput, ImageInput, SttInput, TtsInput } from './submission.ts'
 
 /** An input that passed its kind's schema, with what only its bytes or its artifact can tell. */
 export type KnownInput =
-  | { kind: 'chat'; input: ChatInput; /** UTF-8 bytes of messages, tools and response_format as the client wrote them. */ promptBytes: number }
+  | {
+      kind: 'chat';
+      input: ChatInput;
+      /** UTF-8 bytes of messages, tools and response_format as the client wrote them. */ promptBytes: number;
+    }
   | { kind: 'image'; input: ImageInput }
   | { kind: 'tts'; input: TtsInput }
   | { kind: 'stt'; input: SttInput; /** Null: no telling before it is heard. */ audioMs: number | null };
@@ -46,17 +50,27 @@ function measure(known: KnownInput, model: Model, terms: PlanTerms): Omit<Worst,
   }
 }
 
-function chat(input: ChatInput, promptBytes: number, { model, terms }: { model: Model; terms: PlanTerms }): Omit<Worst, 'hold'> {
+function chat(
+  input: ChatInput,
+  promptBytes: number,
+  { model, terms }: { model: Model; terms: PlanTerms },
+): Omit<Worst, 'hold'> {
   const named = input.max_completion_tokens ?? input.max_tokens ?? null;
   const field = input.max_completion_tokens == null ? 'input.max_tokens' : 'input.max_completion_tokens';
   const perChoice = limited(named, model.data.default_output_tokens ?? 4096, {
     caps: capsFor(terms, 'max_output_tokens', model.tags),
     field,
   });
-  const n = limited(input.n ?? null, 1, { caps: capsFor(terms, 'image_count', model.tags), field: 'input.n' });
+  const n = limited(input.n ?? null, 1, {
+    caps: capsFor(terms, 'image_count', model.tags),
+    field: 'input.n',
+  });
   const attached = attachments(input);
   if (attached.count > 0) {
-    limited(attached.count, 0, { caps: capsFor(terms, 'image_attachment', model.tags), field: 'input.messages' });
+    limited(attached.count, 0, {
+      caps: capsFor(terms, 'image_attachment', model.tags),
+      field: 'input.messages',
+    });
     if (model.data.attachment_tokens === undefined) {
       throw new AppError('input_unsupported', {
         message: `${model.id} takes no attachments. Send text only, or another model.`,
@@ -64,7 +78,8 @@ function chat(input: ChatInput, promptBytes: number, { model, terms }: { model: 
       });
     }
   }
-  const inputTokens = Math.max(promptBytes - attached.bytes, 0) + attached.count * (model.data.attachment_tokens ?? 0);
+  const inputTokens =
+    Math.max(promptBytes - attached.bytes, 0) + attached.count * (model.data.attachment_tokens ?? 0);
   const length = model.data.context_length;
   if (length !== undefined && inputTokens > length * (model.data.bytes_per_token ?? 4)) {
     throw new AppError('input_too_large', { details: { max_tokens: length, context_length: length } });
@@ -101,7 +116,10 @@ function image(input: ImageInput, model: Model, terms: PlanTerms): Omit<Worst, '
       details: { field: 'input.artifact' },
     });
   }
-  const n = limited(input.n ?? null, 1, { caps: capsFor(terms, 'image_count', model.tags), field: 'input.n' });
+  const n = limited(input.n ?? null, 1, {
+    caps: capsFor(terms, 'image_count', model.tags),
+    field: 'input.n',
+  });
   const most = model.data.max_images ?? 10;
   if (n > most) throw outOfRange('input.n', `at most ${most}`, n);
   const size = imageSize(input.size, model, terms);
@@ -118,7 +136,8 @@ function imageSize(named: string | undefined, model: Model, terms: PlanTerms): s
   }
   for (const cap of caps) {
     const most = parseSize(cap.max);
-    if (most && (sides.width > most.width || sides.height > most.height)) throw beyond(cap, 'input.size', size);
+    if (most && (sides.width > most.width || sides.height > most.height))
+      throw beyond(cap, 'input.size', size);
   }
   return size;
 }
@@ -145,7 +164,9 @@ function stt(input: SttInput, audioMs: number | null, terms: PlanTerms): Omit<Wo
   }
   const bound = audioMs ?? Math.min(named ?? terms.maxAudioMs, terms.maxAudioMs);
   if (bound > terms.maxAudioMs) {
-    throw new AppError('input_too_long', { details: { field: 'input.artifact', audio_ms: bound, max_ms: terms.maxAudioMs } });
+    throw new AppError('input_too_long', {
+      details: { field: 'input.artifact', audio_ms: bound, max_ms: terms.maxAudioMs },
+    });
   }
   return { bounds: { audio_ms: bound }, usage: [{ name: 'millisecond', measure: 'input', quantity: bound }] };
 }
@@ -189,7 +210,8 @@ export function fittingBound(
   if (!price) return null;
   if (bounds.max_output_tokens !== undefined) {
     const n = bounds.n ?? 1;
-    const output = (tokens: number): bigint => priceOf(price.lines, [{ name: 'token', measure: 'output', quantity: tokens * n }]);
+    const output = (tokens: number): bigint =>
+      priceOf(price.lines, [{ name: 'token', measure: 'output', quantity: tokens * n }]);
     const rest = available - (request.hold - output(bounds.max_output_tokens));
     const perMillion = output(1_000_000);
     // One less than the division says, for the rounding of the whole.
@@ -197,6 +219,7 @@ export function fittingBound(
     return tokens >= 1 ? { max_output_tokens: tokens } : null;
   }
   const one = bounds.n === undefined ? request.hold : request.hold / BigInt(bounds.n);
-  if (bounds.n !== undefined && bounds.n > 1 && one > 0n && available >= one) return { n: Number(available / one) };
+  if (bounds.n !== undefined && bounds.n > 1 && one > 0n && available >= one)
+    return { n: Number(available / one) };
   return null;
 }

@@ -7,13 +7,21 @@ interface Entry {
   message: string;
 }
 
-const entry = (status: number, retryable: boolean, message: string): Entry => ({ status, retryable, message });
+const entry = (status: number, retryable: boolean, message: string): Entry => ({
+  status,
+  retryable,
+  message,
+});
 
 export const ERRORS = {
   invalid_json: entry(400, false, 'The body is not valid JSON.'),
   invalid_request: entry(400, false, 'The request is not valid.'),
   api_key_missing: entry(401, false, 'Send your API key as "Authorization: Bearer <key>".'),
-  api_key_invalid: entry(401, false, 'This API key is not valid. Check for a missing character, or make a new key.'),
+  api_key_invalid: entry(
+    401,
+    false,
+    'This API key is not valid. Check for a missing character, or make a new key.',
+  ),
   api_key_expired: entry(401, false, 'This API key has expired. Make a new one.'),
   scope_denied: entry(403, false, 'This key may not do that.'),
   account_suspended: entry(403, false, 'This account is suspended.'),
@@ -36,7 +44,11 @@ export const ERRORS = {
   kind_mismatch: entry(422, false, 'The model is of another kind.'),
   cost_over_max: entry(422, false, 'The job may cost more than max_credits allows.'),
   deadline_unreachable: entry(422, false, 'The job cannot end by its deadline.'),
-  price_unknown: entry(422, false, 'This model has no price at present, so it cannot be sold. The operator has been told.'),
+  price_unknown: entry(
+    422,
+    false,
+    'This model has no price at present, so it cannot be sold. The operator has been told.',
+  ),
   input_unsupported: entry(422, false, 'This form of input is not supported.'),
   input_too_long: entry(422, false, 'The input is longer than its bound.'),
   rate_limited: entry(429, true, 'Too many requests a second with this key.'),
@@ -57,9 +69,17 @@ export class AppError extends Error {
 
   constructor(
     code: ErrorCode,
-    options: { message?: string; details?: Record<string, unknown>; headers?: Record<string, string>; cause?: unknown } = {},
+    options: {
+      message?: string;
+      details?: Record<string, unknown>;
+      headers?: Record<string, string>;
+      cause?: unknown;
+    } = {},
   ) {
-    super(options.message ?? ERRORS[code].message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(
+      options.message ?? ERRORS[code].message,
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.name = 'AppError';
     this.code = code;
     this.details = options.details ?? {};

@@ -10,8 +10,19 @@ export interface EventHead {
 }
 
 /** @param dataJson JSON text, spliced in as it is */
-export function renderEvent({ id, type, sequence, at, accountId, livemode }: EventHead, dataJson: string): string {
-  const head = JSON.stringify({ id, object: 'event', type, timestamp: at, api_version: 'v1', livemode, account_id: accountId });
+export function renderEvent(
+  { id, type, sequence, at, accountId, livemode }: EventHead,
+  dataJson: string,
+): string {
+  const head = JSON.stringify({
+    id,
+    object: 'event',
+    type,
+    timestamp: at,
+    api_version: 'v1',
+    livemode,
+    account_id: accountId,
+  });
   return `${head.slice(0, -1)},"sequence":${sequence},"data":${dataJson}}`;
 }
 

@@ -3,7 +3,21 @@ import { randomUUIDv7 } from 'node:crypto';
 /** Crockford's base32 in lower case: no i, l, o, u. */
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 
-export type IdPrefix = 'acc' | 'job' | 'ev' | 'dlv' | 'whe' | 'art' | 'key' | 'tx' | 'lot' | 'prv' | 'rte' | 'req' | 'wkr' | 'log';
+export type IdPrefix =
+  | 'acc'
+  | 'job'
+  | 'ev'
+  | 'dlv'
+  | 'whe'
+  | 'art'
+  | 'key'
+  | 'tx'
+  | 'lot'
+  | 'prv'
+  | 'rte'
+  | 'req'
+  | 'wkr'
+  | 'log';
 
 /** `<prefix>_` and 26 characters of a UUIDv7, so that ids sort by time and select with a double click. */
 export function newId(prefix: IdPrefix): string {
@@ -23,7 +37,11 @@ export function idFloor(prefix: IdPrefix, at: Date): string {
 
 /** Whether `text` could be an id of that kind. A cheap gate, so that nonsense never reaches the database. */
 export function isId(prefix: IdPrefix, text: string): boolean {
-  return text.length === prefix.length + 27 && text.startsWith(`${prefix}_`) && /^[0-9a-hjkmnp-tv-z]{26}$/.test(text.slice(-26));
+  return (
+    text.length === prefix.length + 27 &&
+    text.startsWith(`${prefix}_`) &&
+    /^[0-9a-hjkmnp-tv-z]{26}$/.test(text.slice(-26))
+  );
 }
 
 /** 128 bits as 26 characters: the first carries three bits, each other five. */

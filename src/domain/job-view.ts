@@ -46,7 +46,10 @@ export interface QueuePlace {
 }
 
 /** The job object as JSON text. `place` only while it waits; `etaMs` null where nothing can be said. */
-export function renderJob(job: Job, { place, etaMs }: { place: QueuePlace | null; etaMs: number | null }): string {
+export function renderJob(
+  job: Job,
+  { place, etaMs }: { place: QueuePlace | null; etaMs: number | null },
+): string {
   const self = `/v1/jobs/${job.id}`;
   return object([
     ['id', quote(job.id)],
@@ -79,7 +82,10 @@ export function renderJob(job: Job, { place, etaMs }: { place: QueuePlace | null
     ['data_deleted_at', quote(job.dataDeletedAt)],
     ['webhook', 'null'],
     ['client_request_id', quote(job.clientRequestId)],
-    ['links', quote({ self, events: `${self}/events`, cancel: `${self}/cancel`, explain: `${self}/explain` })],
+    [
+      'links',
+      quote({ self, events: `${self}/events`, cancel: `${self}/cancel`, explain: `${self}/explain` }),
+    ],
   ]);
 }
 

@@ -63,7 +63,13 @@ export type Verdict =
       error: JobError | null;
       waste: UsageLine[] | null;
     }
-  | { type: 'again'; counts: 'failure' | 'interruption'; ambiguous: boolean; waitMs: number; waste: UsageLine[] | null };
+  | {
+      type: 'again';
+      counts: 'failure' | 'interruption';
+      ambiguous: boolean;
+      waitMs: number;
+      waste: UsageLine[] | null;
+    };
 
 export const MAX_ATTEMPTS = 3;
 export const MAX_INTERRUPTIONS = 10;
@@ -72,10 +78,18 @@ const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
 
 /** `random` is in [0, 1): full jitter. */
-export function conclude(job: Settling, outcome: Outcome, { now, random }: { now: Date; random: number }): Verdict {
+export function conclude(
+  job: Settling,
+  outcome: Outcome,
+  { now, random }: { now: Date; random: number },
+): Verdict {
   switch (outcome.type) {
     case 'succeeded':
-      return end('succeeded', { ...charge(job, outcome.usage), output: outcome.output, usage: outcome.usage });
+      return end('succeeded', {
+        ...charge(job, outcome.usage),
+        output: outcome.output,
+        usage: outcome.usage,
+      });
     case 'stopped':
       return stopped(job, outcome);
     case 'interrupted':
@@ -97,19 +111,31 @@ function stopped(job: Settling, outcome: Outcome & { type: 'stopped' }): Verdict
   const own = reason === 'cancel' ? job.cancelRequested === 'client' : job.deadlineNamed;
   const paid = own ? { ...charge(job, usage), output, usage } : { output, waste: usage };
   if (reason === 'cancel') return end('canceled', paid);
-  return end('expired', { ...paid, error: failure('deadline_exceeded', 'The job did not end by its deadline.', false) });
+  return end('expired', {
+    ...paid,
+    error: failure('deadline_exceeded', 'The job did not end by its deadline.', false),
+  });
 }
 
 function interrupted(job: Settling, now: Date): Verdict {
   if (job.cancelRequested) return end('canceled', {});
-  if (job.deadline <= now) return end('expired', { error: failure('deadline_exceeded', 'The job did not end by its deadline.', false) });
+  if (job.deadline <= now)
+    return end('expired', {
+      error: failure('deadline_exceeded', 'The job did not end by its deadline.', false),
+    });
   if (job.interruptions + 1 >= MAX_INTERRUPTIONS) {
-    return end('failed', { error: failure('internal', `The job was interrupted ${MAX_INTERRUPTIONS} times.`, true) });
+    return end('failed', {
+      error: failure('internal', `The job was interrupted ${MAX_INTERRUPTIONS} times.`, true),
+    });
   }
   return { type: 'again', counts: 'interruption', ambiguous: false, waitMs: 0, waste: null };
 }
 
-function failed(job: Settling, outcome: Outcome & { type: 'failed' }, at: { now: Date; random: number }): Verdict {
+function failed(
+  job: Settling,
+  outcome: Outcome & { type: 'failed' },
+  at: { now: Date; random: number },
+): Verdict {
   const error = failure(outcome.code, outcome.message, outcome.retryable, { attempts: job.failures + 1 });
   const waste = outcome.billed;
   // A job whose stop was asked is never run again.
@@ -126,7 +152,12 @@ export function backoffMs(failures: number, random: number): number {
   return Math.round(random * Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** failures));
 }
 
-function failure(code: JobErrorCode, message: string, retryable: boolean, details: Record<string, unknown> = {}): JobError {
+function failure(
+  code: JobErrorCode,
+  message: string,
+  retryable: boolean,
+  details: Record<string, unknown> = {},
+): JobError {
   return { code, message, retryable, details };
 }
 
@@ -135,10 +166,23 @@ export type End = Verdict & { type: 'end' };
 /** The end of a job that waits: it costs nothing. */
 export function endWaiting(status: 'canceled' | 'expired'): End {
   return end(status, {
-    error: status === 'expired' ? failure('deadline_exceeded', 'The job had not begun by its deadline.', true) : null,
+    error:
+      status === 'expired'
+        ? failure('deadline_exceeded', 'The job had not begun by its deadline.', true)
+        : null,
   });
 }
 
 function end(status: FinalStatus, rest: Partial<Omit<End, 'type' | 'status'>>): End {
-  return { type: 'end', status, cost: 0n, overrun: 0n, output: null, usage: null, error: null, waste: null, ...rest };
+  return {
+    type: 'end',
+    status,
+    cost: 0n,
+    overrun: 0n,
+    output: null,
+    usage: null,
+    error: null,
+    waste: null,
+    ...rest,
+  };
 }

@@ -28,14 +28,20 @@ export interface PlanTerms {
 }
 
 /** An account's overrides: the same words as a plan, each optional. */
-export type PlanOverrides = Partial<Pick<PlanTerms, 'slots' | 'lineLength' | 'caps' | 'maxAudioMs' | 'maxDeadlineS'>>;
+export type PlanOverrides = Partial<
+  Pick<PlanTerms, 'slots' | 'lineLength' | 'caps' | 'maxAudioMs' | 'maxDeadlineS'>
+>;
 
 export function termsFor(plan: PlanTerms, overrides: PlanOverrides): PlanTerms {
   return { ...plan, ...overrides };
 }
 
 /** The caps of one name that concern a model with these tags. */
-export function capsFor<C extends Cap['cap']>(terms: PlanTerms, cap: C, tags: readonly string[]): Extract<Cap, { cap: C }>[] {
+export function capsFor<C extends Cap['cap']>(
+  terms: PlanTerms,
+  cap: C,
+  tags: readonly string[],
+): Extract<Cap, { cap: C }>[] {
   return terms.caps.filter(
     (candidate): candidate is Extract<Cap, { cap: C }> =>
       candidate.cap === cap && (candidate.tag === undefined || tags.includes(candidate.tag)),

@@ -23,8 +23,16 @@ export function priceOf(lines: readonly PriceLine[], usage: readonly UsageLine[]
 }
 
 /** Rows of `prices.lines` and `routes.cost`. */
-export type PriceRow = { name: UsageLine['name']; measure: UsageLine['measure']; credits_per_million: string };
+export type PriceRow = {
+  name: UsageLine['name'];
+  measure: UsageLine['measure'];
+  credits_per_million: string;
+};
 
 export function parsePrice(rows: readonly PriceRow[]): PriceLine[] {
-  return rows.map((row) => ({ name: row.name, measure: row.measure, creditsPerMillion: BigInt(row.credits_per_million) }));
+  return rows.map((row) => ({
+    name: row.name,
+    measure: row.measure,
+    creditsPerMillion: BigInt(row.credits_per_million),
+  }));
 }

@@ -7,12 +7,18 @@ export const Submission = Type.Object(
     kind: Type.Optional(Type.Enum([...KINDS], { description: 'May be left out: the model knows it.' })),
     model: Type.String({ minLength: 1, maxLength: 200 }),
     input: Type.Object({}, { additionalProperties: true, description: "By kind; see the model's page." }),
-    priority: Type.Optional(Type.Enum([...PRIORITIES], { description: "Orders the account's own line only." })),
+    priority: Type.Optional(
+      Type.Enum([...PRIORITIES], { description: "Orders the account's own line only." }),
+    ),
     deadline: Type.Optional(
       Type.String({ format: 'date-time', description: 'The instant by which the job must have ended.' }),
     ),
-    expires_in: Type.Optional(Type.Integer({ minimum: 1, description: 'The deadline, in seconds from now.' })),
-    max_credits: Type.Optional(Type.Integer({ minimum: 0, description: 'Refuse the job if it may cost more.' })),
+    expires_in: Type.Optional(
+      Type.Integer({ minimum: 1, description: 'The deadline, in seconds from now.' }),
+    ),
+    max_credits: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'Refuse the job if it may cost more.' }),
+    ),
     metadata: Type.Optional(
       Type.Record(Type.String({ maxLength: 40 }), Type.String({ maxLength: 500 }), { maxProperties: 50 }),
     ),
@@ -48,12 +54,17 @@ const Sim = Type.Optional(
   ),
 );
 
-const TokenBound = Type.Optional(Type.Union([Type.Integer({ minimum: 1, maximum: 10_000_000 }), Type.Null()]));
+const TokenBound = Type.Optional(
+  Type.Union([Type.Integer({ minimum: 1, maximum: 10_000_000 }), Type.Null()]),
+);
 
 export const ChatInput = Type.Object(
   {
     messages: Type.Array(
-      Type.Object({ role: Type.String({ minLength: 1 }), content: Type.Optional(Type.Unknown()) }, { additionalProperties: true }),
+      Type.Object(
+        { role: Type.String({ minLength: 1 }), content: Type.Optional(Type.Unknown()) },
+        { additionalProperties: true },
+      ),
       { minItems: 1 },
     ),
     max_tokens: TokenBound,
@@ -108,7 +119,9 @@ export type ImageInput = Static<typeof ImageInput>;
 export type TtsInput = Static<typeof TtsInput>;
 export type SttInput = Static<typeof SttInput>;
 
-export const INPUTS = { chat: ChatInput, image: ImageInput, tts: TtsInput, stt: SttInput } as const satisfies Record<
-  Kind,
-  unknown
->;
+export const INPUTS = {
+  chat: ChatInput,
+  image: ImageInput,
+  tts: TtsInput,
+  stt: SttInput,
+} as const satisfies Record<Kind, unknown>;

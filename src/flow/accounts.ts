@@ -15,7 +15,7 @@ import { appendEvents } from '../store/events.ts';
 import { insertKey } from '../store/keys.ts';
 
 /** What making keys and accounts needs; start-up has no whole context yet. */
-export type Maker = Pick<Context, 'flow' | 'secrets' | 'publicUrl'>;
+export type Maker = Pick<Context, 'flow' | 'secrets'>;
 
 export interface NewAccount {
   name: string;
@@ -42,14 +42,18 @@ export async function createAccount(maker: Maker, account: NewAccount, actor: st
     await insertAccount(tx, { ...account, id: twin, testOf: id });
     const apiKey = await createKey(maker, tx, { accountId: id, mode: 'live', name: 'first' });
     const testApiKey = await createKey(maker, tx, { accountId: twin, mode: 'test', name: 'first' });
-    if (account.credits > 0n) await grantIn(tx, maker, { accountId: id, credits: account.credits, reason: 'opening balance', actor });
-    await grantIn(tx, maker, { accountId: twin, credits: TEST_CREDITS, reason: 'test credits', actor });
+    if (account.credits > 0n)
+      await grantIn(tx, { accountId: id, credits: account.credits, reason: 'opening balance', actor });
+    await grantIn(tx, { accountId: twin, credits: TEST_CREDITS, reason: 'test credits', actor });
     return { id, apiKey, testApiKey };
   });
   return made;
 }
 
-async function insertAccount(tx: Db, account: NewAccount & { id: string; testOf: string | null }): Promise<void> {
+async function insertAccount(
+  tx: Db,
+  account: NewAccount & { id: string; testOf: string | null },
+): Promise<void> {
   const { rowCount } = await tx.query(
     `insert into accounts (id, name, livemode, test_of, plan_id, overrides) select $1, $2, $3::text is null, $3, id, $5 from plans where id = $4`,
     [account.id, account.name, account.testOf, account.plan, JSON.stringify(account.overrides)],
@@ -57,7 +61,9 @@ async function insertAccount(tx: Db, account: NewAccount & { id: string; testOf:
   if (rowCount === 0) {
     throw new AppError('invalid_request', {
       message: `There is no plan "${account.plan}".`,
-      details: { issues: [{ path: 'plan', message: 'must name a plan', expected: 'a plan', received: account.plan }] },
+      details: {
+        issues: [{ path: 'plan', message: 'must name a plan', expected: 'a plan', received: account.plan }],
+      },
     });
   }
 }
@@ -69,7 +75,13 @@ export async function createKey(
   key: { accountId: string | null; mode: KeyMode; name: string },
 ): Promise<string> {
   const made = makeKey(key.mode);
-  await insertKey(tx, { ...key, id: newId('key'), lookup: made.lookup, last4: made.last4, secretHmac: hashSecret(secrets.pepper, made) });
+  await insertKey(tx, {
+    ...key,
+    id: newId('key'),
+    lookup: made.lookup,
+    last4: made.last4,
+    secretHmac: hashSecret(secrets.pepper, made),
+  });
   return made.token;
 }
 
@@ -84,10 +96,10 @@ export interface Grant {
 
 /** Adds a lot. @throws AppError not_found */
 export async function grant(maker: Maker, request: Grant): Promise<{ lotId: string; available: bigint }> {
-  return persistently(() => transaction(maker.flow, (tx) => grantIn(tx, maker, request)), { forMs: 0 });
+  return persistently(() => transaction(maker.flow, (tx) => grantIn(tx, request)), { forMs: 0 });
 }
 
-async function grantIn(tx: Db, { publicUrl }: Pick<Maker, 'publicUrl'>, request: Grant): Promise<{ lotId: string; available: bigint }> {
+async function grantIn(tx: Db, request: Grant): Promise<{ lotId: string; available: bigint }> {
   const account = (await lockAccounts(tx, [request.accountId])).get(request.accountId);
   if (!account) throw new AppError('not_found');
   const lotId = newId('lot');
@@ -107,7 +119,12 @@ async function grantIn(tx: Db, { publicUrl }: Pick<Maker, 'publicUrl'>, request:
     accountId: account.id,
     livemode: account.livemode,
   };
-  const data = { lot_id: lotId, granted: money(request.credits), available: money(account.available), expires_at: request.expiresAt ?? null };
+  const data = {
+    lot_id: lotId,
+    granted: money(request.credits),
+    available: money(account.available),
+    expires_at: request.expiresAt ?? null,
+  };
   await appendEvents(tx, [{ ...event, jobId: null, body: renderAccountEvent(event, data) }], now);
   await writeAccounts(tx, [account]);
   return { lotId, available: account.available };

@@ -99,13 +99,21 @@ async function admitIn(
   { units, repeated }: { units: Unit[]; repeated: boolean },
 ): Promise<{ answers: Answer[][]; admitted: NewJob[] }> {
   const requests = units.flatMap((unit) => unit.requests);
-  const accounts = await lockAccounts(tx, requests.map((request) => request.accountId));
+  const accounts = await lockAccounts(
+    tx,
+    requests.map((request) => request.accountId),
+  );
   const { now, lots } = await openLots(tx, [...accounts.keys()]);
   const known = await knownRequests(tx, keysOf(requests));
   const existing = await findJobs(tx, [...known.values(), ...(repeated ? requests : [])]);
   const draft: Draft = {
     accounts,
-    books: new Map([...accounts.values()].map((account) => [account.id, booksOf(ctx, account, lots.get(account.id) ?? [])])),
+    books: new Map(
+      [...accounts.values()].map((account) => [
+        account.id,
+        booksOf(ctx, account, lots.get(account.id) ?? []),
+      ]),
+    ),
     known,
     existing,
     now,
@@ -122,12 +130,15 @@ async function admitIn(
 }
 
 function keysOf(requests: readonly Request[]): { accountId: string; key: string }[] {
-  return requests.flatMap(({ accountId, idempotency }) => (idempotency ? [{ accountId, key: idempotency.key }] : []));
+  return requests.flatMap(({ accountId, idempotency }) =>
+    idempotency ? [{ accountId, key: idempotency.key }] : [],
+  );
 }
 
 export function booksOf(ctx: Context, account: Account, lots: readonly Lot[]): Books {
   const plan = ctx.catalogue().plans.get(account.planId);
-  if (!plan) throw new Error(`the account ${account.id} has the plan ${account.planId}, which does not exist`);
+  if (!plan)
+    throw new Error(`the account ${account.id} has the plan ${account.planId}, which does not exist`);
   const { slots, lineLength } = termsFor(plan, account.overrides);
   return { ...account, lots, slots, lineLength };
 }
@@ -152,7 +163,16 @@ function decide(draft: Draft, request: Request): Answer {
   try {
     const { admission, books: after } = admitOne(books, request, draft.now);
     draft.books.set(accountId, after);
-    return { job: enter(draft, { request, account, slot: admission.slot, deadline: admission.deadline, takes: admission.takes }), replayed: false };
+    return {
+      job: enter(draft, {
+        request,
+        account,
+        slot: admission.slot,
+        deadline: admission.deadline,
+        takes: admission.takes,
+      }),
+      replayed: false,
+    };
   } catch (error) {
     if (error instanceof AppError) return { refusal: error };
     throw error;
@@ -205,7 +225,12 @@ function enter(draft: Draft, { request, account, slot, deadline, takes }: Entry)
   const event = { id: newId('ev'), type: 'job.queued', sequence: job.sequence, at: now };
   draft.jobs.push(job);
   draft.postings.push(postHold(account, job.id, takes));
-  draft.events.push({ ...event, accountId: account.id, jobId: job.id, body: renderJobEvent(event, job, draft.publicUrl) });
+  draft.events.push({
+    ...event,
+    accountId: account.id,
+    jobId: job.id,
+    body: renderJobEvent(event, job, draft.publicUrl),
+  });
   if (request.idempotency) {
     const remembered: KnownRequest = { accountId: account.id, ...request.idempotency, jobId: job.id };
     draft.remembered.push(remembered);
@@ -215,9 +240,13 @@ function enter(draft: Draft, { request, account, slot, deadline, takes }: Entry)
 }
 
 async function write(tx: Db, draft: Draft): Promise<void> {
-  for (const [id, { busySlots, lineWaiting }] of draft.books) Object.assign(draft.accounts.get(id) ?? {}, { busySlots, lineWaiting });
+  for (const [id, { busySlots, lineWaiting }] of draft.books)
+    Object.assign(draft.accounts.get(id) ?? {}, { busySlots, lineWaiting });
   const touched = new Set(draft.jobs.map((job) => job.accountId));
-  await writeAccounts(tx, [...draft.accounts.values()].filter((account) => touched.has(account.id)));
+  await writeAccounts(
+    tx,
+    [...draft.accounts.values()].filter((account) => touched.has(account.id)),
+  );
   await insertJobs(tx, draft.jobs);
   await writePostings(tx, draft.postings, draft.now);
   await appendEvents(tx, draft.events, draft.now);

@@ -23,7 +23,12 @@ export function openAnnouncer({ queue, bus, log }: Pick<Context, 'queue' | 'bus'
   return {
     ring(bells) {
       if (bells.length === 0) return;
-      ring(bells).catch((error: Error) => log.warn({ err: { message: error.message }, bells: bells.length }, 'the queue could not be rung; the sweep will'));
+      ring(bells).catch((error: Error) =>
+        log.warn(
+          { err: { message: error.message }, bells: bells.length },
+          'the queue could not be rung; the sweep will',
+        ),
+      );
     },
     wake: (wakes) => bus.publish(wakes),
   };

@@ -12,7 +12,10 @@ interface Row {
 }
 
 /** I10: each artifact that was not deleted is in storage, byte for byte what its row says. */
-export async function checkArtifacts(ctx: Context, accountIds: readonly string[]): Promise<{ rows: number; breaches: Breach[] }> {
+export async function checkArtifacts(
+  ctx: Context,
+  accountIds: readonly string[],
+): Promise<{ rows: number; breaches: Breach[] }> {
   const { rows } = await ctx.flow.query<Row>(
     'select account_id, id, storage_key, bytes::float8 as bytes, sha256 from artifacts where account_id = any($1) and deleted_at is null',
     [accountIds],
@@ -35,7 +38,8 @@ async function compare(ctx: Context, row: Row): Promise<string | null> {
     }
   } catch (error) {
     // Deleted between our two looks at it.
-    if (error instanceof StorageMissing) return (await deleted(ctx, row.id)) ? null : 'its bytes are not in storage';
+    if (error instanceof StorageMissing)
+      return (await deleted(ctx, row.id)) ? null : 'its bytes are not in storage';
     throw error;
   }
   if (bytes !== row.bytes) return `${bytes} bytes are stored where the row says ${row.bytes}`;
@@ -43,6 +47,9 @@ async function compare(ctx: Context, row: Row): Promise<string | null> {
 }
 
 async function deleted(ctx: Context, id: string): Promise<boolean> {
-  const { rowCount } = await ctx.flow.query('select 1 from artifacts where id = $1 and deleted_at is not null', [id]);
+  const { rowCount } = await ctx.flow.query(
+    'select 1 from artifacts where id = $1 and deleted_at is not null',
+    [id],
+  );
   return rowCount === 1;
 }

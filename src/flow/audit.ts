@@ -33,9 +33,13 @@ export async function audit(ctx: Context): Promise<AuditReport> {
   for (;;) {
     const ids = await transaction(ctx.flow, async (tx) => {
       await tx.query('set transaction isolation level repeatable read read only');
-      const { rows } = await tx.query<{ id: string }>('select id from accounts where id > $1 order by id limit $2', [after, ACCOUNTS_A_SNAPSHOT]);
+      const { rows } = await tx.query<{ id: string }>(
+        'select id from accounts where id > $1 order by id limit $2',
+        [after, ACCOUNTS_A_SNAPSHOT],
+      );
       const page = rows.map((row) => row.id);
-      if (page.length > 0) for (const check of AUDIT_CHECKS) note(check.id, check.says, await check.run(tx, page));
+      if (page.length > 0)
+        for (const check of AUDIT_CHECKS) note(check.id, check.says, await check.run(tx, page));
       return page;
     });
     if (ids.length === 0) break;

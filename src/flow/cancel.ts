@@ -19,15 +19,22 @@ const PATIENCE_MS = 12_000;
 
 /** Harmless when repeated. @throws AppError not_found, or job_ended with the final `status` */
 export async function cancel(ctx: Context, announcer: Announcer, request: Cancel): Promise<void> {
-  const { bells, stopping } = await persistently(() => transaction(ctx.flow, (tx) => cancelIn(tx, ctx, request)), {
-    forMs: PATIENCE_MS,
-  });
+  const { bells, stopping } = await persistently(
+    () => transaction(ctx.flow, (tx) => cancelIn(tx, ctx, request)),
+    {
+      forMs: PATIENCE_MS,
+    },
+  );
   announcer.ring(bells);
   const wake = { type: 'job', accountId: request.accountId, jobId: request.jobId } as const;
   announcer.wake(stopping ? [wake, { type: 'stop', jobId: request.jobId }] : [wake]);
 }
 
-async function cancelIn(tx: Db, ctx: Context, request: Cancel): Promise<{ bells: Bell[]; stopping: boolean }> {
+async function cancelIn(
+  tx: Db,
+  ctx: Context,
+  request: Cancel,
+): Promise<{ bells: Bell[]; stopping: boolean }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
     accountIds: [request.accountId],
     lock: (tx) => lockOpen(tx, [request]),

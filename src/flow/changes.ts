@@ -15,7 +15,15 @@ import { type Account, lockAccounts, writeAccounts } from '../store/accounts.ts'
 import { type Artifact, insertArtifacts } from '../store/artifacts.ts';
 import { type EndedAttempt, endAttempts } from '../store/attempts.ts';
 import { appendEvents, type Event } from '../store/events.ts';
-import { endJobs, type EndedJob, giveSlots, nextInLine, type OpenJob, type RequeuedJob, requeueJobs } from '../store/jobs.ts';
+import {
+  endJobs,
+  type EndedJob,
+  giveSlots,
+  nextInLine,
+  type OpenJob,
+  type RequeuedJob,
+  requeueJobs,
+} from '../store/jobs.ts';
 
 export interface Changes {
   ctx: Context;
@@ -74,7 +82,12 @@ export function endJob(changes: Changes, job: OpenJob, verdict: Verdict & { type
   };
   changes.ended.push({ ...ended, status: verdict.status, cost: verdict.cost });
   account.eventSequence += 1n;
-  const event = { id: newId('ev'), type: `job.${verdict.status}`, sequence: account.eventSequence, at: changes.now };
+  const event = {
+    id: newId('ev'),
+    type: `job.${verdict.status}`,
+    sequence: account.eventSequence,
+    at: changes.now,
+  };
   const body = renderJobEvent(event, ended, changes.ctx.publicUrl());
   changes.events.push({ ...event, accountId: account.id, jobId: job.id, body });
 }
@@ -106,7 +119,11 @@ function leave(account: Account, job: OpenJob): void {
   else account.busySlots = withSlot(account.busySlots, job.slot, false);
 }
 
-function resolveHold(changes: Changes, account: Account, { job, verdict }: { job: OpenJob; verdict: Verdict & { type: 'end' } }): void {
+function resolveHold(
+  changes: Changes,
+  account: Account,
+  { job, verdict }: { job: OpenJob; verdict: Verdict & { type: 'end' } },
+): void {
   const takes = changes.takes.get(job.id) ?? [];
   const { capture, release } = splitTakes(takes, verdict.cost);
   const lapsed = release.filter(({ lotId }) => takes.some((take) => take.lotId === lotId && take.lapsed));
@@ -142,7 +159,10 @@ export async function writeChanges(tx: Db, changes: Changes): Promise<Bell[]> {
  * Gives the free slots of locked accounts to their next due jobs, the lowest number first. The one way into a slot for a
  * job that waited; called whenever slots may have come free or a plan has changed.
  */
-export async function refill(tx: Db, { ctx, now, accounts }: Pick<Changes, 'ctx' | 'now' | 'accounts'>): Promise<Bell[]> {
+export async function refill(
+  tx: Db,
+  { ctx, now, accounts }: Pick<Changes, 'ctx' | 'now' | 'accounts'>,
+): Promise<Bell[]> {
   const hungry = [...accounts.values()].flatMap((account) => {
     const free = slotsOf(ctx, account) - countBusy(account.busySlots);
     const open = account.status === 'active' || account.status === 'restricted';

@@ -20,11 +20,15 @@ export function openClaims(ctx: Context, announcer: Announcer, workerId: () => s
     async (messages: Message[]) => {
       // Two messages for one job in one list: the second is void.
       const first = new Map(messages.map((message) => [message.jobId, message]));
-      const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), [...first.values()]), { forMs: PATIENCE_MS });
+      const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), [...first.values()]), {
+        forMs: PATIENCE_MS,
+      });
       crashPoint('claim-after');
       announcer.wake(claimed.map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
       const byJob = new Map(claimed.map((job) => [job.jobId, job]));
-      return messages.map((message) => (first.get(message.jobId) === message ? (byJob.get(message.jobId) ?? null) : null));
+      return messages.map((message) =>
+        first.get(message.jobId) === message ? (byJob.get(message.jobId) ?? null) : null,
+      );
     },
     { max: LIST_MAX, inFlight: 2 },
   );

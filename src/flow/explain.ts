@@ -19,14 +19,23 @@ export async function explain(ctx: Context, accountId: string, jobId: string) {
     const sum = (type: string): bigint =>
       movements.filter((line) => line.type === type).reduce((total, { amount }) => total + amount, 0n);
     const byLot = (type: string) =>
-      movements.filter((line) => line.type === type).map(({ lotId, amount }) => ({ lot_id: lotId, ...money(amount) }));
+      movements
+        .filter((line) => line.type === type)
+        .map(({ lotId, amount }) => ({ lot_id: lotId, ...money(amount) }));
     const [held, captured, released] = [sum('hold'), sum('capture'), sum('release')];
     return {
       object: 'explanation',
       job_id: job.id,
       status: job.status,
       price_version: job.priceId,
-      price: ctx.catalogue().prices.get(job.priceId)?.map(({ creditsPerMillion, ...line }) => ({ ...line, credits_per_million: String(creditsPerMillion) })) ?? null,
+      price:
+        ctx
+          .catalogue()
+          .prices.get(job.priceId)
+          ?.map(({ creditsPerMillion, ...line }) => ({
+            ...line,
+            credits_per_million: String(creditsPerMillion),
+          })) ?? null,
       bounds: JSON.parse(job.boundsJson) as unknown,
       hold: { ...money(held), lots: byLot('hold') },
       attempts: attempts.map((attempt) => ({

@@ -57,19 +57,28 @@ interface JobLook {
 }
 
 /** Whether a job's stream has anything left to say to this cursor. */
-export async function hasMore(ctx: Context, { accountId, jobId, cursor }: Pick<Follow, 'accountId' | 'cursor'> & { jobId: string }): Promise<boolean> {
+export async function hasMore(
+  ctx: Context,
+  { accountId, jobId, cursor }: Pick<Follow, 'accountId' | 'cursor'> & { jobId: string },
+): Promise<boolean> {
   const look = await readAs(ctx.client, accountId, (tx) => lookAtJob(tx, { accountId, jobId, cursor }));
   return look !== null && !(isFinal(look.job.status) && look.ended === null && cursor.sequence > 0n);
 }
 
 /** Ends after the job's last event. The job is the caller's: the route has looked. */
-export async function* followJob(ctx: Context, hub: Hub, follow: Follow & { jobId: string }): AsyncGenerator<Frame> {
+export async function* followJob(
+  ctx: Context,
+  hub: Hub,
+  follow: Follow & { jobId: string },
+): AsyncGenerator<Frame> {
   const { accountId, jobId, signal } = follow;
   const teller = new JobTeller(jobId, { ...follow.cursor });
   const watch = hub.watch({ jobId });
   try {
     while (!signal.aborted) {
-      const look = await readAs(ctx.client, accountId, (tx) => lookAtJob(tx, { accountId, jobId, cursor: teller.cursor }));
+      const look = await readAs(ctx.client, accountId, (tx) =>
+        lookAtJob(tx, { accountId, jobId, cursor: teller.cursor }),
+      );
       if (!look) return;
       const frames = teller.tell(look);
       yield* frames;
@@ -88,15 +97,23 @@ async function lookAtJob(
   const job = (await findJobs(tx, [{ accountId, jobId }])).get(jobId);
   if (!job) return null;
   const rows = await eventsAfter(tx, { accountId, jobId, after: cursor.sequence, limit: EVENTS_A_LOOK });
-  const frames = rows.map(({ sequence, type, body }): Frame => ({ id: String(sequence), event: type, data: body }));
+  const frames = rows.map(({ sequence, type, body }): Frame => ({
+    id: String(sequence),
+    event: type,
+    data: body,
+  }));
   const ended = frames.find(({ event }) => event !== 'job.queued') ?? null;
   const from = cursor.attempt === job.epoch ? cursor.offset : 0;
   const heardAll = isFinal(job.status) && ended === null;
-  const steps = job.kind === 'chat' && job.epoch > 0 && !heardAll ? await deltasFrom(tx, { accountId, jobId, attempt: job.epoch, from }) : [];
+  const steps =
+    job.kind === 'chat' && job.epoch > 0 && !heardAll
+      ? await deltasFrom(tx, { accountId, jobId, attempt: job.epoch, from })
+      : [];
   const deltas = steps
     .flatMap((step) => rawItems(step.deltasJson).map((json, i) => ({ offset: step.first + i, json })))
     .filter(({ offset }) => offset >= from);
-  const position = job.status === 'queued' && job.slot === null ? await positionInLine(tx, { accountId, jobId }) : null;
+  const position =
+    job.status === 'queued' && job.slot === null ? await positionInLine(tx, { accountId, jobId }) : null;
   return { job, events: frames.filter((frame) => frame !== ended), ended, deltas, position };
 }
 
@@ -154,7 +171,8 @@ class JobTeller {
       this.#announced = job.epoch;
       frames.push(this.#note('job.running', { attempt: job.epoch }));
     }
-    if (job.status === 'queued' && this.#status === 'running') frames.push(this.#note('job.retrying', { attempt: job.epoch }));
+    if (job.status === 'queued' && this.#status === 'running')
+      frames.push(this.#note('job.retrying', { attempt: job.epoch }));
     this.#status = job.status;
     const due = performance.now() - this.#positionAt >= POSITION_EVERY_MS;
     if (position === null || position === this.#position || !due) return;
@@ -176,7 +194,11 @@ class JobTeller {
 // ---------------------------------------------------------------- a whole account
 
 /** Every numbered event of an account, for ever. A cursor that cannot be served gets a `reset` and goes on from now. */
-export async function* followAccount(ctx: Context, hub: Hub, { accountId, cursor, signal }: Follow): AsyncGenerator<Frame> {
+export async function* followAccount(
+  ctx: Context,
+  hub: Hub,
+  { accountId, cursor, signal }: Follow,
+): AsyncGenerator<Frame> {
   const watch = hub.watch({ accountId });
   let after = cursor.sequence;
   try {
@@ -185,11 +207,16 @@ export async function* followAccount(ctx: Context, hub: Hub, { accountId, cursor
     const ahead = after > range.newest;
     if (expired || ahead) {
       after = range.newest;
-      const data = JSON.stringify({ reason: expired ? 'cursor_expired' : 'cursor_ahead', cursor: Number(after) });
+      const data = JSON.stringify({
+        reason: expired ? 'cursor_expired' : 'cursor_ahead',
+        cursor: Number(after),
+      });
       yield { id: String(after), event: 'reset', data };
     }
     while (!signal.aborted) {
-      const events = await readAs(ctx.client, accountId, (tx) => eventsAfter(tx, { accountId, jobId: null, after, limit: EVENTS_A_LOOK }));
+      const events = await readAs(ctx.client, accountId, (tx) =>
+        eventsAfter(tx, { accountId, jobId: null, after, limit: EVENTS_A_LOOK }),
+      );
       for (const { sequence, type, body } of events) {
         after = sequence;
         yield { id: String(sequence), event: type, data: body };

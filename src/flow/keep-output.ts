@@ -17,10 +17,16 @@ type Owner = { accountId: string; jobId: string };
 export async function keepOutput(ctx: Context, owner: Owner, output: Output): Promise<Kept> {
   switch (output.kind) {
     case 'chat':
-      return { outputJson: `{"text":${JSON.stringify(output.text)},"completion":${output.completion}}`, artifacts: [] };
+      return {
+        outputJson: `{"text":${JSON.stringify(output.text)},"completion":${output.completion}}`,
+        artifacts: [],
+      };
     case 'stt': {
       const { text, language, durationMs, segments } = output;
-      return { outputJson: JSON.stringify({ text, language, duration_ms: durationMs, segments }), artifacts: [] };
+      return {
+        outputJson: JSON.stringify({ text, language, duration_ms: durationMs, segments }),
+        artifacts: [],
+      };
     }
     case 'tts': {
       const { durationMs, sampleRate } = output;
@@ -29,7 +35,9 @@ export async function keepOutput(ctx: Context, owner: Owner, output: Output): Pr
       return { outputJson: JSON.stringify({ audio }), artifacts: [artifact] };
     }
     case 'image': {
-      const artifacts = await Promise.all(output.images.map((image) => store(ctx, owner, { ...blank, ...image })));
+      const artifacts = await Promise.all(
+        output.images.map((image) => store(ctx, owner, { ...blank, ...image })),
+      );
       const images = output.images.map(({ width, height, seed, revisedPrompt }, i) => ({
         ...view(ctx, artifacts[i] as Artifact),
         width,
@@ -44,7 +52,9 @@ export async function keepOutput(ctx: Context, owner: Owner, output: Output): Pr
 
 const blank = { width: null, height: null, durationMs: null, sampleRate: null };
 
-type Content = Pick<Artifact, 'contentType' | 'width' | 'height' | 'durationMs' | 'sampleRate'> & { bytes: Buffer };
+type Content = Pick<Artifact, 'contentType' | 'width' | 'height' | 'durationMs' | 'sampleRate'> & {
+  bytes: Buffer;
+};
 
 async function store(ctx: Context, { accountId, jobId }: Owner, content: Content): Promise<Artifact> {
   const { bytes, contentType, width, height, durationMs, sampleRate } = content;
@@ -52,7 +62,19 @@ async function store(ctx: Context, { accountId, jobId }: Owner, content: Content
   const storageKey = `${accountId}/${id}`;
   const written = await ctx.storage.put(storageKey, bytes);
   crashPoint('artifact-stored');
-  return { id, accountId, direction: 'output', jobId, contentType, width, height, durationMs, sampleRate, storageKey, ...written };
+  return {
+    id,
+    accountId,
+    direction: 'output',
+    jobId,
+    contentType,
+    width,
+    height,
+    durationMs,
+    sampleRate,
+    storageKey,
+    ...written,
+  };
 }
 
 function view(ctx: Context, { id, contentType, bytes, sha256 }: Artifact) {
@@ -61,7 +83,10 @@ function view(ctx: Context, { id, contentType, bytes, sha256 }: Artifact) {
 }
 
 /** What was used, where the vendor gave no word of it. */
-export function countUsage(output: Output, call: { promptBytes: number; bytesPerToken: number; characters: number }): UsageLine[] {
+export function countUsage(
+  output: Output,
+  call: { promptBytes: number; bytesPerToken: number; characters: number },
+): UsageLine[] {
   switch (output.kind) {
     case 'chat':
       return countTokens({ ...call, text: output.text });
@@ -75,7 +100,15 @@ export function countUsage(output: Output, call: { promptBytes: number; bytesPer
 }
 
 /** Bytes divided by the model's bytes a token, rounded up (contract 0). */
-export function countTokens({ promptBytes, text, bytesPerToken }: { promptBytes: number; text: string; bytesPerToken: number }): UsageLine[] {
+export function countTokens({
+  promptBytes,
+  text,
+  bytesPerToken,
+}: {
+  promptBytes: number;
+  text: string;
+  bytesPerToken: number;
+}): UsageLine[] {
   return [
     { name: 'token', measure: 'input', quantity: Math.ceil(promptBytes / bytesPerToken) },
     { name: 'token', measure: 'output', quantity: Math.ceil(Buffer.byteLength(text) / bytesPerToken) },

@@ -9,7 +9,11 @@ const DEFAULT_LIMIT = 20;
 /** Query parameters that were validated; `metadata[k]` stands beside the named ones. */
 export type JobFilter = Record<string, unknown>;
 
-export async function listJobs(ctx: Context, accountId: string, filter: JobFilter): Promise<{ jobs: Job[]; hasMore: boolean }> {
+export async function listJobs(
+  ctx: Context,
+  accountId: string,
+  filter: JobFilter,
+): Promise<{ jobs: Job[]; hasMore: boolean }> {
   const limit = (filter['limit'] as number | undefined) ?? DEFAULT_LIMIT;
   const ascending = filter['order'] === 'asc';
   const values: unknown[] = [accountId];

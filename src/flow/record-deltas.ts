@@ -31,7 +31,10 @@ export interface Recorder {
 }
 
 /** Gathers an attempt's deltas while its last step is being written, and makes them the next one. */
-export function recordDeltas(append: AppendStep, key: { accountId: string; jobId: string; attempt: number }): Recorder {
+export function recordDeltas(
+  append: AppendStep,
+  key: { accountId: string; jobId: string; attempt: number },
+): Recorder {
   let pending: string[] = [];
   let stored = 0;
   let writing: Promise<void> | null = null;

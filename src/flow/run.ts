@@ -31,27 +31,52 @@ export interface RunTools {
 
 const MINUTE = 60_000;
 /** Contract 19: how long one attempt may take. */
-export const ATTEMPT_LIMIT_MS: Record<Kind, number> = { chat: 10 * MINUTE, image: 5 * MINUTE, tts: 5 * MINUTE, stt: 30 * MINUTE };
+export const ATTEMPT_LIMIT_MS: Record<Kind, number> = {
+  chat: 10 * MINUTE,
+  image: 5 * MINUTE,
+  tts: 5 * MINUTE,
+  stt: 30 * MINUTE,
+};
 
 type Ended = Pick<Settlement, 'outcome' | 'evidence' | 'artifacts'>;
 
-export async function run(ctx: Context, tools: RunTools, { claimed, brake }: { claimed: Claimed; brake: Brake }): Promise<Settlement> {
+export async function run(
+  ctx: Context,
+  tools: RunTools,
+  { claimed, brake }: { claimed: Claimed; brake: Brake },
+): Promise<Settlement> {
   const { accountId, jobId, epoch } = claimed;
   const ended = await attempt(ctx, tools, { claimed, brake }).catch((error: unknown): Ended => {
-    ctx.log.error({ err: { message: (error as Error).message, stack: (error as Error).stack }, job: jobId }, 'an attempt broke on our side');
+    ctx.log.error(
+      { err: { message: (error as Error).message, stack: (error as Error).stack }, job: jobId },
+      'an attempt broke on our side',
+    );
     return failed({ code: 'internal', message: 'Something went wrong on our side.', retryable: true });
   });
   return { accountId, jobId, epoch, ...ended };
 }
 
-async function attempt(ctx: Context, tools: RunTools, { claimed, brake }: { claimed: Claimed; brake: Brake }): Promise<Ended> {
+async function attempt(
+  ctx: Context,
+  tools: RunTools,
+  { claimed, brake }: { claimed: Claimed; brake: Brake },
+): Promise<Ended> {
   if (claimed.cancelRequested) return stopped('cancel');
   const row = ctx.catalogue().routes.get(claimed.routeId);
-  if (!row?.enabled) return failed({ code: 'provider_unavailable', message: 'The model has no route at present.', retryable: true });
+  if (!row?.enabled)
+    return failed({
+      code: 'provider_unavailable',
+      message: 'The model has no route at present.',
+      retryable: true,
+    });
   const provider = tools.provider(row.provider);
   const route = openRoute(ctx, row);
   const input = claimed.inputJson ?? (await ctx.storage.read(claimed.inputKey ?? '')).toString('utf8');
-  const recorder = recordDeltas(tools.appendDeltas, { accountId: claimed.accountId, jobId: claimed.jobId, attempt: claimed.epoch });
+  const recorder = recordDeltas(tools.appendDeltas, {
+    accountId: claimed.accountId,
+    jobId: claimed.jobId,
+    attempt: claimed.epoch,
+  });
   const inner = new AbortController();
   const call: Call = {
     accountId: claimed.accountId,
@@ -69,7 +94,12 @@ async function attempt(ctx: Context, tools: RunTools, { claimed, brake }: { clai
   try {
     const result = await callOnce(provider, route, { call, earlier: claimed.earlier });
     await recorder.flushed();
-    return await conclude(ctx, { claimed, call, result, reason: inner.signal.aborted ? (inner.signal.reason as StopReason) : null });
+    return await conclude(ctx, {
+      claimed,
+      call,
+      result,
+      reason: inner.signal.aborted ? (inner.signal.reason as StopReason) : null,
+    });
   } finally {
     release();
   }
@@ -89,7 +119,11 @@ async function callOnce(
   return (await provider.lookup?.(route, call, { attempt: call.attempt, remoteId: null })) ?? result;
 }
 
-async function keepRemoteId(ctx: Context, { accountId, jobId, epoch }: Claimed, remoteId: string): Promise<void> {
+async function keepRemoteId(
+  ctx: Context,
+  { accountId, jobId, epoch }: Claimed,
+  remoteId: string,
+): Promise<void> {
   crashPoint('remote-known');
   await noteRemoteId(ctx.flow, { accountId, jobId, attempt: epoch, remoteId });
 }
@@ -120,7 +154,10 @@ function applyBrake({ claimed, brake, inner, provider, route, call }: Braking): 
   };
   if (brake.signal.aborted) onPull();
   else brake.signal.addEventListener('abort', onPull, { once: true });
-  const limit = setTimeout(() => inner.abort('time_limit' satisfies StopReason), ATTEMPT_LIMIT_MS[claimed.kind]);
+  const limit = setTimeout(
+    () => inner.abort('time_limit' satisfies StopReason),
+    ATTEMPT_LIMIT_MS[claimed.kind],
+  );
   const deadline = setTimeout(() => brake.pull('deadline'), Math.min(claimed.remainingMs, 2 ** 31 - 1));
   return () => {
     clearTimeout(limit);
@@ -131,7 +168,12 @@ function applyBrake({ claimed, brake, inner, provider, route, call }: Braking): 
 
 async function conclude(
   ctx: Context,
-  { claimed, call, result, reason }: { claimed: Claimed; call: Call; result: CallResult; reason: StopReason | null },
+  {
+    claimed,
+    call,
+    result,
+    reason,
+  }: { claimed: Claimed; call: Call; result: CallResult; reason: StopReason | null },
 ): Promise<Ended> {
   const { evidence } = result;
   const count = {
@@ -146,17 +188,33 @@ async function conclude(
         const usage = result.usage ?? countUsage(result.output, count);
         return { outcome: { type: 'succeeded', output: outputJson, usage }, evidence, artifacts };
       } catch (error) {
-        ctx.log.error({ err: { message: (error as Error).message }, job: claimed.jobId }, 'an output could not be stored');
-        return failed({ code: 'storage_unavailable', message: 'The output could not be stored.', retryable: true }, evidence);
+        ctx.log.error(
+          { err: { message: (error as Error).message }, job: claimed.jobId },
+          'an output could not be stored',
+        );
+        return failed(
+          { code: 'storage_unavailable', message: 'The output could not be stored.', retryable: true },
+          evidence,
+        );
       }
     case 'failed':
       return failed(result, evidence);
     case 'ambiguous':
-      return failed({ code: 'provider_unavailable', message: result.message, retryable: true, ambiguous: true }, evidence);
+      return failed(
+        { code: 'provider_unavailable', message: result.message, retryable: true, ambiguous: true },
+        evidence,
+      );
     case 'stopped':
       if (reason === 'leave') return { outcome: { type: 'interrupted' }, evidence, artifacts: [] };
       if (reason === 'time_limit' || reason === null) {
-        return failed({ code: 'provider_timeout', message: "The attempt took longer than its kind's limit.", retryable: true }, evidence);
+        return failed(
+          {
+            code: 'provider_timeout',
+            message: "The attempt took longer than its kind's limit.",
+            retryable: true,
+          },
+          evidence,
+        );
       }
       if (claimed.kind !== 'chat') return stopped(reason, { evidence });
       return stopped(reason, {
@@ -175,21 +233,35 @@ function stopped(
   return { outcome: { type: 'stopped', reason, output, usage }, evidence, artifacts: [] };
 }
 
-type Failure = Pick<Outcome & { type: 'failed' }, 'code' | 'message' | 'retryable'> & Partial<Outcome & { type: 'failed' }>;
+type Failure = Pick<Outcome & { type: 'failed' }, 'code' | 'message' | 'retryable'> &
+  Partial<Outcome & { type: 'failed' }>;
 
 function failed(failure: Failure, evidence: Evidence | null = null): Ended {
   const { code, message, retryable, retryAfterMs = null, ambiguous = false, billed = null } = failure;
-  return { outcome: { type: 'failed', code, message, retryable, retryAfterMs, ambiguous, billed }, evidence, artifacts: [] };
+  return {
+    outcome: { type: 'failed', code, message, retryable, retryAfterMs, ambiguous, billed },
+    evidence,
+    artifacts: [],
+  };
 }
 
 /** UTF-8 bytes of what a chat model reads, as the client wrote it. */
 export function promptBytes(inputJson: string): number {
-  return ['messages', 'tools', 'response_format'].reduce((sum, name) => sum + Buffer.byteLength(rawMember(inputJson, name) ?? ''), 0);
+  return ['messages', 'tools', 'response_format'].reduce(
+    (sum, name) => sum + Buffer.byteLength(rawMember(inputJson, name) ?? ''),
+    0,
+  );
 }
 
 function openRoute(ctx: Context, row: FullRoute): Route {
   const apiKey = row.sealedKey && openSeal(ctx.secrets.key, row.sealedKey);
-  return { id: row.id, provider: row.provider, upstreamModel: row.upstreamModel, baseUrl: row.baseUrl ?? '', apiKey };
+  return {
+    id: row.id,
+    provider: row.provider,
+    upstreamModel: row.upstreamModel,
+    baseUrl: row.baseUrl ?? '',
+    apiKey,
+  };
 }
 
 async function openAudio(ctx: Context, accountId: string, input: string): Promise<Call['audio']> {
@@ -200,5 +272,9 @@ async function openAudio(ctx: Context, accountId: string, input: string): Promis
   }
   const artifact: Artifact | null = id === undefined ? null : await findArtifact(ctx.flow, accountId, id);
   if (!artifact) return null;
-  return { contentType: artifact.contentType, bytes: artifact.bytes, open: () => ctx.storage.open(artifact.storageKey) };
+  return {
+    contentType: artifact.contentType,
+    bytes: artifact.bytes,
+    open: () => ctx.storage.open(artifact.storageKey),
+  };
 }

@@ -35,20 +35,34 @@ const LIST_MAX = 200;
 const PATIENCE_MS = 10 * 60_000;
 
 export function openSettlement(ctx: Context, announcer: Announcer): Settle {
-  return groupCommit((list: Settlement[]) => settleList(ctx, announcer, list), { max: LIST_MAX, inFlight: 2 });
+  return groupCommit((list: Settlement[]) => settleList(ctx, announcer, list), {
+    max: LIST_MAX,
+    inFlight: 2,
+  });
 }
 
 async function settleList(ctx: Context, announcer: Announcer, list: Settlement[]): Promise<boolean[]> {
-  const { bells, settled } = await persistently(() => transaction(ctx.flow, (tx) => settleIn(tx, ctx, list)), {
-    forMs: PATIENCE_MS,
-  });
+  const { bells, settled } = await persistently(
+    () => transaction(ctx.flow, (tx) => settleIn(tx, ctx, list)),
+    {
+      forMs: PATIENCE_MS,
+    },
+  );
   crashPoint('settle-after-commit');
   announcer.ring(bells);
-  announcer.wake(list.filter(({ jobId }) => settled.has(jobId)).map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
+  announcer.wake(
+    list
+      .filter(({ jobId }) => settled.has(jobId))
+      .map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })),
+  );
   return list.map(({ jobId }) => settled.has(jobId));
 }
 
-async function settleIn(tx: Db, ctx: Context, list: Settlement[]): Promise<{ bells: Bell[]; settled: Set<string> }> {
+async function settleIn(
+  tx: Db,
+  ctx: Context,
+  list: Settlement[],
+): Promise<{ bells: Bell[]; settled: Set<string> }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
     accountIds: list.map((settlement) => settlement.accountId),
     lock: (tx) => lockRunning(tx, list),
@@ -67,7 +81,10 @@ async function settleIn(tx: Db, ctx: Context, list: Settlement[]): Promise<{ bel
 
 function apply(changes: Changes, job: OpenJob, settlement: Settlement): void {
   const { outcome } = settlement;
-  const verdict = conclude(settlingOf(changes.ctx, job), outcome, { now: changes.now, random: Math.random() });
+  const verdict = conclude(settlingOf(changes.ctx, job), outcome, {
+    now: changes.now,
+    random: Math.random(),
+  });
   if (verdict.type === 'end') {
     endJob(changes, job, verdict);
     if (verdict.status === 'succeeded') changes.artifacts.push(...settlement.artifacts);
@@ -88,13 +105,23 @@ function apply(changes: Changes, job: OpenJob, settlement: Settlement): void {
 function settlingOf(ctx: Context, job: OpenJob): Settling {
   const price = ctx.catalogue().prices.get(job.priceId);
   if (!price) throw new Error(`the price ${job.priceId} of ${job.id} is not known`);
-  return { ...job, price, cancelRequested: job.cancelRequestedAt ? ((job.canceledBy ?? 'client') as 'client') : null };
+  return {
+    ...job,
+    price,
+    cancelRequested: job.cancelRequestedAt ? ((job.canceledBy ?? 'client') as 'client') : null,
+  };
 }
 
 /** What the vendor charges the operator for the attempt, by the route's own price. */
 function costs(ctx: Context, job: OpenJob, { outcome, verdict }: { outcome: Outcome; verdict: Verdict }) {
-  const usage = outcome.type === 'succeeded' || outcome.type === 'stopped' ? outcome.usage : outcome.type === 'failed' ? outcome.billed : null;
-  const cost = (lines: UsageLine[] | null) => lines && priceOf(ctx.catalogue().routes.get(job.routeId)?.cost ?? [], lines);
+  const usage =
+    outcome.type === 'succeeded' || outcome.type === 'stopped'
+      ? outcome.usage
+      : outcome.type === 'failed'
+        ? outcome.billed
+        : null;
+  const cost = (lines: UsageLine[] | null) =>
+    lines && priceOf(ctx.catalogue().routes.get(job.routeId)?.cost ?? [], lines);
   return {
     usageJson: usage && JSON.stringify(usage),
     providerCost: cost(usage),

@@ -44,8 +44,14 @@ export function openShower(ctx: Context): Shower {
 
   const render: Shower['render'] = async (db, caller, job) => {
     const place = job.status === 'queued' ? await placeOf(db, job) : null;
-    const etaMs = isFinal(job.status) ? null : estimate(await expectation(job.accountId, job.model), { job, place, slots: caller.slots });
-    return { job, json: await withInput(ctx, job, (shown) => renderJob(shown, { place, etaMs })), etag: etagOf(job, place) };
+    const etaMs = isFinal(job.status)
+      ? null
+      : estimate(await expectation(job.accountId, job.model), { job, place, slots: caller.slots });
+    return {
+      job,
+      json: await withInput(ctx, job, (shown) => renderJob(shown, { place, etaMs })),
+      etag: etagOf(job, place),
+    };
   };
 
   const placeOf = async (db: Db | null, job: Job): Promise<QueuePlace> => {
@@ -70,15 +76,25 @@ export function openShower(ctx: Context): Shower {
 }
 
 /** Expected milliseconds until the end: the line ahead in rounds of its slots, then the job itself. */
-function estimate({ runMs, samples }: Expectation, { job, place, slots }: { job: Job; place: QueuePlace | null; slots: number }): number | null {
+function estimate(
+  { runMs, samples }: Expectation,
+  { job, place, slots }: { job: Job; place: QueuePlace | null; slots: number },
+): number | null {
   if (samples < SAMPLES_MIN || runMs === null) return null;
-  if (job.startedAt && job.status === 'running') return Math.max(0, Math.round(runMs - (Date.now() - job.startedAt.getTime())));
-  const rounds = 1 + (place && place.waiting_for === 'slot' ? 1 + Math.floor(place.position / Math.max(slots, 1)) : 0);
+  if (job.startedAt && job.status === 'running')
+    return Math.max(0, Math.round(runMs - (Date.now() - job.startedAt.getTime())));
+  const rounds =
+    1 + (place && place.waiting_for === 'slot' ? 1 + Math.floor(place.position / Math.max(slots, 1)) : 0);
   return Math.round(runMs * rounds);
 }
 
 function etagOf(job: Job, place: QueuePlace | null): string {
-  const parts = [job.version, place?.position ?? '', job.cancelRequestedAt ? 'c' : '', job.dataDeletedAt ? 'd' : ''];
+  const parts = [
+    job.version,
+    place?.position ?? '',
+    job.cancelRequestedAt ? 'c' : '',
+    job.dataDeletedAt ? 'd' : '',
+  ];
   return `"${job.id}.${parts.join('.')}"`;
 }
 

@@ -24,6 +24,8 @@ export interface Submitted {
   body: Submission;
   /** The `input` member as the client wrote it. */
   inputJson: string;
+  /** The `metadata` member likewise: parsed keys are not to be trusted (docs/decisions/0003). */
+  metadataJson: string;
   idempotency: { key: string; hash: Buffer } | null;
   clientRequestId: string | null;
 }
@@ -38,7 +40,14 @@ const INLINE_INPUT_MAX_BYTES = 64 * 1024;
 export async function prepare(
   ctx: Context,
   caller: Submitter,
-  { body, inputJson, idempotency, clientRequestId, assertInput }: Submitted & { assertInput: AssertInput },
+  {
+    body,
+    inputJson,
+    metadataJson,
+    idempotency,
+    clientRequestId,
+    assertInput,
+  }: Submitted & { assertInput: AssertInput },
 ): Promise<{ request: Request; model: Model }> {
   const model = findModel(ctx, body);
   const route = chooseRoute(model, caller);
@@ -61,7 +70,7 @@ export async function prepare(
     ...deadlineOf(body),
     maxDeadlineS: caller.terms.maxDeadlineS,
     boundsJson: JSON.stringify(bounds),
-    metadataJson: JSON.stringify(body.metadata ?? {}),
+    metadataJson,
     endUser: body.end_user ?? null,
     clientRequestId,
     idempotency,
@@ -73,7 +82,8 @@ export async function prepare(
 
 /** Moves a long input to storage, whose bytes are then there before the job is. */
 export async function storeLongInput(ctx: Context, request: Request): Promise<Request> {
-  if (request.inputJson === null || Buffer.byteLength(request.inputJson) <= INLINE_INPUT_MAX_BYTES) return request;
+  if (request.inputJson === null || Buffer.byteLength(request.inputJson) <= INLINE_INPUT_MAX_BYTES)
+    return request;
   const inputKey = `${request.accountId}/in_${request.jobId}`;
   await ctx.storage.put(inputKey, Buffer.from(request.inputJson));
   return { ...request, inputJson: null, inputKey };
@@ -82,9 +92,13 @@ export async function storeLongInput(ctx: Context, request: Request): Promise<Re
 function findModel(ctx: Context, { model: name, kind }: Submission): Model {
   const { models } = ctx.catalogue();
   const model = models.get(name);
-  if (!model) throw new AppError('model_not_found', { details: { did_you_mean: nearest(name, [...models.keys()]) } });
+  if (!model)
+    throw new AppError('model_not_found', { details: { did_you_mean: nearest(name, [...models.keys()]) } });
   if (kind !== undefined && kind !== model.kind) {
-    throw new AppError('kind_mismatch', { message: `${model.id} is of kind ${model.kind}, not ${kind}.`, details: { kind: model.kind } });
+    throw new AppError('kind_mismatch', {
+      message: `${model.id} is of kind ${model.kind}, not ${kind}.`,
+      details: { kind: model.kind },
+    });
   }
   if (!model.enabled) throw new AppError('model_unavailable', { headers: { 'retry-after': '60' } });
   return model;
@@ -92,10 +106,14 @@ function findModel(ctx: Context, { model: name, kind }: Submission): Model {
 
 /** A test key's jobs reach the simulator only. */
 function chooseRoute(model: Model, { livemode }: Submitter): ModelRoute {
-  const route = model.routes.find((candidate) => candidate.enabled && (livemode || candidate.provider === 'sim'));
+  const route = model.routes.find(
+    (candidate) => candidate.enabled && (livemode || candidate.provider === 'sim'),
+  );
   if (route) return route;
   if (!livemode && model.routes.some((candidate) => candidate.enabled)) {
-    throw new AppError('model_not_found', { message: 'Test keys reach the models of `sim` only. Use a live key for this one.' });
+    throw new AppError('model_not_found', {
+      message: 'Test keys reach the models of `sim` only. Use a live key for this one.',
+    });
   }
   throw new AppError('model_unavailable', { headers: { 'retry-after': '60' } });
 }
@@ -113,7 +131,9 @@ function assertKnownFields(inputJson: string, input: ChatInput, route: ModelRout
   const stranger = members(inputJson).find(({ name }) => !CHAT_FIELDS.has(name) && !allowed.includes(name));
   if (stranger) throw unknownField(`input.${stranger.name}`);
   const tools = (input as { tools?: unknown }).tools;
-  const billed = Array.isArray(tools) ? tools.find((tool: { type?: unknown } | null) => tool?.type !== 'function') : undefined;
+  const billed = Array.isArray(tools)
+    ? tools.find((tool: { type?: unknown } | null) => tool?.type !== 'function')
+    : undefined;
   if (billed !== undefined) throw unknownField('input.tools');
 }
 
@@ -124,7 +144,16 @@ function refuseSim(input: Submission['input'], route: ModelRoute): void {
 function unknownField(path: string): AppError {
   return new AppError('invalid_request', {
     message: `${path} is not a field this model is priced for. Leave it out.`,
-    details: { issues: [{ path, message: 'is not a field this model is priced for', expected: 'no such field', received: 'a value' }] },
+    details: {
+      issues: [
+        {
+          path,
+          message: 'is not a field this model is priced for',
+          expected: 'no such field',
+          received: 'a value',
+        },
+      ],
+    },
   });
 }
 
@@ -145,10 +174,17 @@ async function knowInput(
   }
 }
 
-async function audioMs(ctx: Context, accountId: string, { artifact: id, url, audio }: SttInput): Promise<number | null> {
+async function audioMs(
+  ctx: Context,
+  accountId: string,
+  { artifact: id, url, audio }: SttInput,
+): Promise<number | null> {
   if ([id, url, audio].filter((given) => given !== undefined).length !== 1) {
     const message = 'must hold exactly one of artifact, url and audio';
-    throw new AppError('invalid_request', { message: `input ${message}.`, details: { issues: [{ path: 'input', message }] } });
+    throw new AppError('invalid_request', {
+      message: `input ${message}.`,
+      details: { issues: [{ path: 'input', message }] },
+    });
   }
   if (url !== undefined) {
     throw new AppError('input_unsupported', {
@@ -158,7 +194,11 @@ async function audioMs(ctx: Context, accountId: string, { artifact: id, url, aud
   }
   if (audio !== undefined) return wavDurationMs(Buffer.from(audio, 'base64'));
   const artifact = await findArtifact(ctx.flow, accountId, id ?? '');
-  if (!artifact) throw new AppError('not_found', { message: 'There is no such artifact.', details: { field: 'input.artifact' } });
+  if (!artifact)
+    throw new AppError('not_found', {
+      message: 'There is no such artifact.',
+      details: { field: 'input.artifact' },
+    });
   if (artifact.deletedAt) throw new AppError('data_deleted', { details: { field: 'input.artifact' } });
   return artifact.durationMs;
 }
@@ -166,15 +206,23 @@ async function audioMs(ctx: Context, accountId: string, { artifact: id, url, aud
 function deadlineOf({ deadline, expires_in }: Submission): Pick<Request, 'deadline' | 'deadlineNamed'> {
   if (deadline !== undefined && expires_in !== undefined) {
     const message = 'must not be given with expires_in';
-    throw new AppError('invalid_request', { message: `deadline ${message}.`, details: { issues: [{ path: 'deadline', message }] } });
+    throw new AppError('invalid_request', {
+      message: `deadline ${message}.`,
+      details: { issues: [{ path: 'deadline', message }] },
+    });
   }
   if (deadline !== undefined) return { deadline: new Date(deadline), deadlineNamed: true };
-  return { deadline: { inSeconds: expires_in ?? DEFAULT_DEADLINE_S }, deadlineNamed: expires_in !== undefined };
+  return {
+    deadline: { inSeconds: expires_in ?? DEFAULT_DEADLINE_S },
+    deadlineNamed: expires_in !== undefined,
+  };
 }
 
 /** The known name with the fewest changed letters, if it is near enough to be meant. */
 function nearest(name: string, names: readonly string[]): string | null {
-  const ranked = names.map((known) => ({ known, distance: distance(name, known) })).toSorted((a, b) => a.distance - b.distance);
+  const ranked = names
+    .map((known) => ({ known, distance: distance(name, known) }))
+    .toSorted((a, b) => a.distance - b.distance);
   const best = ranked[0];
   return best && best.distance <= Math.max(2, name.length / 3) ? best.known : null;
 }

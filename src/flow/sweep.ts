@@ -64,7 +64,10 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
         try {
           await task(ctx, tools);
         } catch (error) {
-          ctx.log[isConnectionError(error) ? 'warn' : 'error']({ err: { message: (error as Error).message }, task: name }, 'a task of the sweep failed');
+          ctx.log[isConnectionError(error) ? 'warn' : 'error'](
+            { err: { message: (error as Error).message }, task: name },
+            'a task of the sweep failed',
+          );
         }
       }
     },
@@ -80,7 +83,9 @@ async function takeBack(ctx: Context, { settle }: SweepTools): Promise<void> {
   });
   if (found.length === 0) return;
   const settled = await Promise.all(
-    found.map(async (orphan) => settle({ ...orphan, outcome: await lastWord(ctx, orphan), evidence: null, artifacts: [] })),
+    found.map(async (orphan) =>
+      settle({ ...orphan, outcome: await lastWord(ctx, orphan), evidence: null, artifacts: [] }),
+    ),
   );
   crashPoint('sweep-between');
   ctx.log.info({ jobs: settled.filter(Boolean).length }, 'jobs of lost workers were taken back');
@@ -97,7 +102,12 @@ async function lastWord(ctx: Context, orphan: Orphan): Promise<Outcome> {
   const input = orphan.inputJson ?? (await ctx.storage.read(orphan.inputKey ?? '')).toString('utf8');
   const bytesPerToken = ctx.catalogue().models.get(orphan.model)?.data.bytes_per_token ?? 4;
   const usage = countTokens({ promptBytes: promptBytes(input), text, bytesPerToken });
-  return { type: 'stopped', reason: 'cancel', output: `{"text":${JSON.stringify(text)},"completion":null}`, usage };
+  return {
+    type: 'stopped',
+    reason: 'cancel',
+    output: `{"text":${JSON.stringify(text)},"completion":null}`,
+    usage,
+  };
 }
 
 /** If the queue holds fewer messages than there are jobs waiting with a slot, it has forgotten some: all are rung. */
@@ -158,7 +168,10 @@ async function expireLots(ctx: Context, { announcer }: SweepTools): Promise<void
   const found = await lapsedLots(ctx.flow, PASS_MAX);
   if (found.length === 0) return;
   await transaction(ctx.flow, async (tx) => {
-    const accounts = await lockAccounts(tx, found.map((lot) => lot.accountId));
+    const accounts = await lockAccounts(
+      tx,
+      found.map((lot) => lot.accountId),
+    );
     const { rows } = await tx.query<{ id: string; accountId: string; remaining: bigint; now: Date }>(
       `select id, account_id as "accountId", remaining, (select millrace_now()) as now from lots
         where id = any($1) and remaining > 0 and expires_at <= (select millrace_now()) order by id for no key update`,
@@ -172,7 +185,14 @@ async function expireLots(ctx: Context, { announcer }: SweepTools): Promise<void
       postings.push(postExpire(account, [{ lotId: id, amount: remaining }]));
       account.eventSequence += 1n;
       const { livemode, available } = account;
-      const event = { id: newId('ev'), type: 'credits.expired', sequence: account.eventSequence, at: now, accountId, livemode };
+      const event = {
+        id: newId('ev'),
+        type: 'credits.expired',
+        sequence: account.eventSequence,
+        at: now,
+        accountId,
+        livemode,
+      };
       const data = { lot_id: id, expired: money(remaining), available: money(available) };
       events.push({ ...event, jobId: null, body: renderAccountEvent(event, data) });
     }
@@ -190,8 +210,14 @@ async function rotate(ctx: Context): Promise<void> {
 
 async function guardOverrun(ctx: Context): Promise<void> {
   for (const { id, overrun, captured } of await overrunRoutes(ctx.flow)) {
-    await disableRoute(ctx.flow, { id, reason: `its overrun of ${overrun} credits passed 1% of ${captured} captured in an hour` });
-    ctx.log.error({ route: id, overrun: Number(overrun), captured: Number(captured) }, 'a route was switched off: its vendor bills more than the bounds allow');
+    await disableRoute(ctx.flow, {
+      id,
+      reason: `its overrun of ${overrun} credits passed 1% of ${captured} captured in an hour`,
+    });
+    ctx.log.error(
+      { route: id, overrun: Number(overrun), captured: Number(captured) },
+      'a route was switched off: its vendor bills more than the bounds allow',
+    );
     ctx.bus.publish([{ type: 'catalogue' }]);
   }
 }

@@ -19,10 +19,13 @@ export async function keepUpload(
 ): Promise<StoredArtifact> {
   const id = newId('art');
   const storageKey = `${accountId}/${id}`;
-  const tooLarge = (): AppError => new AppError('body_too_large', { details: { max_bytes: ARTIFACT_MAX_BYTES } });
-  const written = await ctx.storage.put(storageKey, content, { maxBytes: ARTIFACT_MAX_BYTES }).catch((error: unknown) => {
-    throw error instanceof StorageTooLarge ? tooLarge() : error;
-  });
+  const tooLarge = (): AppError =>
+    new AppError('body_too_large', { details: { max_bytes: ARTIFACT_MAX_BYTES } });
+  const written = await ctx.storage
+    .put(storageKey, content, { maxBytes: ARTIFACT_MAX_BYTES })
+    .catch((error: unknown) => {
+      throw error instanceof StorageTooLarge ? tooLarge() : error;
+    });
   if (content.truncated) {
     await ctx.storage.remove(storageKey);
     throw tooLarge();
@@ -31,7 +34,20 @@ export async function keepUpload(
   const now = await databaseNow(ctx.flow);
   await insertArtifacts(
     ctx.flow,
-    [{ id, accountId, direction: 'input', jobId: null, contentType: safeType(contentType), width: null, height: null, storageKey, ...wave, ...written }],
+    [
+      {
+        id,
+        accountId,
+        direction: 'input',
+        jobId: null,
+        contentType: safeType(contentType),
+        width: null,
+        height: null,
+        storageKey,
+        ...wave,
+        ...written,
+      },
+    ],
     now,
   );
   const artifact = await findArtifact(ctx.flow, accountId, id);
@@ -40,10 +56,15 @@ export async function keepUpload(
 }
 
 /** Only the head is read; the length that counts is the stored one, not the one the header claims. */
-async function waveOf(ctx: Context, key: string, bytes: number): Promise<{ durationMs: number | null; sampleRate: number | null }> {
+async function waveOf(
+  ctx: Context,
+  key: string,
+  bytes: number,
+): Promise<{ durationMs: number | null; sampleRate: number | null }> {
   const chunks: Buffer[] = [];
   const end = Math.min(HEAD_BYTES, bytes) - 1;
-  if (end >= 0) for await (const chunk of await ctx.storage.open(key, { start: 0, end })) chunks.push(chunk as Buffer);
+  if (end >= 0)
+    for await (const chunk of await ctx.storage.open(key, { start: 0, end })) chunks.push(chunk as Buffer);
   const head = Buffer.concat(chunks);
   const wave = wavFormat(head);
   if (!wave) return { durationMs: null, sampleRate: null };
@@ -53,5 +74,7 @@ async function waveOf(ctx: Context, key: string, bytes: number): Promise<{ durat
 
 /** What a client calls its bytes, if that is a media type at all. */
 function safeType(contentType: string): string {
-  return /^[\w.+-]{1,60}\/[\w.+-]{1,60}$/.test(contentType) ? contentType.toLowerCase() : 'application/octet-stream';
+  return /^[\w.+-]{1,60}\/[\w.+-]{1,60}$/.test(contentType)
+    ? contentType.toLowerCase()
+    : 'application/octet-stream';
 }

@@ -86,40 +86,48 @@ export const AUDIT_CHECKS: AuditCheck[] = [
           or case when j.ended_at is null then s.captured + s.released <> 0 else s.captured + s.released <> s.held end)`,
     ],
   }),
-  check('I4', 'each job is in a state of the published graph, with the slot, place and events that go with it', {
-    count: `select count(*) as n from jobs where account_id = any($1)`,
-    wrong: [
-      `select account_id, id as subject, format('job: %s with slot %s, place %s, worker %s, end %s', status, slot, place, worker_id, ended_at) as what
+  check(
+    'I4',
+    'each job is in a state of the published graph, with the slot, place and events that go with it',
+    {
+      count: `select count(*) as n from jobs where account_id = any($1)`,
+      wrong: [
+        `select account_id, id as subject, format('job: %s with slot %s, place %s, worker %s, end %s', status, slot, place, worker_id, ended_at) as what
         from jobs where account_id = any($1) and ((status = 'queued') <> (slot is not null or place is not null) and status <> 'running'
           or (status = 'running' and (slot is null or worker_id is null)) or (ended_at is not null and (slot is not null or place is not null)))`,
-      `with told as (select account_id, job_id, count(*) filter (where type = 'job.queued') as queued, count(*) filter (where type <> 'job.queued') as ends,
+        `with told as (select account_id, job_id, count(*) filter (where type = 'job.queued') as queued, count(*) filter (where type <> 'job.queued') as ends,
             min(type) filter (where type <> 'job.queued') as last
           from events where account_id = any($1) and job_id is not null group by 1, 2)
         select j.account_id, j.id as subject, format('job: %s, with %s job.queued and %s ends (%s)', j.status, coalesce(t.queued, 0), coalesce(t.ends, 0), t.last) as what
         from jobs j left join told t on t.account_id = j.account_id and t.job_id = j.id
         where j.account_id = any($1) and j.created_at > (select millrace_now()) - interval '30 days'
           and (coalesce(t.queued, 0) <> 1 or coalesce(t.ends, 0) <> (j.ended_at is not null)::int or (j.ended_at is not null and t.last <> 'job.' || j.status))`,
-      `select a.id as account_id, a.id as subject, format('account: %s slots in use and %s in line; its jobs say %s and %s',
+        `select a.id as account_id, a.id as subject, format('account: %s slots in use and %s in line; its jobs say %s and %s',
           bit_count(a.busy_slots), a.line_waiting, coalesce(j.slots, 0), coalesce(j.waiting, 0)) as what
         from accounts a left join (select account_id, count(slot) as slots, count(place) as waiting, sum(case when slot is not null then slot end) as numbers
             from jobs where account_id = any($1) and (slot is not null or place is not null) group by 1) j on j.account_id = a.id
         where a.id = any($1) and (bit_count(a.busy_slots) <> coalesce(j.slots, 0) or a.line_waiting <> coalesce(j.waiting, 0))`,
-      `select j.account_id, j.id as subject, format('job: holds slot %s, which its account counts as free', j.slot) as what
+        `select j.account_id, j.id as subject, format('job: holds slot %s, which its account counts as free', j.slot) as what
         from jobs j join accounts a on a.id = j.account_id where j.account_id = any($1) and j.slot is not null
           and case when octet_length(a.busy_slots) * 8 >= j.slot then get_bit(a.busy_slots, j.slot - 1) else 0 end = 0`,
-    ],
-  }),
-  check('I5', 'each job is charged at most once, for what it says it cost, and for nothing unless something was used', {
-    count: `select count(*) as n from ledger_transactions where account_id = any($1) and type = 'capture'`,
-    wrong: [
-      `select j.account_id, j.id as subject, format('job: %s, cost %s; captured %s in %s entries', j.status, j.cost, coalesce(c.captured, 0), coalesce(c.captures, 0)) as what
+      ],
+    },
+  ),
+  check(
+    'I5',
+    'each job is charged at most once, for what it says it cost, and for nothing unless something was used',
+    {
+      count: `select count(*) as n from ledger_transactions where account_id = any($1) and type = 'capture'`,
+      wrong: [
+        `select j.account_id, j.id as subject, format('job: %s, cost %s; captured %s in %s entries', j.status, j.cost, coalesce(c.captured, 0), coalesce(c.captures, 0)) as what
         from jobs j left join (select account_id, job_id, count(*) as captures, sum(amount) as captured from ledger_transactions
             where account_id = any($1) and type = 'capture' group by 1, 2) c on c.account_id = j.account_id and c.job_id = j.id
         where j.account_id = any($1) and (coalesce(c.captures, 0) > 1 or coalesce(c.captured, 0) <> coalesce(j.cost, 0)
           or (j.status = 'failed' and j.cost <> 0) or (j.status = 'succeeded' and j.output is null and j.data_deleted_at is null))`,
-      `select l.account_id, l.job_id as subject, format('%s of lot %s moved from %s to %s', l.type, l.lot_id, l.from_bucket, l.to_bucket) as what
+        `select l.account_id, l.job_id as subject, format('%s of lot %s moved from %s to %s', l.type, l.lot_id, l.from_bucket, l.to_bucket) as what
         from (${LINES}) l where l.lot_id is not null and (l.type, l.from_bucket, l.to_bucket) not in (('hold', 'available', 'held'), ('capture', 'held', 'captured'),
           ('release', 'held', 'available'), ('grant', 'source', 'available'), ('expire', 'available', 'expired'), ('adjust', 'available', 'clawed_back'))`,
-    ],
-  }),
+      ],
+    },
+  ),
 ];

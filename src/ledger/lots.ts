@@ -9,7 +9,10 @@ export interface Lot {
 }
 
 /** The lots that holds may take from, soonest to lapse first. Read under the accounts' locks. */
-export async function openLots(tx: Db, accountIds: readonly string[]): Promise<{ now: Date; lots: Map<string, Lot[]> }> {
+export async function openLots(
+  tx: Db,
+  accountIds: readonly string[],
+): Promise<{ now: Date; lots: Map<string, Lot[]> }> {
   const { rows } = await tx.query<Lot & { now: Date }>({
     name: 'open-lots',
     text: `with clock as materialized (select millrace_now() as now)
@@ -40,7 +43,10 @@ export interface HeldTake {
 }
 
 /** Read under the accounts' locks; `now` is the database's time at that moment. */
-export async function heldTakes(tx: Db, jobIds: readonly string[]): Promise<{ now: Date; takes: Map<string, HeldTake[]> }> {
+export async function heldTakes(
+  tx: Db,
+  jobIds: readonly string[],
+): Promise<{ now: Date; takes: Map<string, HeldTake[]> }> {
   const { rows } = await tx.query<HeldTake & { now: Date }>({
     name: 'held-takes',
     text: `with clock as materialized (select millrace_now() as now)

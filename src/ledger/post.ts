@@ -51,7 +51,11 @@ export async function writePostings(tx: Db, postings: readonly Posting[], at: Da
   const numbered = postings.flatMap(({ accountId, sequence, lines }) =>
     lines.map((line, i) => ({ ...line, accountId, sequence, line: i })),
   );
-  await tx.query({ name: 'ledger-headers', text: headers.text, values: headers.values(postings.map((p) => ({ ...p, at }))) });
+  await tx.query({
+    name: 'ledger-headers',
+    text: headers.text,
+    values: headers.values(postings.map((p) => ({ ...p, at }))),
+  });
   await tx.query({ name: 'ledger-lines', text: lines.text, values: lines.values(numbered) });
   const moved = lotChanges(numbered);
   if (moved.length === 0) return;

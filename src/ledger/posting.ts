@@ -55,9 +55,14 @@ export function postHold(account: Balance, jobId: string, takes: readonly Take[]
 }
 
 /** What is kept of a hold. `overrun` is the vendor's bill beyond it, which is the operator's. */
-export function postCapture(account: Balance, jobId: string, { takes, overrun }: { takes: readonly Take[]; overrun: bigint }): Posting {
+export function postCapture(
+  account: Balance,
+  jobId: string,
+  { takes, overrun }: { takes: readonly Take[]; overrun: bigint },
+): Posting {
   const kept = lines(takes, 'held', 'captured');
-  const beyond: Line[] = overrun > 0n ? [{ lotId: null, from: 'operator', to: 'overrun', amount: overrun }] : [];
+  const beyond: Line[] =
+    overrun > 0n ? [{ lotId: null, from: 'operator', to: 'overrun', amount: overrun }] : [];
   return post(account, { type: 'capture', jobId, lines: [...kept, ...beyond] });
 }
 
@@ -67,7 +72,12 @@ export function postRelease(account: Balance, jobId: string, takes: readonly Tak
 
 /** What lapses: of an expired lot, or (with the job) of a release that went back to one. */
 export function postExpire(account: Balance, takes: readonly Take[], jobId: string | null = null): Posting {
-  return post(account, { type: 'expire', jobId, lines: lines(takes, 'available', 'expired'), reason: 'expired' });
+  return post(account, {
+    type: 'expire',
+    jobId,
+    lines: lines(takes, 'available', 'expired'),
+    reason: 'expired',
+  });
 }
 
 export function postGrant(account: Balance, take: Take, why: { reason: string; actor: string }): Posting {
@@ -75,8 +85,17 @@ export function postGrant(account: Balance, take: Take, why: { reason: string; a
 }
 
 /** Credits taken back by the operator. */
-export function postAdjust(account: Balance, takes: readonly Take[], why: { reason: string; actor: string }): Posting {
-  return post(account, { type: 'adjust', jobId: null, lines: lines(takes, 'available', 'clawed_back'), ...why });
+export function postAdjust(
+  account: Balance,
+  takes: readonly Take[],
+  why: { reason: string; actor: string },
+): Posting {
+  return post(account, {
+    type: 'adjust',
+    jobId: null,
+    lines: lines(takes, 'available', 'clawed_back'),
+    ...why,
+  });
 }
 
 /** Splits a hold's takes into what is kept (in the order it was taken) and what goes back. */

@@ -7,7 +7,12 @@ const CHANNEL = 'millrace';
 /** Wake-ups by LISTEN and NOTIFY: one connection to hear, one to speak. */
 export async function openPostgresBus(url: string, onError: (error: Error) => void): Promise<Bus> {
   const listeners = new Listeners(onError);
-  const speaker = new pg.Pool({ connectionString: url, max: 1, options: '-c role=millrace_flow', application_name: 'millrace_bus' });
+  const speaker = new pg.Pool({
+    connectionString: url,
+    max: 1,
+    options: '-c role=millrace_flow',
+    application_name: 'millrace_bus',
+  });
   speaker.on('error', onError);
   speaker.on('connect', (client) => client.on('error', onError));
   let closed = false;
@@ -16,7 +21,12 @@ export async function openPostgresBus(url: string, onError: (error: Error) => vo
   let unsaid: string[] = [];
 
   const listen = async (): Promise<void> => {
-    const client = new pg.Client({ connectionString: url, options: '-c role=millrace_flow', application_name: 'millrace_bus', keepAlive: true });
+    const client = new pg.Client({
+      connectionString: url,
+      options: '-c role=millrace_flow',
+      application_name: 'millrace_bus',
+      keepAlive: true,
+    });
     client.on('error', onError);
     client.on('end', () => void relisten());
     client.on('notification', ({ payload }) => listeners.tell(payload ?? ''));
@@ -43,7 +53,11 @@ export async function openPostgresBus(url: string, onError: (error: Error) => vo
     unsaid = [];
     if (messages.length === 0) return;
     await speaker
-      .query({ name: 'notify', text: `select pg_notify('${CHANNEL}', m) from unnest($1::text[]) m`, values: [messages] })
+      .query({
+        name: 'notify',
+        text: `select pg_notify('${CHANNEL}', m) from unnest($1::text[]) m`,
+        values: [messages],
+      })
       .catch(onError);
   };
 

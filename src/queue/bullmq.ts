@@ -100,7 +100,10 @@ function onPostgres({ databaseUrl, onError }: BullOptions): Backend {
     name: 'postgres',
     makeQueue: (kind) => new PgQueue(kind, { connection: pool as never }) as unknown as BullQueue,
     makeWorker: (kind, handle, concurrency) =>
-      new PgWorker(kind, handle as never, { connection: pool as never, ...workerOptions(concurrency) }) as unknown as BullWorker,
+      new PgWorker(kind, handle as never, {
+        connection: pool as never,
+        ...workerOptions(concurrency),
+      }) as unknown as BullWorker,
     ping: async () => void (await pool.query('select 1')),
     close: () => pool.end(),
   };

@@ -17,7 +17,10 @@ export interface Queue {
   /** Lower slots are heard first. Ringing twice for one job and epoch is harmless. */
   ring(bells: readonly Bell[]): Promise<void>;
   /** `handle` never rejects; a message is done when it resolves. */
-  consume(kind: Kind, options: { concurrency: number; handle(message: Message): Promise<void> }): Promise<Consumer>;
+  consume(
+    kind: Kind,
+    options: { concurrency: number; handle(message: Message): Promise<void> },
+  ): Promise<Consumer>;
   /** Messages that wait or are being handled. */
   depth(kind: Kind): Promise<number>;
   /** @throws if the backend does not answer */

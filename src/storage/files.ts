@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { type Storage, StorageMissing, StorageTooLarge } from './storage.ts';
 
 /** Artifacts as files below `root`. A file is written beside its place, forced to disk, and moved there. */

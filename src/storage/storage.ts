@@ -3,7 +3,11 @@ import type { Readable } from 'node:stream';
 /** Where bytes live. Keys are made by us: letters, digits, `_`, `-` and `/`. */
 export interface Storage {
   /** Writes the whole of it or nothing; a reader never sees half. Overwrites. */
-  put(key: string, content: Buffer | Readable, limit?: { maxBytes: number }): Promise<{ bytes: number; sha256: string }>;
+  put(
+    key: string,
+    content: Buffer | Readable,
+    limit?: { maxBytes: number },
+  ): Promise<{ bytes: number; sha256: string }>;
   /** @throws StorageMissing if there is nothing under that key */
   open(key: string, range?: { start: number; end: number }): Promise<Readable>;
   read(key: string): Promise<Buffer>;

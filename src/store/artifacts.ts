@@ -54,10 +54,10 @@ const COLUMNS = `id, account_id as "accountId", direction, job_id as "jobId", co
   created_at as "createdAt", expires_at as "expiresAt", deleted_at as "deletedAt"`;
 
 export async function findArtifact(db: Db, accountId: string, id: string): Promise<StoredArtifact | null> {
-  const { rows } = await db.query<StoredArtifact>(`select ${COLUMNS} from artifacts where account_id = $1 and id = $2`, [
-    accountId,
-    id,
-  ]);
+  const { rows } = await db.query<StoredArtifact>(
+    `select ${COLUMNS} from artifacts where account_id = $1 and id = $2`,
+    [accountId, id],
+  );
   return rows[0] ?? null;
 }
 
@@ -69,7 +69,13 @@ export async function findArtifactById(db: Db, id: string): Promise<StoredArtifa
 
 export async function listArtifacts(
   db: Db,
-  page: { accountId: string; after: string | null; before: string | null; order: 'asc' | 'desc'; limit: number },
+  page: {
+    accountId: string;
+    after: string | null;
+    before: string | null;
+    order: 'asc' | 'desc';
+    limit: number;
+  },
 ): Promise<StoredArtifact[]> {
   const { rows } = await db.query<StoredArtifact>(
     `select ${COLUMNS} from artifacts where account_id = $1 and deleted_at is null

@@ -9,7 +9,10 @@ export interface Expectation {
 }
 
 /** Medians over the jobs since `since`, of at most 500. Ids begin with their time, so the primary key finds them. */
-export async function expectations(db: Db, query: { accountId: string; model: string; since: Date }): Promise<Expectation> {
+export async function expectations(
+  db: Db,
+  query: { accountId: string; model: string; since: Date },
+): Promise<Expectation> {
   const { rows } = await db.query<{ samples: number; run_ms: number | null; credits: number | null }>({
     name: 'expectations',
     text: `select count(*)::int as samples,

@@ -25,5 +25,10 @@ export async function readGauges(db: Db): Promise<Gauges> {
     `select r.provider, coalesce(sum(a.waste), 0)::bigint as waste, coalesce(sum(a.overrun), 0)::bigint as overrun
       from routes r left join attempts a on a.route_id = r.id and a.ended_at > (select millrace_now()) - interval '1 hour' group by 1`,
   );
-  return { jobs: jobs.rows, workers: workers.rows, credits: credits.rows[0] as Gauges['credits'], operator: operator.rows };
+  return {
+    jobs: jobs.rows,
+    workers: workers.rows,
+    credits: credits.rows[0] as Gauges['credits'],
+    operator: operator.rows,
+  };
 }

@@ -58,7 +58,10 @@ const pairs = rowset<{ accountId: string; jobId: string }>({
 });
 
 /** Whole jobs by account and id, whatever their state. */
-export async function findJobs(db: Db, wanted: readonly { accountId: string; jobId: string }[]): Promise<Map<string, Job>> {
+export async function findJobs(
+  db: Db,
+  wanted: readonly { accountId: string; jobId: string }[],
+): Promise<Map<string, Job>> {
   if (wanted.length === 0) return new Map();
   const { rows } = await db.query<Job>({
     name: 'find-jobs',
@@ -173,7 +176,10 @@ export async function lockRunning(
 }
 
 /** Locks jobs that have not ended, whatever they wait for. */
-export async function lockOpen(tx: Db, wanted: readonly { accountId: string; jobId: string }[]): Promise<Map<string, OpenJob>> {
+export async function lockOpen(
+  tx: Db,
+  wanted: readonly { accountId: string; jobId: string }[],
+): Promise<Map<string, OpenJob>> {
   const { rows } = await tx.query<OpenJob>({
     name: 'lock-open',
     text: `select ${OPEN_COLUMNS} from jobs where status in ('queued', 'running')
@@ -268,7 +274,10 @@ const free = rowset<{ accountId: string; free: number }>({
 });
 
 /** For each account, its first due jobs in the line, as many as it has free slots. Called under the accounts' locks. */
-export async function nextInLine(tx: Db, wanted: readonly { accountId: string; free: number }[]): Promise<NextInLine[]> {
+export async function nextInLine(
+  tx: Db,
+  wanted: readonly { accountId: string; free: number }[],
+): Promise<NextInLine[]> {
   const { rows } = await tx.query<NextInLine>({
     name: 'next-in-line',
     text: `with clock as materialized (select millrace_now() as now)
@@ -329,7 +338,11 @@ export async function requestCancel(
 }
 
 /** The worker's own jobs whose stop was asked: what a lost wake-up would have told it. */
-export async function stopsAsked(db: Db, workerId: string, jobs: readonly { accountId: string; jobId: string }[]): Promise<string[]> {
+export async function stopsAsked(
+  db: Db,
+  workerId: string,
+  jobs: readonly { accountId: string; jobId: string }[],
+): Promise<string[]> {
   if (jobs.length === 0) return [];
   const { rows } = await db.query<{ id: string }>({
     name: 'stops-asked',

@@ -9,9 +9,10 @@ type Named = { accountId: string; jobId: string };
  * The lock is the transaction's, so it cannot be left behind.
  */
 export async function alone(tx: Db, task: string): Promise<boolean> {
-  const { rows } = await tx.query<{ mine: boolean }>(`select pg_try_advisory_xact_lock(hashtext('millrace.sweep'), hashtext($1)) as mine`, [
-    task,
-  ]);
+  const { rows } = await tx.query<{ mine: boolean }>(
+    `select pg_try_advisory_xact_lock(hashtext('millrace.sweep'), hashtext($1)) as mine`,
+    [task],
+  );
   return rows[0]?.mine ?? false;
 }
 
@@ -82,7 +83,10 @@ export interface Orphan extends Named {
  * Running jobs without a live worker. None for one lease after PostgreSQL started: workers could not renew while it was
  * away, and those that live will.
  */
-export async function orphans(db: Db, { leaseMs, limit }: { leaseMs: number; limit: number }): Promise<Orphan[]> {
+export async function orphans(
+  db: Db,
+  { leaseMs, limit }: { leaseMs: number; limit: number },
+): Promise<Orphan[]> {
   const { rows } = await db.query<Orphan>({
     name: 'orphans',
     text: `with clock as materialized (select millrace_now() as now)
@@ -130,5 +134,8 @@ export async function overrunRoutes(db: Db): Promise<{ id: string; overrun: bigi
 }
 
 export async function disableRoute(db: Db, route: { id: string; reason: string }): Promise<void> {
-  await db.query('update routes set enabled = false, disabled_reason = $2 where id = $1', [route.id, route.reason]);
+  await db.query('update routes set enabled = false, disabled_reason = $2 where id = $1', [
+    route.id,
+    route.reason,
+  ]);
 }

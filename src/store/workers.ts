@@ -28,7 +28,9 @@ export async function endLease(db: Db, workerId: string): Promise<void> {
 
 /** Removes workers whose lease lapsed; their jobs are found by having no worker. */
 export async function buryWorkers(db: Db): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>('delete from workers where lease_until <= millrace_now() returning id');
+  const { rows } = await db.query<{ id: string }>(
+    'delete from workers where lease_until <= millrace_now() returning id',
+  );
   return rows.map((row) => row.id);
 }
 

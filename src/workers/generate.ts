@@ -42,7 +42,8 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
     onLost: () => brakes.pullAll('leave'),
   });
   const lookForStops = async (): Promise<void> => {
-    for (const jobId of await stopsAsked(ctx.flow, lease.workerId(), brakes.jobs())) brakes.pull(jobId, 'cancel');
+    for (const jobId of await stopsAsked(ctx.flow, lease.workerId(), brakes.jobs()))
+      brakes.pull(jobId, 'cancel');
   };
   const unsubscribe = ctx.bus.subscribe((wake) => {
     if (wake.type === 'stop') brakes.pull(wake.jobId, 'cancel');
@@ -63,16 +64,23 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
       const brake = brakes.open(claimed);
       // The drain may have begun while the claim was under way.
       if (gone) brake.pull('leave');
-      await settle(await run(ctx, tools, { claimed, brake })).finally(() => brakes.close(claimed.jobId, brake));
+      await settle(await run(ctx, tools, { claimed, brake })).finally(() =>
+        brakes.close(claimed.jobId, brake),
+      );
     } catch (error) {
       // The lease or the sweep brings the job back; nothing was decided here.
-      ctx.log.error({ err: { message: (error as Error).message }, job: message.jobId }, 'a message could not be handled');
+      ctx.log.error(
+        { err: { message: (error as Error).message }, job: message.jobId },
+        'a message could not be handled',
+      );
     } finally {
       handling -= 1;
     }
   };
 
-  const consumers: Consumer[] = await Promise.all(queues.map((kind) => ctx.queue.consume(kind, { concurrency, handle })));
+  const consumers: Consumer[] = await Promise.all(
+    queues.map((kind) => ctx.queue.consume(kind, { concurrency, handle })),
+  );
   const idle = async (forMs: number): Promise<boolean> => {
     const until = performance.now() + forMs;
     while (handling > 0 && performance.now() < until) await sleep(20);
@@ -83,7 +91,10 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
     running: () => handling,
     async drain(forMs) {
       draining = true;
-      await Promise.race([Promise.allSettled(consumers.map((consumer) => consumer.stopTaking())), sleep(1_000)]);
+      await Promise.race([
+        Promise.allSettled(consumers.map((consumer) => consumer.stopTaking())),
+        sleep(1_000),
+      ]);
       if (!(await idle(forMs))) {
         ctx.log.info({ jobs: handling }, 'the time to drain is over; running jobs are handed back');
         gone = true;
@@ -91,7 +102,11 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
         await idle(HANDBACK_MS);
       }
       unsubscribe();
-      await lease.end().catch((error: Error) => ctx.log.warn({ err: { message: error.message } }, 'the lease could not be ended'));
+      await lease
+        .end()
+        .catch((error: Error) =>
+          ctx.log.warn({ err: { message: error.message } }, 'the lease could not be ended'),
+        );
       await Promise.race([Promise.allSettled(consumers.map((consumer) => consumer.close())), sleep(1_000)]);
     },
   };

@@ -11,7 +11,10 @@ export interface Lease {
   end(): Promise<void>;
 }
 
-export async function holdLease(ctx: Context, options: { queues: readonly Kind[]; onRenewed(): void; onLost(): void }): Promise<Lease> {
+export async function holdLease(
+  ctx: Context,
+  options: { queues: readonly Kind[]; onRenewed(): void; onLost(): void },
+): Promise<Lease> {
   const { leaseMs, hostName } = ctx.config;
   let workerId = '';
   let goodUntil = 0;
@@ -53,7 +56,9 @@ export async function holdLease(ctx: Context, options: { queues: readonly Kind[]
     if (renewing) return;
     renewing = true;
     renew()
-      .catch((error: Error) => ctx.log.warn({ err: { message: error.message } }, 'the lease could not be renewed'))
+      .catch((error: Error) =>
+        ctx.log.warn({ err: { message: error.message } }, 'the lease could not be renewed'),
+      )
       .finally(() => {
         renewing = false;
       });

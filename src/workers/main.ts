@@ -6,8 +6,12 @@ import { runCommand, untilStopped } from '../process.ts';
 import { startWorker } from './start.ts';
 
 const command = new Command('npm run worker --')
-  .description('Runs a worker: takes jobs of the named queues, calls their providers, settles them, and sweeps.')
-  .option('--queues <kinds>', `which queues, separated by commas: ${KINDS.join(', ')}`, parseQueues, [...KINDS])
+  .description(
+    'Runs a worker: takes jobs of the named queues, calls their providers, settles them, and sweeps.',
+  )
+  .option('--queues <kinds>', `which queues, separated by commas: ${KINDS.join(', ')}`, parseQueues, [
+    ...KINDS,
+  ])
   .option('--concurrency <n>', 'calls at once, of each queue', parseConcurrency, 50)
   .parse();
 
@@ -28,12 +32,14 @@ await runCommand(async () => {
 function parseQueues(text: string): Kind[] {
   const names = text.split(',').map((name) => name.trim());
   const stranger = names.find((name) => !KINDS.includes(name as Kind));
-  if (stranger !== undefined) throw new InvalidArgumentError(`"${stranger}" is no queue; there are ${KINDS.join(', ')}.`);
+  if (stranger !== undefined)
+    throw new InvalidArgumentError(`"${stranger}" is no queue; there are ${KINDS.join(', ')}.`);
   return names as Kind[];
 }
 
 function parseConcurrency(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 10_000) throw new InvalidArgumentError('It must be a whole number from 1 to 10,000.');
+  if (!Number.isInteger(value) || value < 1 || value > 10_000)
+    throw new InvalidArgumentError('It must be a whole number from 1 to 10,000.');
   return value;
 }

@@ -11,11 +11,19 @@ export interface RunningWorker {
 }
 
 /** One worker: generates for some queues, and takes its share of the sweep. */
-export async function startWorker({ ctx, simUrl }: Platform, options: { queues: readonly Kind[]; concurrency: number }): Promise<RunningWorker> {
+export async function startWorker(
+  { ctx, simUrl }: Platform,
+  options: { queues: readonly Kind[]; concurrency: number },
+): Promise<RunningWorker> {
   const announcer = openAnnouncer(ctx);
   const settle = openSettlement(ctx, announcer);
   const providers = openProviders({ simUrl });
-  const generator = await startGenerating(ctx, { ...options, announcer, settle, provider: (name) => providers.get(name) });
+  const generator = await startGenerating(ctx, {
+    ...options,
+    announcer,
+    settle,
+    provider: (name) => providers.get(name),
+  });
   const sweeping = startSweeping(ctx, { announcer, settle });
   return {
     async drain() {

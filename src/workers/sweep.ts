@@ -13,9 +13,12 @@ export function startSweeping(ctx: Context, tools: SweepTools): Sweeping {
   let passing: Promise<void> = Promise.resolve();
   const next = (): void => {
     if (stopped) return;
-    timer = setTimeout(() => {
-      passing = sweeper.pass().finally(next);
-    }, ctx.config.sweepMs * (0.75 + Math.random() / 2));
+    timer = setTimeout(
+      () => {
+        passing = sweeper.pass().finally(next);
+      },
+      ctx.config.sweepMs * (0.75 + Math.random() / 2),
+    );
   };
   next();
   return {

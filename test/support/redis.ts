@@ -27,6 +27,8 @@ export interface TestRedis {
 export interface RedisOptions {
   /** Writes every command down within a second. Off by default. */
   appendonly?: boolean;
+  /** How many databases it has; 16 by default. */
+  databases?: number;
 }
 
 /** Starts a redis-server that refuses writes when its memory is full, as BullMQ demands. */
@@ -92,6 +94,7 @@ async function startServer(to: {
     bind: '127.0.0.1',
     dir: to.folder,
     save: '',
+    databases: to.options.databases ?? 16,
     appendonly: to.options.appendonly ? 'yes' : 'no',
     'maxmemory-policy': 'noeviction',
     // The command line goes on naming the folder: leftovers are told by it.

@@ -6,7 +6,7 @@ import { money } from '../../domain/money.ts';
 import { countBusy } from '../../domain/slots.ts';
 import { listTransactions, type Transaction } from '../../ledger/movements.ts';
 import { accountWithLots } from '../../store/account-view.ts';
-import type { Api } from '../app.ts';
+import type { Api } from '../api.ts';
 import { PageQuery, sendPage } from '../page.ts';
 import { AccountAnswer, ErrorAnswer, listOf, TransactionAnswer } from '../shapes.ts';
 
@@ -42,7 +42,9 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
         slots: { used: countBusy(found.busySlots), total: terms.slots },
         line: { waiting: found.lineWaiting, max: terms.lineLength },
         windows: [],
-        caps: Object.fromEntries(terms.caps.map((cap) => [cap.tag ? `${cap.cap}:${cap.tag}` : cap.cap, cap.max])),
+        caps: Object.fromEntries(
+          terms.caps.map((cap) => [cap.tag ? `${cap.cap}:${cap.tag}` : cap.cap, cap.max]),
+        ),
         budgets: [],
         newcomer: null,
       };
@@ -63,7 +65,13 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
     async (request, reply) => {
       const { limit, after, before, order = 'asc' } = request.query;
       const { accountId } = request.caller;
-      const page = { accountId, after: sequence('after', after), before: sequence('before', before), ascending: order === 'asc', limit: limit + 1 };
+      const page = {
+        accountId,
+        after: sequence('after', after),
+        before: sequence('before', before),
+        ascending: order === 'asc',
+        limit: limit + 1,
+      };
       const rows = await readAs(ctx.client, accountId, (tx) => listTransactions(tx, page));
       const shown = rows.slice(0, limit);
       const last = shown.at(-1);
@@ -81,7 +89,10 @@ export function sequence(path: string, text: string | undefined): bigint | null 
   if (text === undefined) return null;
   if (/^\d{1,18}$/.test(text)) return BigInt(text);
   const issue = { path, message: 'must be a sequence number', expected: 'digits', received: 'a text' };
-  throw new AppError('invalid_request', { message: `${path} must be a sequence number.`, details: { issues: [issue] } });
+  throw new AppError('invalid_request', {
+    message: `${path} must be a sequence number.`,
+    details: { issues: [issue] },
+  });
 }
 
 /** Credits leave with a hold and with an expiry, and come with a grant and a release; a capture takes from what is held. */

@@ -11,7 +11,7 @@ import { audit } from '../../flow/audit.ts';
 import { cancel } from '../../flow/cancel.ts';
 import { seal } from '../../flow/seal.ts';
 import { refillAccounts } from '../../flow/sweep.ts';
-import type { Api } from '../app.ts';
+import type { Api } from '../api.ts';
 import { ErrorAnswer } from '../shapes.ts';
 import { AccountForm, AccountPatch, GrantForm, ModelForm, PriceForm, RouteForm } from './admin-forms.ts';
 
@@ -34,9 +34,19 @@ export function adminRoutes(app: FastifyInstance, { ctx, announcer, simUrl }: Ap
     { schema: schema('Make an account', { body: AccountForm, response: { 201: Free, ...errors } }) },
     async (request, reply) => {
       const { name, plan = 'startup', credits = 0, overrides = {} } = request.body;
-      const made = await createAccount(ctx, { name, plan, credits: BigInt(credits), overrides: toOverrides(overrides) }, request.operatorKeyId);
-      await log(request.operatorKeyId, { action: 'account.create', target: made.id, details: { plan, credits } });
-      return reply.code(201).send({ id: made.id, object: 'account', api_key: made.apiKey, test_api_key: made.testApiKey });
+      const made = await createAccount(
+        ctx,
+        { name, plan, credits: BigInt(credits), overrides: toOverrides(overrides) },
+        request.operatorKeyId,
+      );
+      await log(request.operatorKeyId, {
+        action: 'account.create',
+        target: made.id,
+        details: { plan, credits },
+      });
+      return reply
+        .code(201)
+        .send({ id: made.id, object: 'account', api_key: made.apiKey, test_api_key: made.testApiKey });
     },
   );
 
@@ -44,18 +54,44 @@ export function adminRoutes(app: FastifyInstance, { ctx, announcer, simUrl }: Ap
     '/v1/admin/accounts/:id',
     { schema: schema('Look at an account', { params: Id, response: { 200: Free, ...errors } }) },
     async (request) => {
-      const found = await prisma.accounts.findUnique({ where: { id: request.params.id }, include: { lots: true } });
+      const found = await prisma.accounts.findUnique({
+        where: { id: request.params.id },
+        include: { lots: true },
+      });
       if (!found) throw new AppError('not_found');
       const { id, name, status, plan_id, overrides, livemode, line_waiting, created_at } = found;
-      const lots = found.lots.map((lot) => ({ id: lot.id, source: lot.source, remaining: money(lot.remaining), held: money(lot.held), expires_at: lot.expires_at }));
+      const lots = found.lots.map((lot) => ({
+        id: lot.id,
+        source: lot.source,
+        remaining: money(lot.remaining),
+        held: money(lot.held),
+        expires_at: lot.expires_at,
+      }));
       const balance = { available: money(found.available), held: money(found.held), lots };
-      return { id, object: 'account', name, status, plan: plan_id, overrides, livemode, balance, line: { waiting: line_waiting }, created_at };
+      return {
+        id,
+        object: 'account',
+        name,
+        status,
+        plan: plan_id,
+        overrides,
+        livemode,
+        balance,
+        line: { waiting: line_waiting },
+        created_at,
+      };
     },
   );
 
   app.patch<{ Params: { id: string }; Body: AccountPatch }>(
     '/v1/admin/accounts/:id',
-    { schema: schema('Change plan, status or overrides', { params: Id, body: AccountPatch, response: { 200: Free, ...errors } }) },
+    {
+      schema: schema('Change plan, status or overrides', {
+        params: Id,
+        body: AccountPatch,
+        response: { 200: Free, ...errors },
+      }),
+    },
     async (request) => {
       const { id } = request.params;
       const { plan, status, overrides, reason } = request.body;
@@ -67,7 +103,12 @@ export function adminRoutes(app: FastifyInstance, { ctx, announcer, simUrl }: Ap
       };
       const { count } = await prisma.accounts.updateMany({ where: { id }, data });
       if (count === 0) throw new AppError('not_found');
-      await log(request.operatorKeyId, { action: 'account.change', target: id, reason, details: { plan, status, overrides } });
+      await log(request.operatorKeyId, {
+        action: 'account.change',
+        target: id,
+        reason,
+        details: { plan, status, overrides },
+      });
       await changed();
       // More slots than before are for those who wait.
       announcer.ring(await refillAccounts(ctx, [id]));
@@ -81,15 +122,32 @@ export function adminRoutes(app: FastifyInstance, { ctx, announcer, simUrl }: Ap
     async (request, reply) => {
       const { credits, reason, expires_at, tag = null } = request.body;
       const expiresAt = expires_at === undefined ? null : new Date(expires_at);
-      const made = await grant(ctx, { accountId: request.params.id, credits: BigInt(credits), reason, actor: request.operatorKeyId, expiresAt, tag });
+      const made = await grant(ctx, {
+        accountId: request.params.id,
+        credits: BigInt(credits),
+        reason,
+        actor: request.operatorKeyId,
+        expiresAt,
+        tag,
+      });
       ctx.bus.publish([{ type: 'account', accountId: request.params.id }]);
-      return reply.code(201).send({ lot_id: made.lotId, object: 'grant', granted: money(BigInt(credits)), available: money(made.available) });
+      return reply.code(201).send({
+        lot_id: made.lotId,
+        object: 'grant',
+        granted: money(BigInt(credits)),
+        available: money(made.available),
+      });
     },
   );
 
   app.post<{ Params: { account: string; id: string } }>(
     '/v1/admin/accounts/:account/jobs/:id/cancel',
-    { schema: schema('Cancel a job, at no charge', { params: Type.Object({ account: Type.String(), id: Type.String() }), response: { 202: Free, ...errors } }) },
+    {
+      schema: schema('Cancel a job, at no charge', {
+        params: Type.Object({ account: Type.String(), id: Type.String() }),
+        response: { 202: Free, ...errors },
+      }),
+    },
     async (request, reply) => {
       const { account, id } = request.params;
       await cancel(ctx, announcer, { accountId: account, jobId: id, by: 'operator' });
@@ -98,10 +156,17 @@ export function adminRoutes(app: FastifyInstance, { ctx, announcer, simUrl }: Ap
     },
   );
 
-  app.get('/v1/admin/models', { schema: schema('List models, also those switched off', { response: { 200: Free, ...errors } }) }, async () => {
-    const models = await prisma.models.findMany({ orderBy: { id: 'asc' }, include: { prices: { orderBy: { effective_from: 'desc' } }, routes: { omit: { api_key: true } } } });
-    return { object: 'list', data: models };
-  });
+  app.get(
+    '/v1/admin/models',
+    { schema: schema('List models, also those switched off', { response: { 200: Free, ...errors } }) },
+    async () => {
+      const models = await prisma.models.findMany({
+        orderBy: { id: 'asc' },
+        include: { prices: { orderBy: { effective_from: 'desc' } }, routes: { omit: { api_key: true } } },
+      });
+      return { object: 'list', data: models };
+    },
+  );
 
   app.put<{ Params: { '*': string }; Body: ModelForm }>(
     '/v1/admin/models/*',
@@ -121,10 +186,29 @@ export function adminRoutes(app: FastifyInstance, { ctx, announcer, simUrl }: Ap
     '/v1/admin/routes',
     { schema: schema('Add a route to a model', { body: RouteForm, response: { 201: Free, ...errors } }) },
     async (request, reply) => {
-      const { model, provider, upstream_model = model, base_url, api_key, rank = 0, enabled = true, cost = [], data = {} } = request.body;
+      const {
+        model,
+        provider,
+        upstream_model = model,
+        base_url,
+        api_key,
+        rank = 0,
+        enabled = true,
+        cost = [],
+        data = {},
+      } = request.body;
       if (!ctx.catalogue().models.has(model)) throw unknown('model', model);
       const id = newId('rte');
-      const row = { model_id: model, provider, upstream_model, base_url: base_url?.replace(/\/+$/, '') ?? null, rank, enabled, cost, data };
+      const row = {
+        model_id: model,
+        provider,
+        upstream_model,
+        base_url: base_url?.replace(/\/+$/, '') ?? null,
+        rank,
+        enabled,
+        cost,
+        data,
+      };
       const sealed = api_key === undefined ? null : new Uint8Array(seal(ctx.secrets.key, api_key));
       await prisma.routes.create({ data: { id, ...row, api_key: sealed } });
       await log(request.operatorKeyId, { action: 'route.create', target: id, details: row });
@@ -138,14 +222,20 @@ export function adminRoutes(app: FastifyInstance, { ctx, announcer, simUrl }: Ap
     {
       schema: schema('Switch a route on or off', {
         params: Id,
-        body: Type.Object({ enabled: Type.Boolean(), reason: Type.Optional(Type.String()) }, { additionalProperties: false }),
+        body: Type.Object(
+          { enabled: Type.Boolean(), reason: Type.Optional(Type.String()) },
+          { additionalProperties: false },
+        ),
         response: { 200: Free, ...errors },
       }),
     },
     async (request) => {
       const { id } = request.params;
       const { enabled, reason = null } = request.body;
-      const { count } = await prisma.routes.updateMany({ where: { id }, data: { enabled, disabled_reason: enabled ? null : reason } });
+      const { count } = await prisma.routes.updateMany({
+        where: { id },
+        data: { enabled, disabled_reason: enabled ? null : reason },
+      });
       if (count === 0) throw new AppError('not_found');
       await log(request.operatorKeyId, { action: 'route.switch', target: id, details: { enabled } });
       await changed();
@@ -195,14 +285,23 @@ export function adminRoutes(app: FastifyInstance, { ctx, announcer, simUrl }: Ap
     { schema: schema('Whether the books are right', { response: { 200: Free, ...errors } }) },
     async () => {
       const report = await audit(ctx);
-      return { ok: report.ok, checked_at: report.checkedAt, rows: report.rows, breaches: report.breaches, invariants: report.invariants };
+      return {
+        ok: report.ok,
+        checked_at: report.checkedAt,
+        rows: report.rows,
+        breaches: report.breaches,
+        invariants: report.invariants,
+      };
     },
   );
 }
 
 function unknown(path: string, received: string): AppError {
   const issue = { path, message: 'names nothing', expected: `a ${path}`, received };
-  return new AppError('invalid_request', { message: `There is no ${path} "${received}".`, details: { issues: [issue] } });
+  return new AppError('invalid_request', {
+    message: `There is no ${path} "${received}".`,
+    details: { issues: [issue] },
+  });
 }
 
 /** Overrides in the words of the API become those of a plan. */

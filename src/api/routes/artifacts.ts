@@ -7,8 +7,14 @@ import { AppError } from '../../domain/errors.ts';
 import { isId } from '../../domain/ids.ts';
 import { keepUpload } from '../../flow/upload.ts';
 import { StorageMissing } from '../../storage/storage.ts';
-import { findArtifact, findArtifactById, listArtifacts, markArtifactDeleted, type StoredArtifact } from '../../store/artifacts.ts';
-import type { Api } from '../app.ts';
+import {
+  findArtifact,
+  findArtifactById,
+  listArtifacts,
+  markArtifactDeleted,
+  type StoredArtifact,
+} from '../../store/artifacts.ts';
+import type { Api } from '../api.ts';
 import type { Authenticator } from '../auth.ts';
 import { linkSignature, verifyLink } from '../links.ts';
 import { PageQuery, sendPage } from '../page.ts';
@@ -33,7 +39,10 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
     },
     async (request, reply) => {
       const file = await fileOf(request);
-      const artifact = await keepUpload(ctx, request.caller.accountId, { content: file.file, contentType: file.mimetype });
+      const artifact = await keepUpload(ctx, request.caller.accountId, {
+        content: file.file,
+        contentType: file.mimetype,
+      });
       return reply.code(201).header('location', `/v1/artifacts/${artifact.id}`).send(artifactView(artifact));
     },
   );
@@ -51,7 +60,9 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
     async (request, reply) => {
       const { limit, after = null, before = null, order = 'desc' } = request.query;
       const { accountId } = request.caller;
-      const rows = await readAs(ctx.client, accountId, (tx) => listArtifacts(tx, { accountId, after, before, order, limit: limit + 1 }));
+      const rows = await readAs(ctx.client, accountId, (tx) =>
+        listArtifacts(tx, { accountId, after, before, order, limit: limit + 1 }),
+      );
       const shown = rows.slice(0, limit);
       return sendPage(reply, {
         items: shown.map((row) => JSON.stringify(artifactView(row))),
@@ -63,13 +74,27 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
 
   app.get<{ Params: { id: string } }>(
     '/v1/artifacts/:id',
-    { schema: { tags: ['artifacts'], summary: 'Look at an artifact', params: Id, response: { 200: ArtifactAnswer, '4xx': ErrorAnswer } } },
+    {
+      schema: {
+        tags: ['artifacts'],
+        summary: 'Look at an artifact',
+        params: Id,
+        response: { 200: ArtifactAnswer, '4xx': ErrorAnswer },
+      },
+    },
     async (request) => artifactView(await own(request)),
   );
 
   app.delete<{ Params: { id: string } }>(
     '/v1/artifacts/:id',
-    { schema: { tags: ['artifacts'], summary: 'Delete an artifact', params: Id, response: { 204: Type.Null(), '4xx': ErrorAnswer } } },
+    {
+      schema: {
+        tags: ['artifacts'],
+        summary: 'Delete an artifact',
+        params: Id,
+        response: { 204: Type.Null(), '4xx': ErrorAnswer },
+      },
+    },
     async (request, reply) => {
       const artifact = await own(request);
       // First the row, so that nobody is promised bytes that are gone.
@@ -105,7 +130,9 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
   async function own(request: FastifyRequest<{ Params: { id: string } }>): Promise<StoredArtifact> {
     const { id } = request.params;
     const { accountId } = request.caller;
-    const found = isId('art', id) ? await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id)) : null;
+    const found = isId('art', id)
+      ? await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id))
+      : null;
     return present(found);
   }
 }
@@ -125,7 +152,11 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
           { expires: Type.Optional(Type.Integer()), signature: Type.Optional(Type.String()) },
           { additionalProperties: false },
         ),
-        response: { 200: Type.String({ format: 'binary' }), 206: Type.String({ format: 'binary' }), '4xx': ErrorAnswer },
+        response: {
+          200: Type.String({ format: 'binary' }),
+          206: Type.String({ format: 'binary' }),
+          '4xx': ErrorAnswer,
+        },
       },
     },
     async (request, reply) => {
@@ -136,17 +167,26 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
         throw new AppError('not_found');
       }
       if (signature !== undefined && expires !== undefined) {
-        if (!verifyLink(ctx.secrets.key, { id, expires, signature })) throw new AppError('not_found', { message: 'The link is not valid any more.' });
+        if (!verifyLink(ctx.secrets.key, { id, expires, signature }))
+          throw new AppError('not_found', { message: 'The link is not valid any more.' });
         return sendContent(request, reply, present(await findArtifactById(ctx.flow, id)));
       }
       await authenticator.client(request);
       const { accountId } = request.caller;
-      return sendContent(request, reply, present(await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id))));
+      return sendContent(
+        request,
+        reply,
+        present(await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id))),
+      );
     },
   );
 
   /** As an attachment and never sniffed: what a model made must not run as a page of ours. */
-  async function sendContent(request: FastifyRequest, reply: FastifyReply, artifact: StoredArtifact): Promise<FastifyReply> {
+  async function sendContent(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    artifact: StoredArtifact,
+  ): Promise<FastifyReply> {
     const range = parseRange(request.headers.range, artifact.bytes);
     reply
       .type(artifact.contentType)
@@ -180,11 +220,15 @@ async function fileOf(request: FastifyRequest): Promise<MultipartFile> {
       details: { field: byUrl ? 'url' : 'content_type' },
     });
   }
-  if (!request.isMultipart()) throw new AppError('unsupported_media_type', { message: 'Send the bytes as multipart/form-data.' });
+  if (!request.isMultipart())
+    throw new AppError('unsupported_media_type', { message: 'Send the bytes as multipart/form-data.' });
   const file = await request.file();
   if (file?.fieldname === 'file') return file;
   const issue = { path: 'file', message: 'is required', expected: 'a file', received: null };
-  throw new AppError('invalid_request', { message: 'The form has no field "file".', details: { issues: [issue] } });
+  throw new AppError('invalid_request', {
+    message: 'The form has no field "file".',
+    details: { issues: [issue] },
+  });
 }
 
 function artifactView(artifact: StoredArtifact) {

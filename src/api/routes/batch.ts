@@ -8,20 +8,25 @@ import type { Model } from '../../domain/model.ts';
 import { Submission } from '../../domain/submission.ts';
 import type { Answer, Request } from '../../flow/admit.ts';
 import { prepare, storeLongInput } from '../../flow/submit.ts';
-import { type Api, clientRequestId } from '../app.ts';
+import { type Api, clientRequestId } from '../api.ts';
 import { BATCH_MAX_BYTES } from '../body.ts';
 import { errorBody, toAppError } from '../errors.ts';
 import { JSON_TYPE } from '../headers.ts';
 import { ErrorAnswer, JobAnswer } from '../shapes.ts';
 import { asSubmission, assertInput } from '../validate.ts';
-import { accepted, callerOf, dropLongInput, idempotencyOf } from './jobs.ts';
+import { accepted, callerOf, dropLongInput, idempotencyOf, rawParts } from './jobs.ts';
 
 const BATCH_MAX = 1_000;
 
 const BatchAnswer = Type.Object({
   object: Type.Literal('list'),
   data: Type.Array(
-    Type.Object({ index: Type.Integer(), status: Type.Integer(), job: Type.Optional(JobAnswer), error: Type.Optional(ErrorAnswer) }),
+    Type.Object({
+      index: Type.Integer(),
+      status: Type.Integer(),
+      job: Type.Optional(JobAnswer),
+      error: Type.Optional(ErrorAnswer),
+    }),
   ),
 });
 
@@ -52,12 +57,18 @@ export function batchRoutes(app: FastifyInstance, api: Api): void {
     async (request, reply) => {
       const { jobs, atomic } = shapeOf(request.body);
       const texts = rawItems(rawMember(request.rawBody, 'jobs') ?? '[]');
-      const prepared = await Promise.all(jobs.map((_, index) => prepareItem(api, request, { value: jobs[index], text: texts[index] ?? '{}', index })));
+      const prepared = await Promise.all(
+        jobs.map((_, index) =>
+          prepareItem(api, request, { value: jobs[index], text: texts[index] ?? '{}', index }),
+        ),
+      );
       const refused = prepared.find((item): item is { refusal: AppError } => 'refusal' in item);
       if (atomic && refused) throw refused.refusal;
       const answers = await admitAll(api, prepared, atomic);
       const results = await Promise.all(
-        prepared.map((item, index) => resultOf(api, request, { item, answer: answers.get(index) ?? null, index })),
+        prepared.map((item, index) =>
+          resultOf(api, request, { item, answer: answers.get(index) ?? null, index }),
+        ),
       );
       return reply.type(JSON_TYPE).send(`{"object":"list","data":[${results.join(',')}]}`);
     },
@@ -66,14 +77,21 @@ export function batchRoutes(app: FastifyInstance, api: Api): void {
 
 /** The outer shape alone. @throws AppError invalid_request */
 function shapeOf(body: unknown): { jobs: unknown[]; atomic: boolean } {
-  const { jobs, all_or_nothing, ...rest } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
+  const { jobs, all_or_nothing, ...rest } = (typeof body === 'object' && body !== null ? body : {}) as Record<
+    string,
+    unknown
+  >;
   const refuse = (path: string, message: string): AppError =>
-    new AppError('invalid_request', { message: `${path} ${message}.`, details: { issues: [{ path, message }] } });
+    new AppError('invalid_request', {
+      message: `${path} ${message}.`,
+      details: { issues: [{ path, message }] },
+    });
   const stranger = Object.keys(rest)[0];
   if (stranger !== undefined) throw refuse(stranger, 'is not a field we know');
   if (!Array.isArray(jobs)) throw refuse('jobs', 'must be a list of jobs');
   if (jobs.length < 1 || jobs.length > BATCH_MAX) throw refuse('jobs', `must hold 1 to ${BATCH_MAX} jobs`);
-  if (all_or_nothing !== undefined && typeof all_or_nothing !== 'boolean') throw refuse('all_or_nothing', 'must be true or false');
+  if (all_or_nothing !== undefined && typeof all_or_nothing !== 'boolean')
+    throw refuse('all_or_nothing', 'must be true or false');
   return { jobs: jobs as unknown[], atomic: all_or_nothing === true };
 }
 
@@ -84,22 +102,37 @@ async function prepareItem(
 ): Promise<Prepared> {
   try {
     const body = asSubmission(value);
-    const inputJson = rawMember(text, 'input') ?? '{}';
     const idempotency = idempotencyOf(request, text, index);
     const named = clientRequestId(request.headers['x-client-request-id']);
-    const prepared = await prepare(ctx, request.caller, { body, inputJson, idempotency, clientRequestId: named, assertInput });
+    const prepared = await prepare(ctx, request.caller, {
+      body,
+      ...rawParts(text),
+      idempotency,
+      clientRequestId: named,
+      assertInput,
+    });
     return { ...prepared, request: await storeLongInput(ctx, prepared.request) };
   } catch (error) {
     return { refusal: toAppError(error) };
   }
 }
 
-async function admitAll({ admit }: Api, prepared: readonly Prepared[], atomic: boolean): Promise<Map<number, Answer>> {
-  const wanted = prepared.flatMap((item, index) => ('request' in item ? [{ index, request: item.request }] : []));
+async function admitAll(
+  { admit }: Api,
+  prepared: readonly Prepared[],
+  atomic: boolean,
+): Promise<Map<number, Answer>> {
+  const wanted = prepared.flatMap((item, index) =>
+    'request' in item ? [{ index, request: item.request }] : [],
+  );
   if (wanted.length === 0) return new Map();
   const units = atomic ? [wanted] : wanted.map((one) => [one]);
-  const answers = await Promise.all(units.map((unit) => admit({ requests: unit.map(({ request }) => request), atomic })));
-  const byIndex = new Map(units.flatMap((unit, u) => unit.map(({ index }, i) => [index, answers[u]?.[i] as Answer] as const)));
+  const answers = await Promise.all(
+    units.map((unit) => admit({ requests: unit.map(({ request }) => request), atomic })),
+  );
+  const byIndex = new Map(
+    units.flatMap((unit, u) => unit.map(({ index }, i) => [index, answers[u]?.[i] as Answer] as const)),
+  );
   const refused = [...byIndex.values()].find((answer) => 'refusal' in answer);
   if (atomic && refused && 'refusal' in refused) throw refused.refusal;
   return byIndex;

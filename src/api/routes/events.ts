@@ -4,13 +4,15 @@ import { Type } from 'typebox';
 import { readAs } from '../../db/transaction.ts';
 import { followAccount, followJob, hasMore } from '../../flow/follow.ts';
 import { eventRange, eventsAfter } from '../../store/events.ts';
-import type { Api } from '../app.ts';
+import type { Api } from '../api.ts';
 import { sendPage } from '../page.ts';
 import { ErrorAnswer } from '../shapes.ts';
 import { cursorOf, sendEvents } from '../sse.ts';
 import { callerOf } from './jobs.ts';
 
-const After = Type.Optional(Type.String({ description: 'The last id seen; as the header Last-Event-ID. Default: from the start.' }));
+const After = Type.Optional(
+  Type.String({ description: 'The last id seen; as the header Last-Event-ID. Default: from the start.' }),
+);
 const Stream = Type.String({ description: 'text/event-stream' });
 
 export function eventRoutes(app: FastifyInstance, api: Api): void {
@@ -22,7 +24,8 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
       schema: {
         tags: ['events'],
         summary: 'Follow a job',
-        description: 'Its events, and what a chat says as it says it. Past the last event the stream ends, and coming back answers 204.',
+        description:
+          'Its events, and what a chat says as it says it. Past the last event the stream ends, and coming back answers 204.',
         params: Type.Object({ id: Type.String() }),
         querystring: Type.Object({ after: After }, { additionalProperties: false }),
         response: { 200: Stream, 204: Type.Null(), '4xx': ErrorAnswer },
@@ -32,7 +35,10 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
       const { job } = await shower.show(callerOf(request), request.params.id);
       const follow = { accountId: job.accountId, jobId: job.id, cursor: cursorOf(request) };
       if (!(await hasMore(ctx, follow))) return reply.code(204).send();
-      return sendEvents(request, reply, { closing, frames: (signal) => followJob(ctx, hub, { ...follow, signal }) });
+      return sendEvents(request, reply, {
+        closing,
+        frames: (signal) => followJob(ctx, hub, { ...follow, signal }),
+      });
     },
   );
 
@@ -42,7 +48,8 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
       schema: {
         tags: ['events'],
         summary: "Follow all of the account's events",
-        description: 'A stream, or with `Accept: application/json` a page of what is kept (30 days and more), oldest first.',
+        description:
+          'A stream, or with `Accept: application/json` a page of what is kept (30 days and more), oldest first.',
         querystring: Type.Object(
           { after: After, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })) },
           { additionalProperties: false },
@@ -55,10 +62,17 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
       const { after, limit } = request.query;
       const now = after === 'now' && request.headers['last-event-id'] === undefined;
       const cursor = now
-        ? { sequence: (await readAs(ctx.client, accountId, (tx) => eventRange(tx, accountId))).newest, attempt: 0, offset: 0 }
+        ? {
+            sequence: (await readAs(ctx.client, accountId, (tx) => eventRange(tx, accountId))).newest,
+            attempt: 0,
+            offset: 0,
+          }
         : cursorOf(request);
       if (!/\bapplication\/json\b/.test(request.headers.accept ?? '')) {
-        return sendEvents(request, reply, { closing, frames: (signal) => followAccount(ctx, hub, { accountId, cursor, signal }) });
+        return sendEvents(request, reply, {
+          closing,
+          frames: (signal) => followAccount(ctx, hub, { accountId, cursor, signal }),
+        });
       }
       const query = { accountId, jobId: null, after: cursor.sequence, limit: limit + 1 };
       const rows = await readAs(ctx.client, accountId, (tx) => eventsAfter(tx, query));

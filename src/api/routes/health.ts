@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
 import { servedQueues } from '../../store/workers.ts';
-import type { Api } from '../app.ts';
+import type { Api } from '../api.ts';
 import { openMetrics } from '../metrics.ts';
 
 const CHECK_MS = 3_000;
@@ -13,7 +13,14 @@ export function healthRoutes(app: FastifyInstance, { ctx }: Api): void {
 
   app.get(
     '/healthz',
-    { schema: { tags: ['service'], summary: 'Whether the process lives', security: [], response: { 200: Check } } },
+    {
+      schema: {
+        tags: ['service'],
+        summary: 'Whether the process lives',
+        security: [],
+        response: { 200: Check },
+      },
+    },
     async () => ({ ok: true }),
   );
 
@@ -37,13 +44,22 @@ export function healthRoutes(app: FastifyInstance, { ctx }: Api): void {
       };
       const ok = Object.values(checks).every((result) => result === 'ok');
       const served = checks.database === 'ok' ? await servedQueues(ctx.flow) : new Set<string>();
-      return reply.code(ok ? 200 : 503).send({ ok, checks, unserved_queues: KINDS.filter((kind) => !served.has(kind)) });
+      return reply
+        .code(ok ? 200 : 503)
+        .send({ ok, checks, unserved_queues: KINDS.filter((kind) => !served.has(kind)) });
     },
   );
 
   app.get(
     '/metrics',
-    { schema: { tags: ['service'], summary: 'Metrics for Prometheus', security: [], response: { 200: Type.String() } } },
+    {
+      schema: {
+        tags: ['service'],
+        summary: 'Metrics for Prometheus',
+        security: [],
+        response: { 200: Type.String() },
+      },
+    },
     async (_request, reply) => reply.type('text/plain; version=0.0.4; charset=utf-8').send(await metrics()),
   );
 }

@@ -16,8 +16,8 @@ import { explain } from '../../flow/explain.ts';
 import { listJobs } from '../../flow/list.ts';
 import { quote } from '../../flow/quote.ts';
 import { prepare, storeLongInput } from '../../flow/submit.ts';
-import type { Api } from '../app.ts';
-import { clientRequestId } from '../app.ts';
+import type { Api } from '../api.ts';
+import { clientRequestId } from '../api.ts';
 import { jobHeaders, JSON_TYPE } from '../headers.ts';
 import { PageQuery, sendPage } from '../page.ts';
 import { ErrorAnswer, JobAnswer, JobList, Quote, Explanation } from '../shapes.ts';
@@ -35,22 +35,39 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
       schema: {
         tags: ['jobs'],
         summary: 'Submit a job',
-        description: 'Answers 202 at once, or waits for the end with `?wait=` (seconds). `?dry_run=true` prices the job and writes nothing.',
+        description:
+          'Answers 202 at once, or waits for the end with `?wait=` (seconds). `?dry_run=true` prices the job and writes nothing.',
         body: Submission,
         querystring: Type.Object(
-          { wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })), dry_run: Type.Optional(Type.Boolean()) },
+          {
+            wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })),
+            dry_run: Type.Optional(Type.Boolean()),
+          },
           { additionalProperties: false },
         ),
-        headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()), prefer: Type.Optional(Type.String()) }),
-        response: { 200: Type.Union([JobAnswer, Quote]), 202: JobAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer },
+        headers: Type.Object({
+          'idempotency-key': Type.Optional(Type.String()),
+          prefer: Type.Optional(Type.String()),
+        }),
+        response: {
+          200: Type.Union([JobAnswer, Quote]),
+          202: JobAnswer,
+          '4xx': ErrorAnswer,
+          '5xx': ErrorAnswer,
+        },
       },
     },
     async (request, reply) => {
       const { query, body } = request;
-      const inputJson = rawMember(request.rawBody, 'input') ?? '{}';
       const idempotency = query.dry_run ? null : idempotencyOf(request, request.rawBody);
       const named = clientRequestId(request.headers['x-client-request-id']);
-      const prepared = await prepare(ctx, request.caller, { body, inputJson, idempotency, clientRequestId: named, assertInput });
+      const prepared = await prepare(ctx, request.caller, {
+        body,
+        ...rawParts(request.rawBody),
+        idempotency,
+        clientRequestId: named,
+        assertInput,
+      });
       if (query.dry_run) return quote(api, request.caller, prepared);
       const asked = await storeLongInput(ctx, prepared.request);
       const [answer] = await api.admit({ requests: [asked], atomic: false });
@@ -80,7 +97,10 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
             created_after: Type.Optional(Type.String({ format: 'date-time' })),
             created_before: Type.Optional(Type.String({ format: 'date-time' })),
           },
-          { additionalProperties: false, patternProperties: { '^metadata\\[[^\\]]{1,40}\\]$': Type.String() } },
+          {
+            additionalProperties: false,
+            patternProperties: { '^metadata\\[[^\\]]{1,40}\\]$': Type.String() },
+          },
         ),
         response: { 200: JobList, '4xx': ErrorAnswer },
       },
@@ -88,7 +108,11 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
     async (request, reply) => {
       const page = await listJobs(api.ctx, request.caller.accountId, request.query);
       const items = await Promise.all(page.jobs.map((job) => shower.render(null, callerOf(request), job)));
-      return sendPage(reply, { items: items.map(({ json }) => json), hasMore: page.hasMore, last: page.jobs.at(-1)?.id ?? null });
+      return sendPage(reply, {
+        items: items.map(({ json }) => json),
+        hasMore: page.hasMore,
+        last: page.jobs.at(-1)?.id ?? null,
+      });
     },
   );
 
@@ -99,7 +123,10 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         tags: ['jobs'],
         summary: 'Look at a job',
         params: JobId,
-        querystring: Type.Object({ wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })) }, { additionalProperties: false }),
+        querystring: Type.Object(
+          { wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })) },
+          { additionalProperties: false },
+        ),
         response: { 200: JobAnswer, 304: Type.Null(), '4xx': ErrorAnswer },
       },
     },
@@ -120,7 +147,8 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
       schema: {
         tags: ['jobs'],
         summary: 'Cancel a job',
-        description: 'A waiting job ends at once. A running one is asked to stop: `cancel_requested_at` is set and its end follows.',
+        description:
+          'A waiting job ends at once. A running one is asked to stop: `cancel_requested_at` is set and its end follows.',
         params: JobId,
         response: { 200: JobAnswer, '4xx': ErrorAnswer },
       },
@@ -141,13 +169,19 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
       schema: {
         tags: ['jobs'],
         summary: 'Account for a job',
-        description: 'The hold by lot, each attempt with what the provider said, the settlement: each credit accounted for.',
+        description:
+          'The hold by lot, each attempt with what the provider said, the settlement: each credit accounted for.',
         params: JobId,
         response: { 200: Explanation, '4xx': ErrorAnswer },
       },
     },
     async (request) => explain(ctx, request.caller.accountId, request.params.id),
   );
+}
+
+/** The members of a submission that travel on as they came. */
+export function rawParts(text: string): { inputJson: string; metadataJson: string } {
+  return { inputJson: rawMember(text, 'input') ?? '{}', metadataJson: rawMember(text, 'metadata') ?? '{}' };
 }
 
 export function callerOf({ caller }: FastifyRequest): { accountId: string; slots: number } {
@@ -159,7 +193,10 @@ export function accepted(answer: Answer, prepared: { request: Request; model: Mo
   if ('job' in answer) return answer.job;
   const { refusal } = answer;
   if (refusal.code === 'out_of_credits') {
-    refusal.details['bound_that_fits'] = fittingBound(prepared, BigInt(refusal.details['available'] as number));
+    refusal.details['bound_that_fits'] = fittingBound(
+      prepared,
+      BigInt(refusal.details['available'] as number),
+    );
   }
   throw refusal;
 }
@@ -169,7 +206,11 @@ export async function dropLongInput({ ctx }: Api, { inputKey }: Request): Promis
   if (inputKey !== null) await ctx.storage.remove(inputKey).catch(() => {});
 }
 
-async function sendJob({ shower }: Api, request: FastifyRequest, { reply, job }: { reply: FastifyReply; job: Job }): Promise<FastifyReply> {
+async function sendJob(
+  { shower }: Api,
+  request: FastifyRequest,
+  { reply, job }: { reply: FastifyReply; job: Job },
+): Promise<FastifyReply> {
   const shown = await shower.render(null, callerOf(request), job);
   jobHeaders(reply, job);
   reply.header('location', `/v1/jobs/${job.id}`).code(isFinal(job.status) ? 200 : 202);
@@ -201,14 +242,21 @@ function waitMs(request: FastifyRequest): number {
 }
 
 /** The key in its bare or its quoted form, with a hash of path and body. @throws AppError invalid_request */
-export function idempotencyOf(request: FastifyRequest, body: string, index?: number): { key: string; hash: Buffer } | null {
+export function idempotencyOf(
+  request: FastifyRequest,
+  body: string,
+  index?: number,
+): { key: string; hash: Buffer } | null {
   const header = request.headers['idempotency-key'];
   if (header === undefined) return null;
   const bare = String(header);
   const key = /^"(.*)"$/.exec(bare)?.[1] ?? bare;
   if (!/^[\x20-\x7e]{1,255}$/.test(key)) {
     const message = 'must be 1 to 255 printable ASCII characters';
-    throw new AppError('invalid_request', { message: `Idempotency-Key ${message}.`, details: { issues: [{ path: 'Idempotency-Key', message }] } });
+    throw new AppError('invalid_request', {
+      message: `Idempotency-Key ${message}.`,
+      details: { issues: [{ path: 'Idempotency-Key', message }] },
+    });
   }
   const path = request.url.split('?')[0] ?? '';
   const hash = createHash('sha256').update(path).update('\n').update(body).digest();

@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { usd } from '../../domain/money.ts';
 import type { Model } from '../../domain/model.ts';
 import type { PriceLine } from '../../domain/pricing.ts';
-import type { Api } from '../app.ts';
+import type { Api } from '../api.ts';
 import type { Authenticator } from '../auth.ts';
 import { ErrorAnswer, ModelAnswer } from '../shapes.ts';
 
@@ -20,14 +20,18 @@ export function modelRoutes(app: FastifyInstance, { ctx }: Api, authenticator: A
         summary: 'List models',
         security: [{}, { key: [] }],
         querystring: Type.Object({}, { additionalProperties: false }),
-        response: { 200: Type.Object({ object: Type.Literal('list'), data: Type.Array(ModelAnswer) }), '4xx': ErrorAnswer },
+        response: {
+          200: Type.Object({ object: Type.Literal('list'), data: Type.Array(ModelAnswer) }),
+          '4xx': ErrorAnswer,
+        },
       },
     },
     async (request) => {
       // Set by the hook only where a key was sent.
       const caller = request.caller as typeof request.caller | undefined;
       const models = [...new Set(ctx.catalogue().models.values())].filter((model) => model.enabled);
-      const callable = (model: Model): boolean => caller?.livemode !== false || model.routes.some((route) => route.provider === 'sim');
+      const callable = (model: Model): boolean =>
+        caller?.livemode !== false || model.routes.some((route) => route.provider === 'sim');
       return { object: 'list', data: models.filter(callable).map(modelView) };
     },
   );
@@ -47,7 +51,12 @@ function modelView(model: Model) {
     units,
     default_output_tokens: model.data.default_output_tokens ?? null,
     context_length: model.data.context_length ?? null,
-    routes: model.routes.map((route) => ({ id: route.id, provider: route.provider, available: route.enabled, units })),
+    routes: model.routes.map((route) => ({
+      id: route.id,
+      provider: route.provider,
+      available: route.enabled,
+      units,
+    })),
     trademark_notice: null,
     deprecated_at: model.deprecatedAt,
     sunset_at: model.sunsetAt,
@@ -56,5 +65,10 @@ function modelView(model: Model) {
 }
 
 function unitView({ name, measure, creditsPerMillion }: PriceLine) {
-  return { name, measure, credits_per_million: String(creditsPerMillion), usd_per_million: usd(creditsPerMillion) };
+  return {
+    name,
+    measure,
+    credits_per_million: String(creditsPerMillion),
+    usd_per_million: usd(creditsPerMillion),
+  };
 }
