@@ -73,14 +73,15 @@ export function rawServer(respond: (socket: Socket, request: string) => void): P
   return listening(
     createTcpServer((socket) => {
       let text = '';
+      let whole = Infinity;
       socket.on('error', () => {});
       socket.on('data', (chunk) => {
         text += chunk.toString('latin1');
-        const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
-        const head = text.indexOf('\r\n\r\n');
-        if (head < 0 || text.length < head + 4 + length) return;
+        const head = whole === Infinity ? text.indexOf('\r\n\r\n') : -1;
+        if (head >= 0) whole = head + 4 + Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
+        if (text.length < whole) return;
         const request = text;
-        text = '';
+        [text, whole] = ['', Infinity];
         respond(socket, request);
       });
     }),
