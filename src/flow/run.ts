@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { rawMember } from '../domain/json-members.ts';
+import { spokenIn } from '../domain/delta.ts';
 import type { Bounds, Kind, UsageLine } from '../domain/job.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Call, CallResult, Evidence, Provider, Route } from '../providers/provider.ts';
@@ -99,6 +100,7 @@ async function attempt(
       call,
       result,
       reason: inner.signal.aborted ? (inner.signal.reason as StopReason) : null,
+      heard: recorder.heard(),
     });
   } finally {
     release();
@@ -173,7 +175,14 @@ async function conclude(
     call,
     result,
     reason,
-  }: { claimed: Claimed; call: Call; result: CallResult; reason: StopReason | null },
+    heard,
+  }: {
+    claimed: Claimed;
+    call: Call;
+    result: CallResult;
+    reason: StopReason | null;
+    heard: readonly string[];
+  },
 ): Promise<Ended> {
   const { evidence } = result;
   const count = {
@@ -220,7 +229,7 @@ async function conclude(
       return stopped(reason, {
         evidence,
         output: `{"text":${JSON.stringify(result.text)},"completion":null}`,
-        usage: believable(result.usage) ?? countTokens({ ...count, text: result.text }),
+        usage: believable(result.usage) ?? countTokens({ ...count, text: heard.map(spokenIn).join('') }),
       });
   }
 }
