@@ -283,6 +283,10 @@ create table attempts (
   -- No foreign key to the job: the claim writes both in one statement, and checking would lock the job once more.
   primary key (account_id, job_id, attempt)
 ) with (fillfactor = 80);
+-- What nobody pays for is rare, so looking at the last hour of it is cheap.
+create index attempts_unpaid on attempts (ended_at) where waste > 0 or overrun > 0;
+-- Attempts are written in the order of their time: a few bytes a hundred pages find the last hour's.
+create index attempts_recent on attempts using brin (started_at) with (pages_per_range = 32, autosummarize = on);
 
 -- A worker's lease. Its jobs are taken back once it lapses.
 create table workers (
