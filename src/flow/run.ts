@@ -3,7 +3,8 @@ import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { rawMember } from '../domain/json-members.ts';
-import type { Bounds, Kind } from '../domain/job.ts';
+import { spokenIn } from '../domain/delta.ts';
+import type { Bounds, Kind, UsageLine } from '../domain/job.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Call, CallResult, Evidence, Provider, Route } from '../providers/provider.ts';
 import { type Artifact, findArtifact } from '../store/artifacts.ts';
@@ -99,6 +100,7 @@ async function attempt(
       call,
       result,
       reason: inner.signal.aborted ? (inner.signal.reason as StopReason) : null,
+      heard: recorder.heard(),
     });
   } finally {
     release();
@@ -173,7 +175,14 @@ async function conclude(
     call,
     result,
     reason,
-  }: { claimed: Claimed; call: Call; result: CallResult; reason: StopReason | null },
+    heard,
+  }: {
+    claimed: Claimed;
+    call: Call;
+    result: CallResult;
+    reason: StopReason | null;
+    heard: readonly string[];
+  },
 ): Promise<Ended> {
   const { evidence } = result;
   const count = {
@@ -185,7 +194,7 @@ async function conclude(
     case 'succeeded':
       try {
         const { outputJson, artifacts } = await keepOutput(ctx, claimed, result.output);
-        const usage = result.usage ?? countUsage(result.output, count);
+        const usage = believable(result.usage) ?? countUsage(result.output, count);
         return { outcome: { type: 'succeeded', output: outputJson, usage }, evidence, artifacts };
       } catch (error) {
         ctx.log.error(
@@ -220,9 +229,14 @@ async function conclude(
       return stopped(reason, {
         evidence,
         output: `{"text":${JSON.stringify(result.text)},"completion":null}`,
-        usage: result.usage ?? countTokens({ ...count, text: result.text }),
+        usage: believable(result.usage) ?? countTokens({ ...count, text: heard.map(spokenIn).join('') }),
       });
   }
+}
+
+/** A vendor's count that is no count is as good as none. */
+function believable(usage: UsageLine[] | null): UsageLine[] | null {
+  return usage?.every(({ quantity }) => Number.isSafeInteger(quantity) && quantity >= 0) ? usage : null;
 }
 
 function stopped(
@@ -239,7 +253,15 @@ type Failure = Pick<Outcome & { type: 'failed' }, 'code' | 'message' | 'retryabl
 function failed(failure: Failure, evidence: Evidence | null = null): Ended {
   const { code, message, retryable, retryAfterMs = null, ambiguous = false, billed = null } = failure;
   return {
-    outcome: { type: 'failed', code, message, retryable, retryAfterMs, ambiguous, billed },
+    outcome: {
+      type: 'failed',
+      code,
+      message,
+      retryable,
+      retryAfterMs,
+      ambiguous,
+      billed: believable(billed),
+    },
     evidence,
     artifacts: [],
   };

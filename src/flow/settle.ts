@@ -11,7 +11,7 @@ import { priceOf } from '../domain/pricing.ts';
 import type { UsageLine } from '../domain/job.ts';
 import type { Evidence } from '../providers/provider.ts';
 import type { Artifact } from '../store/artifacts.ts';
-import { lockRunning, type OpenJob } from '../store/jobs.ts';
+import { findRunning, type OpenJob } from '../store/jobs.ts';
 import type { Announcer } from './announce.ts';
 import { type Changes, endJob, openChanges, sendBack, writeChanges } from './changes.ts';
 
@@ -65,7 +65,7 @@ async function settleIn(
 ): Promise<{ bells: Bell[]; settled: Set<string> }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
     accountIds: list.map((settlement) => settlement.accountId),
-    lock: (tx) => lockRunning(tx, list),
+    lock: (tx) => findRunning(tx, list),
   });
   const settled = new Set<string>();
   for (const settlement of list) {

@@ -4,8 +4,10 @@ import { crashPoint } from '../crash.ts';
 import type { Db } from '../db/pool.ts';
 import { isConnectionError, transaction } from '../db/transaction.ts';
 import { type Bell, KINDS } from '../domain/job.ts';
+import { contentOf, spokenIn } from '../domain/delta.ts';
 import { renderAccountEvent } from '../domain/event.ts';
 import { newId } from '../domain/ids.ts';
+import { rawItems } from '../domain/json-members.ts';
 import { money } from '../domain/money.ts';
 import { endWaiting, type Outcome } from '../domain/outcome.ts';
 import { writePostings } from '../ledger/post.ts';
@@ -95,17 +97,19 @@ async function takeBack(ctx: Context, { settle }: SweepTools): Promise<void> {
 async function lastWord(ctx: Context, orphan: Orphan): Promise<Outcome> {
   if (!orphan.stopAsked || orphan.kind !== 'chat') return { type: 'interrupted' };
   const { accountId, jobId, epoch: attempt } = orphan;
-  const text = (await deltasFrom(ctx.flow, { accountId, jobId, attempt, from: 0 }))
-    .flatMap((step) => JSON.parse(step.deltasJson) as { content?: unknown }[])
-    .map((delta) => (typeof delta.content === 'string' ? delta.content : ''))
-    .join('');
+  const steps = await deltasFrom(ctx.flow, { accountId, jobId, attempt, from: 0 });
+  const deltas = steps.flatMap((step) => rawItems(step.deltasJson));
   const input = orphan.inputJson ?? (await ctx.storage.read(orphan.inputKey ?? '')).toString('utf8');
   const bytesPerToken = ctx.catalogue().models.get(orphan.model)?.data.bytes_per_token ?? 4;
-  const usage = countTokens({ promptBytes: promptBytes(input), text, bytesPerToken });
+  const usage = countTokens({
+    promptBytes: promptBytes(input),
+    text: deltas.map(spokenIn).join(''),
+    bytesPerToken,
+  });
   return {
     type: 'stopped',
     reason: 'cancel',
-    output: `{"text":${JSON.stringify(text)},"completion":null}`,
+    output: `{"text":${JSON.stringify(deltas.map(contentOf).join(''))},"completion":null}`,
     usage,
   };
 }
