@@ -33,7 +33,7 @@ export async function holdLease(
     goodUntil = asked + leaseMs;
     lost = false;
     clearTimeout(lapse);
-    lapse = setTimeout(lose, goodUntil - performance.now());
+    lapse = setTimeout(lose, Math.max(0, goodUntil - performance.now()));
     release();
   };
 
@@ -89,7 +89,8 @@ export async function holdLease(
   return {
     workerId: () => workerId,
     holds,
-    held: () => (holds(workerId) || ended ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
+    held: () =>
+      holds(workerId) || ended ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve)),
     async end() {
       ended = true;
       clearInterval(beat);

@@ -65,7 +65,10 @@ describe.each(BACKENDS)('kills on %s', (backend) => {
       await whileCallsAreOpen(ground.simUrl, 3);
       const before = load.accepted.size;
       await fleet.killApi();
-      await eventually(() => load.accepted.size > before + 10, { what: 'submissions go on', withinMs: 20_000 });
+      await eventually(() => load.accepted.size > before + 10, {
+        what: 'submissions go on',
+        withinMs: 20_000,
+      });
     }
     expect(load.repeats).toBeGreaterThan(0);
   });
@@ -79,7 +82,10 @@ describe.each(BACKENDS)('kills on %s', (backend) => {
   it('the queue forgets everything with jobs running, waiting and in line', async () => {
     const { sql } = ground.installation;
     const { postgres: _, ...before } = { postgres: 0, at: Date.now() };
-    await eventually(async () => (await waiting(0)).length >= 5, { what: 'jobs wait with a slot', withinMs: 20_000 });
+    await eventually(async () => (await waiting(0)).length >= 5, {
+      what: 'jobs wait with a slot',
+      withinMs: 20_000,
+    });
     const lost = await waiting(0);
     await ground.wipeQueue();
     await eventually(async () => (await waiting(0)).every((id) => !lost.includes(id)), {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
  * Asks until the answer is neither null nor false, and gives it back. A question that fails counts as no answer yet: what
  * it asks may just be down.
  */
-export async function until<T>(
+export async function eventually<T>(
   ask: () => Promise<T | null | false> | T | null | false,
   { what, withinMs, everyMs = 50 }: { what: string; withinMs: number; everyMs?: number },
 ): Promise<T> {
