@@ -1,6 +1,7 @@
 // Every variable Millrace reads, once, at start. docs/configuration.md is the same table; a test compares them.
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
+import { type CrashAt, parseCrashAt } from './crash.ts';
 
 export interface Config {
   host: string;
@@ -21,6 +22,8 @@ export interface Config {
   sweepMs: number;
   logLevel: string;
   production: boolean;
+  /** Null in production, whatever the variable says. */
+  crashAt: CrashAt | null;
   hostName: string;
 }
 
@@ -102,6 +105,8 @@ export function readConfig(env: Env = process.env): Config {
     return raw.replace(/\/+$/, '');
   };
   const postgres = ['postgres:', 'postgresql:'];
+  const production = text('NODE_ENV') === 'production';
+  const crashAt = text('CRASH_AT');
   return Object.freeze({
     host: text('HOST') ?? VARIABLES.HOST.default,
     port: whole('PORT', 0, 65_535),
@@ -122,7 +127,8 @@ export function readConfig(env: Env = process.env): Config {
     leaseMs: whole('LEASE_MS', 500, 600_000),
     sweepMs: whole('SWEEP_MS', 50, 60_000),
     logLevel: text('LOG_LEVEL') ?? VARIABLES.LOG_LEVEL.default,
-    production: text('NODE_ENV') === 'production',
+    production,
+    crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),
     hostName: hostname(),
   });
 }

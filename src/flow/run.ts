@@ -115,7 +115,6 @@ async function callOnce(
 ): Promise<CallResult> {
   const found = earlier && (await provider.lookup?.(route, call, earlier));
   if (found) return found;
-  crashPoint('provider-sent');
   const result = await provider.call(route, call);
   if (result.type !== 'ambiguous') return result;
   return (await provider.lookup?.(route, call, { attempt: call.attempt, remoteId: null })) ?? result;
