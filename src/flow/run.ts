@@ -107,14 +107,19 @@ async function attempt(
   }
 }
 
-/** An earlier attempt whose end nobody saw is asked after first: what the vendor did once need not be done again. */
+/**
+ * Earlier attempts whose end nobody saw are asked after first: what the vendor did once need not be done again. All of
+ * them, since one that was cut off while it asked leaves no trace of its own at the vendor.
+ */
 async function callOnce(
   provider: Provider,
   route: Route,
   { call, earlier }: { call: Call; earlier: Claimed['earlier'] },
 ): Promise<CallResult> {
-  const found = earlier && (await provider.lookup?.(route, call, earlier));
-  if (found) return found;
+  for (const attempt of earlier) {
+    const found = await provider.lookup?.(route, call, attempt);
+    if (found) return found;
+  }
   const result = await provider.call(route, call);
   if (result.type !== 'ambiguous') return result;
   return (await provider.lookup?.(route, call, { attempt: call.attempt, remoteId: null })) ?? result;
