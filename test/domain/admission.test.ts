@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { admitOne, type Applicant, type Books, type OpenLot } from '../../src/domain/admission.ts';
 import { AppError } from '../../src/domain/errors.ts';
-import { busySlots, countBusy, withSlot } from '../../src/domain/slots.ts';
+import { busySlots, countBusy, type SlotSet, withSlot } from '../../src/domain/slots.ts';
 
 const NOW = new Date('2026-11-20T12:00:00.000Z');
 const TAGS = ['free', 'pro'] as const;
@@ -40,7 +40,7 @@ const books: fc.Arbitrary<Books> = fc
       id: 'acc_1',
       lots: open,
       available: open.reduce((sum, { remaining }) => sum + remaining, lapsed),
-      busySlots: busy.reduce((set, slot) => withSlot(set, slot, true), new Uint8Array()),
+      busySlots: busy.reduce<SlotSet>((set, slot) => withSlot(set, slot, true), new Uint8Array()),
     };
   });
 

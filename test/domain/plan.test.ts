@@ -12,7 +12,7 @@ const PLAN: PlanTerms = {
   maxDeadlineS: 86_400,
 };
 
-const tag = fc.constantFrom('free', 'pro', 'cap512');
+const tag: fc.Arbitrary<string> = fc.constantFrom('free', 'pro', 'cap512');
 const cap: fc.Arbitrary<Cap> = fc
   .record(
     { cap: fc.constantFrom('max_output_tokens' as const, 'image_count' as const), max: fc.nat(), tag },

@@ -1,13 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  busySlots,
-  countBusy,
-  isBusy,
-  lowestFree,
-  type SlotSet,
-  withSlot,
-} from '../../src/domain/slots.ts';
+import { busySlots, countBusy, isBusy, lowestFree, type SlotSet, withSlot } from '../../src/domain/slots.ts';
 
 const slot = fc.integer({ min: 1, max: 70 });
 const numbers = fc.uniqueArray(slot, { maxLength: 70 });

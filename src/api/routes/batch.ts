@@ -4,10 +4,9 @@ import { Type } from 'typebox';
 import { AppError } from '../../domain/errors.ts';
 import { isFinal } from '../../domain/job.ts';
 import { rawItems, rawMember } from '../../domain/json-members.ts';
-import type { Model } from '../../domain/model.ts';
 import { Submission } from '../../domain/submission.ts';
-import type { Answer, Request } from '../../flow/admit.ts';
-import { prepare, storeLongInput } from '../../flow/submit.ts';
+import type { Answer } from '../../flow/admit.ts';
+import { prepare, type Prepared, storeLongInput } from '../../flow/submit.ts';
 import { type Api, clientRequestId } from '../api.ts';
 import { BATCH_MAX_BYTES } from '../body.ts';
 import { errorBody, toAppError } from '../errors.ts';
@@ -30,7 +29,7 @@ const BatchAnswer = Type.Object({
   ),
 });
 
-type Prepared = { request: Request; model: Model } | { refusal: AppError };
+type Item = Prepared | { refusal: AppError };
 
 export function batchRoutes(app: FastifyInstance, api: Api): void {
   app.post<{ Body: { jobs: unknown[]; all_or_nothing?: boolean } }>(
@@ -99,7 +98,7 @@ async function prepareItem(
   { ctx }: Api,
   request: FastifyRequest,
   { value, text, index }: { value: unknown; text: string; index: number },
-): Promise<Prepared> {
+): Promise<Item> {
   try {
     const body = asSubmission(value);
     const inputJson = rawMember(text, 'input') ?? '{}';
@@ -120,7 +119,7 @@ async function prepareItem(
 
 async function admitAll(
   { admit }: Api,
-  prepared: readonly Prepared[],
+  prepared: readonly Item[],
   atomic: boolean,
 ): Promise<Map<number, Answer>> {
   const wanted = prepared.flatMap((item, index) =>
@@ -143,7 +142,7 @@ async function admitAll(
 async function resultOf(
   api: Api,
   request: FastifyRequest,
-  { item, answer, index }: { item: Prepared; answer: Answer | null; index: number },
+  { item, answer, index }: { item: Item; answer: Answer | null; index: number },
 ): Promise<string> {
   try {
     if ('refusal' in item) throw item.refusal;
