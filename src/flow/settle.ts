@@ -114,12 +114,7 @@ function settlingOf(ctx: Context, job: OpenJob): Settling {
 
 /** What the vendor charges the operator for the attempt, by the route's own price. */
 function costs(ctx: Context, job: OpenJob, { outcome, verdict }: { outcome: Outcome; verdict: Verdict }) {
-  const usage =
-    outcome.type === 'succeeded' || outcome.type === 'stopped'
-      ? outcome.usage
-      : outcome.type === 'failed'
-        ? outcome.billed
-        : null;
+  const usage = usageOf(outcome);
   const cost = (lines: UsageLine[] | null) =>
     lines && priceOf(ctx.catalogue().routes.get(job.routeId)?.cost ?? [], lines);
   return {
@@ -128,4 +123,16 @@ function costs(ctx: Context, job: OpenJob, { outcome, verdict }: { outcome: Outc
     waste: cost(verdict.waste),
     overrun: verdict.type === 'end' ? verdict.overrun : null,
   };
+}
+
+function usageOf(outcome: Outcome): UsageLine[] | null {
+  switch (outcome.type) {
+    case 'succeeded':
+    case 'stopped':
+      return outcome.usage;
+    case 'failed':
+      return outcome.billed;
+    case 'interrupted':
+      return outcome.used && outcome.used.usage;
+  }
 }

@@ -1,4 +1,4 @@
-import type { Brake, StopReason } from '../flow/run.ts';
+import { type Brake, openBrake, type StopReason } from '../flow/brake.ts';
 
 interface Running {
   accountId: string;
@@ -18,8 +18,7 @@ export class Brakes {
   }
 
   open({ accountId, jobId }: { accountId: string; jobId: string }): Brake {
-    const controller = new AbortController();
-    const brake: Brake = { signal: controller.signal, pull: (reason) => controller.abort(reason) };
+    const brake = openBrake();
     this.#running.set(jobId, { accountId, brake });
     return brake;
   }
