@@ -34,9 +34,18 @@ export async function run(
       { err: { message: (error as Error).message, stack: (error as Error).stack }, job: jobId },
       'an attempt broke on our side',
     );
-    return failed({ code: 'internal', message: 'Something went wrong on our side.', retryable: true });
+    return broken();
   });
   return { accountId, jobId, epoch, ...ended };
+}
+
+/** The settlement of an attempt whose own could not be written down: a job must not run for ever. */
+export function unwritten({ accountId, jobId, epoch }: Settlement): Settlement {
+  return { accountId, jobId, epoch, ...broken() };
+}
+
+function broken(): Ended {
+  return failed({ code: 'internal', message: 'Something went wrong on our side.', retryable: true });
 }
 
 async function attempt(
@@ -45,7 +54,7 @@ async function attempt(
   { claimed, brake }: { claimed: Claimed; brake: Brake },
 ): Promise<Ended> {
   if (claimed.cancelRequested) return stopped('cancel');
-  const row = ctx.catalogue().routes.get(claimed.routeId);
+  const row = await findRoute(ctx, claimed.routeId);
   if (!row?.enabled)
     return failed({
       code: 'provider_unavailable',
@@ -98,6 +107,12 @@ async function callOnce(
   const result = await provider.call(route, call);
   if (result.type !== 'ambiguous') return result;
   return (await provider.lookup?.(route, call, { attempt: call.attempt, remoteId: null })) ?? result;
+}
+
+/** Who admitted the job may have heard of a new route before this process did. */
+async function findRoute(ctx: Context, id: string): Promise<FullRoute | undefined> {
+  if (!ctx.catalogue().routes.has(id)) await ctx.refreshCatalogue();
+  return ctx.catalogue().routes.get(id);
 }
 
 async function keepRemoteId(

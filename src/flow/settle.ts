@@ -67,6 +67,7 @@ async function settleIn(
     accountIds: list.map((settlement) => settlement.accountId),
     lock: (tx) => lockRunning(tx, list),
   });
+  await knowAll(ctx, jobs.values());
   const settled = new Set<string>();
   for (const settlement of list) {
     const job = jobs.get(settlement.jobId);
@@ -77,6 +78,13 @@ async function settleIn(
   const bells = settled.size === 0 ? [] : await writeChanges(tx, changes);
   crashPoint('settle-before-commit');
   return { bells, settled };
+}
+
+/** A job may come from a process that heard of a new price or route before this one did. */
+async function knowAll(ctx: Context, jobs: Iterable<OpenJob>): Promise<void> {
+  const { prices, routes } = ctx.catalogue();
+  for (const { priceId, routeId } of jobs)
+    if (!prices.has(priceId) || !routes.has(routeId)) return ctx.refreshCatalogue();
 }
 
 function apply(changes: Changes, job: OpenJob, settlement: Settlement): void {

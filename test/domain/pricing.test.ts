@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { UsageLine } from '../../src/domain/job.ts';
-import { parsePrice, type PriceLine, priceOf } from '../../src/domain/pricing.ts';
+import { MAX_CREDITS, parsePrice, type PriceLine, priceOf } from '../../src/domain/pricing.ts';
 
 const NAMES = ['token', 'image', 'character', 'millisecond'] as const;
 const MEASURES = ['input', 'output'] as const;
@@ -34,6 +34,10 @@ describe('the price of usage', () => {
           return sum + BigInt(quantity) * (rate?.creditsPerMillion ?? 0n);
         }, 0n);
         const credits = priceOf(price, usage);
+        if (millionths > MAX_CREDITS * 1_000_000n) {
+          expect(credits).toBe(MAX_CREDITS);
+          return;
+        }
         // The least whole number that is not below it.
         expect(credits * 1_000_000n >= millionths).toBe(true);
         expect((credits - 1n) * 1_000_000n < millionths).toBe(true);
@@ -57,6 +61,7 @@ describe('the price of usage', () => {
         const apart = usage.reduce((sum, line) => sum + priceOf(price, [line]), 0n);
         const together = priceOf(price, usage);
         expect(together <= apart).toBe(true);
+        if (together === MAX_CREDITS) return;
         expect(apart - together <= BigInt(Math.max(usage.length - 1, 0))).toBe(true);
       }),
     );
@@ -74,8 +79,14 @@ describe('the price of usage', () => {
     const [line] = parsePrice([
       { name: 'token', measure: 'input', credits_per_million: '900719925474099301' },
     ]);
-    expect(priceOf([line!], [{ name: 'token', measure: 'input', quantity: 1_000_000 }])).toBe(
-      900719925474099301n,
-    );
+    expect(priceOf([line!], [{ name: 'token', measure: 'input', quantity: 1_000 }])).toBe(900719925474100n);
+  });
+
+  it('stays a number that rows and JSON can hold, whatever a vendor reports', () => {
+    const [line] = parsePrice([
+      { name: 'token', measure: 'input', credits_per_million: '999999999999999999' },
+    ]);
+    const absurd = { name: 'token', measure: 'input', quantity: Number.MAX_SAFE_INTEGER } as const;
+    expect(priceOf([line!], [absurd, absurd])).toBe(9007199254740991n);
   });
 });
