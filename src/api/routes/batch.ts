@@ -58,7 +58,7 @@ export function batchRoutes(app: FastifyInstance, api: Api): void {
       const texts = rawItems(rawMember(request.rawBody, 'jobs') ?? '[]');
       const prepared = await Promise.all(
         jobs.map((_, index) =>
-          prepareItem(api, request, { value: jobs[index], text: texts[index] ?? '{}', index }),
+          prepareItem(api, request, { value: jobs[index], text: texts[index] ?? '{}', index, atomic }),
         ),
       );
       const refused = prepared.find((item): item is { refusal: AppError } => 'refusal' in item);
@@ -97,12 +97,13 @@ function shapeOf(body: unknown): { jobs: unknown[]; atomic: boolean } {
 async function prepareItem(
   { ctx }: Api,
   request: FastifyRequest,
-  { value, text, index }: { value: unknown; text: string; index: number },
+  { value, text, index, atomic }: { value: unknown; text: string; index: number; atomic: boolean },
 ): Promise<Item> {
   try {
     const body = asSubmission(value);
     const inputJson = rawMember(text, 'input') ?? '{}';
-    const idempotency = idempotencyOf(request, text, index);
+    // All or nothing is one key: the same items among others are another request.
+    const idempotency = idempotencyOf(request, atomic ? request.rawBody : text, index);
     const named = clientRequestId(request.headers['x-client-request-id']);
     const prepared = await prepare(ctx, request.caller, {
       body,
