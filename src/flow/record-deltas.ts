@@ -26,8 +26,6 @@ export function openDeltaLog(ctx: Context, announcer: Announcer): AppendStep {
 export interface Recorder {
   /** @param delta JSON text of one delta */
   add(delta: string): void;
-  /** All that was added, for counting what was said. */
-  heard(): readonly string[];
   /** Resolves once all that was added is stored. @throws if it could not be */
   flushed(): Promise<void>;
 }
@@ -37,7 +35,6 @@ export function recordDeltas(
   append: AppendStep,
   key: { accountId: string; jobId: string; attempt: number },
 ): Recorder {
-  const heard: string[] = [];
   let pending: string[] = [];
   let stored = 0;
   let writing: Promise<void> | null = null;
@@ -59,9 +56,7 @@ export function recordDeltas(
   };
 
   return {
-    heard: () => heard,
     add(delta) {
-      heard.push(delta);
       pending.push(delta);
       start();
     },

@@ -5,9 +5,9 @@ import { crashPoint } from '../crash.ts';
 import type { Kind } from '../domain/job.ts';
 import { openClaims } from '../flow/claim.ts';
 import { openDeltaLog } from '../flow/record-deltas.ts';
-import { run } from '../flow/run.ts';
+import { run, unwritten } from '../flow/run.ts';
 import type { Announcer } from '../flow/announce.ts';
-import type { Settle } from '../flow/settle.ts';
+import type { Settle, Settlement } from '../flow/settle.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Consumer, Message } from '../queue/queue.ts';
 import { heldBy } from '../store/jobs.ts';
@@ -53,7 +53,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
       if (held.stopAsked) brakes.pull(held.jobId, 'cancel');
       if (brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
       ctx.log.warn({ job: held.jobId }, 'a job in our name was run by nobody; it is handed back');
-      await settle({ ...held, outcome: { type: 'interrupted' }, evidence: null, artifacts: [] });
+      await settle({ ...held, outcome: { type: 'interrupted', used: null }, evidence: null, artifacts: [] });
     }
   };
   const unsubscribe = ctx.bus.subscribe((wake) => {
@@ -65,6 +65,16 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   let gone = false;
   let handling = 0;
 
+  /** Nobody else would end a job that runs here while this worker lives. */
+  const settleSomehow = (settlement: Settlement): Promise<boolean> =>
+    settle(settlement).catch((error: Error) => {
+      ctx.log.error(
+        { err: { message: error.message }, job: settlement.jobId },
+        'an outcome cannot be written',
+      );
+      return settle(unwritten(settlement));
+    });
+
   const handle = async (message: Message): Promise<void> => {
     if (draining) return;
     handling += 1;
@@ -75,9 +85,8 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
       const brake = brakes.open(claimed.jobId);
       // The drain may have begun while the claim was under way.
       if (gone) brake.pull('leave');
-      await settle(await run(ctx, tools, { claimed, brake })).finally(() =>
-        brakes.close(claimed.jobId, brake),
-      );
+      const settlement = await run(ctx, tools, { claimed, brake });
+      await settleSomehow(settlement).finally(() => brakes.close(claimed.jobId, brake));
     } catch (error) {
       // The lease or the sweep brings the job back; nothing was decided here.
       ctx.log.error(
