@@ -1,9 +1,10 @@
 // What Prometheus may ask. Counts of jobs and money come from PostgreSQL when asked, so every process says the same.
 import { Gauge, Registry, collectDefaultMetrics } from '@prometheus-io/client';
 import type { Context } from '../context.ts';
+import type { Hub } from '../live/hub.ts';
 import { readGauges } from '../store/gauges.ts';
 
-export function openMetrics(ctx: Context): () => Promise<string> {
+export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Promise<string> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: 'millrace_' });
   const gauge = (name: string, help: string, labelNames: string[] = []) =>
@@ -25,6 +26,7 @@ export function openMetrics(ctx: Context): () => Promise<string> {
   const queue = gauge('millrace_queue_messages', 'Messages that wait in the queue or are being handled', [
     'kind',
   ]);
+  const watches = gauge('millrace_watches', 'Streams and waits that are open in this process');
   return async () => {
     const now = await readGauges(ctx.flow);
     for (const metric of [jobs, oldest, workers, credits, operator, queue]) metric.reset();
@@ -39,6 +41,7 @@ export function openMetrics(ctx: Context): () => Promise<string> {
       operator.set({ what: 'waste', provider }, Number(waste));
       operator.set({ what: 'overrun', provider }, Number(overrun));
     }
+    watches.set(hub.watching());
     return registry.metrics();
   };
 }

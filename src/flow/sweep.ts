@@ -12,7 +12,7 @@ import { writePostings } from '../ledger/post.ts';
 import { type Posting, postExpire } from '../ledger/posting.ts';
 import { lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { databaseNow } from '../store/clock.ts';
-import { deltasFrom } from '../store/deltas.ts';
+import { deltasOf } from '../store/deltas.ts';
 import { appendEvents, type Event } from '../store/events.ts';
 import { lockOpen } from '../store/jobs.ts';
 import {
@@ -95,7 +95,7 @@ async function takeBack(ctx: Context, { settle }: SweepTools): Promise<void> {
 async function lastWord(ctx: Context, orphan: Orphan): Promise<Outcome> {
   if (!orphan.stopAsked || orphan.kind !== 'chat') return { type: 'interrupted' };
   const { accountId, jobId, epoch: attempt } = orphan;
-  const text = (await deltasFrom(ctx.flow, { accountId, jobId, attempt, from: 0 }))
+  const text = (await deltasOf(ctx.flow, { accountId, jobId, attempt }))
     .flatMap((step) => JSON.parse(step.deltasJson) as { content?: unknown }[])
     .map((delta) => (typeof delta.content === 'string' ? delta.content : ''))
     .join('');

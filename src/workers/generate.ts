@@ -47,6 +47,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   };
   const unsubscribe = ctx.bus.subscribe((wake) => {
     if (wake.type === 'stop') brakes.pull(wake.jobId, 'cancel');
+    if (wake.type === 'missed') void lookForStops().catch(() => {});
   });
   const claim = openClaims(ctx, announcer, lease.workerId);
   const tools = { provider: options.provider, appendDeltas: openDeltaLog(ctx, announcer) };
