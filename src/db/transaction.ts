@@ -87,14 +87,18 @@ export function isDataError(error: unknown): boolean {
   return /^2[23]/.test(String((error as { code?: unknown } | null)?.code));
 }
 
-/** Repeats `work` while the database is away or in contention. Only for what may run twice. */
-export async function persistently<T>(work: () => Promise<T>, options: { forMs: number }): Promise<T> {
+/** Repeats `work` while the database is away or in contention, until `signal` is aborted. Only for what may run twice. */
+export async function persistently<T>(
+  work: () => Promise<T>,
+  options: { forMs: number; signal?: AbortSignal },
+): Promise<T> {
   const until = Date.now() + options.forMs;
   for (let attempt = 0; ; attempt++) {
     try {
       return await work();
     } catch (error) {
-      if (!(isConnectionError(error) || isContention(error)) || Date.now() > until) throw error;
+      const hopeless = Date.now() > until || options.signal?.aborted === true;
+      if (hopeless || !(isConnectionError(error) || isContention(error))) throw error;
       await sleep(Math.random() * Math.min(1000, 25 * 2 ** attempt));
     }
   }

@@ -26,8 +26,8 @@ export async function cancel(ctx: Context, announcer: Announcer, request: Cancel
     },
   );
   announcer.ring(bells);
-  const wake = { type: 'job', accountId: request.accountId, jobId: request.jobId } as const;
-  announcer.wake(stopping ? [wake, { type: 'stop', jobId: request.jobId }] : [wake]);
+  const { accountId, jobId } = request;
+  announcer.wake([stopping ? { type: 'stop', jobId } : { type: 'job', accountId, jobId }]);
 }
 
 async function cancelIn(

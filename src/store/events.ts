@@ -37,27 +37,15 @@ export async function appendEvents(tx: Db, events: readonly Event[], at: Date): 
   });
 }
 
-/** Events after a number, in order; of one job or of the whole account. */
+/** An account's events after a number, in order. */
 export async function eventsAfter(
   db: Db,
-  query: { accountId: string; jobId: string | null; after: bigint; limit: number },
-): Promise<Pick<Event, 'sequence' | 'type' | 'jobId' | 'body'>[]> {
-  const { rows } = await db.query<Pick<Event, 'sequence' | 'type' | 'jobId' | 'body'>>({
-    name: query.jobId === null ? 'events-after' : 'job-events-after',
-    text: `select sequence, type, job_id as "jobId", body from events
-      where account_id = $1 and sequence > $2 ${query.jobId === null ? '' : 'and job_id = $4'} order by sequence limit $3`,
-    values: [query.accountId, query.after, query.limit, ...(query.jobId === null ? [] : [query.jobId])],
+  query: { accountId: string; after: bigint; limit: number },
+): Promise<Pick<Event, 'sequence' | 'body'>[]> {
+  const { rows } = await db.query<Pick<Event, 'sequence' | 'body'>>({
+    name: 'events-after',
+    text: 'select sequence, body from events where account_id = $1 and sequence > $2 order by sequence limit $3',
+    values: [query.accountId, query.after, query.limit],
   });
   return rows;
-}
-
-/** The oldest number still kept (0 where there is none), and the last one given out. */
-export async function eventRange(db: Db, accountId: string): Promise<{ oldest: bigint; newest: bigint }> {
-  const { rows } = await db.query<{ oldest: bigint; newest: bigint }>({
-    name: 'event-range',
-    text: `select coalesce((select sequence from events where account_id = a.id order by sequence limit 1), 0::bigint) as oldest,
-        a.event_sequence as newest from accounts a where a.id = $1`,
-    values: [accountId],
-  });
-  return rows[0] ?? { oldest: 0n, newest: 0n };
 }

@@ -1,7 +1,7 @@
 import type { Db } from '../db/pool.ts';
 import { inserter, rowset } from '../db/rowset.ts';
 import type { Bell, FinalStatus, Kind } from '../domain/job.ts';
-import type { Job } from '../domain/job-view.ts';
+import type { EventJob, Job } from '../domain/job-view.ts';
 
 export const JOB_COLUMNS = `id, account_id as "accountId", key_id as "keyId", livemode, kind, model, status, version, epoch, priority, slot,
   due_at as "dueAt", metadata as "metadataJson", bounds as "boundsJson", input as "inputJson", input_key as "inputKey",
@@ -69,6 +69,18 @@ export async function findJobs(
     values: pairs.values(wanted),
   });
   return new Map(rows.map((job) => [job.id, job]));
+}
+
+/** An account's jobs that have not ended, newest first. */
+export async function openJobs(db: Db, accountId: string, limit: number): Promise<EventJob[]> {
+  const { rows } = await db.query<EventJob>({
+    name: 'open-jobs',
+    text: `select id, kind, model, status, version, metadata as "metadataJson", output as "outputJson", error as "errorJson", cost,
+        created_at as "createdAt", ended_at as "endedAt"
+      from jobs where account_id = $1 and (slot is not null or place is not null) order by id desc limit $2`,
+    values: [accountId, limit],
+  });
+  return rows;
 }
 
 // ---------------------------------------------------------------- claim

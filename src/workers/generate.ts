@@ -38,10 +38,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   const brakes = new Brakes();
   const lease = await holdLease(ctx, {
     queues,
-    onRenewed: () =>
-      void compare().catch((error: Error) =>
-        ctx.log.warn({ err: { message: error.message } }, 'own jobs could not be compared'),
-      ),
+    onRenewed: () => void compare(),
     onLost: () => brakes.pullAll('leave'),
   });
   /**
@@ -49,15 +46,20 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
    * nobody here runs (the answer to its claim was lost, or its settlement broke) is handed back.
    */
   const compare = async (): Promise<void> => {
-    for (const held of await heldBy(ctx.flow, lease.workerId())) {
-      if (held.stopAsked) brakes.pull(held.jobId, 'cancel');
-      if (brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
-      ctx.log.warn({ job: held.jobId }, 'a job in our name was run by nobody; it is handed back');
-      await settle({ ...held, outcome: { type: 'interrupted', used: null }, evidence: null, artifacts: [] });
+    try {
+      for (const held of await heldBy(ctx.flow, lease.workerId())) {
+        if (held.stopAsked) brakes.pull(held.jobId, 'cancel');
+        if (brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
+        ctx.log.warn({ job: held.jobId }, 'a job in our name was run by nobody; it is handed back');
+        await settle({ ...held, outcome: { type: 'interrupted', used: null }, evidence: null, artifacts: [] });
+      }
+    } catch (error) {
+      ctx.log.warn({ err: { message: (error as Error).message } }, 'own jobs could not be compared');
     }
   };
   const unsubscribe = ctx.bus.subscribe((wake) => {
     if (wake.type === 'stop') brakes.pull(wake.jobId, 'cancel');
+    if (wake.type === 'missed') void compare();
   });
   const claim = openClaims(ctx, announcer, lease.workerId);
   const tools = { provider: options.provider, appendDeltas: openDeltaLog(ctx, announcer) };

@@ -217,7 +217,7 @@ async function sendJob(
 /** The job once it has ended, or as it is when the time is over or the process drains. */
 async function waited(api: Api, job: Job, forMs: number): Promise<Job> {
   if (forMs <= 0 || isFinal(job.status)) return job;
-  const watch = api.hub.watch({ jobId: job.id });
+  const watch = api.hub.watch({ eventsOf: job.id });
   const until = performance.now() + forMs;
   try {
     for (;;) {
