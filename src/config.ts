@@ -1,6 +1,7 @@
 // Every variable Millrace reads, once, at start. docs/configuration.md is the same table; a test compares them.
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
+import { type CrashAt, parseCrashAt } from './crash.ts';
 
 export interface Config {
   host: string;
@@ -22,6 +23,8 @@ export interface Config {
   heartbeatMs: number;
   logLevel: string;
   production: boolean;
+  /** Null in production, whatever the variable says. */
+  crashAt: CrashAt | null;
   hostName: string;
 }
 
@@ -107,6 +110,8 @@ export function readConfig(env: Env = process.env): Config {
     return raw.replace(/\/+$/, '');
   };
   const postgres = ['postgres:', 'postgresql:'];
+  const production = text('NODE_ENV') === 'production';
+  const crashAt = text('CRASH_AT');
   return Object.freeze({
     host: text('HOST') ?? VARIABLES.HOST.default,
     port: whole('PORT', 0, 65_535),
@@ -128,7 +133,8 @@ export function readConfig(env: Env = process.env): Config {
     sweepMs: whole('SWEEP_MS', 50, 60_000),
     heartbeatMs: whole('HEARTBEAT_MS', 50, 60_000),
     logLevel: text('LOG_LEVEL') ?? VARIABLES.LOG_LEVEL.default,
-    production: text('NODE_ENV') === 'production',
+    production,
+    crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),
     hostName: hostname(),
   });
 }

@@ -103,7 +103,6 @@ async function callOnce(
   // Stopped while asking: of this attempt's own call nothing was sent.
   if (found?.type === 'stopped') return { ...found, evidence: { ...found.evidence, sent: false } };
   if (found) return found;
-  crashPoint('provider-sent');
   const result = await provider.call(route, call);
   if (result.type !== 'ambiguous') return result;
   return (await provider.lookup?.(route, call, { attempt: call.attempt, remoteId: null })) ?? result;

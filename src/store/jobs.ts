@@ -90,6 +90,8 @@ export interface Claimed {
   accountId: string;
   jobId: string;
   epoch: number;
+  /** The name it was claimed under, which may have lapsed since. */
+  workerId: string;
   slot: number;
   kind: Kind;
   model: string;
@@ -136,7 +138,7 @@ export async function claimJobs(db: Db, workerId: string, rung: readonly Rung[])
       written as (
         insert into attempts (account_id, job_id, attempt, worker_id, route_id, slot, started_at)
         select account_id, id, epoch, $1, route_id, slot, (select now from clock) from claimed)
-      select c.account_id as "accountId", c.id as "jobId", c.epoch, c.slot, c.kind, c.model, c.route_id as "routeId",
+      select c.account_id as "accountId", c.id as "jobId", c.epoch, c.worker_id as "workerId", c.slot, c.kind, c.model, c.route_id as "routeId",
         c.livemode, c.bounds as "boundsJson", c.input as "inputJson", c.input_key as "inputKey",
         (extract(epoch from c.deadline - (select now from clock)) * 1000)::float8 as "remainingMs",
         c.cancel_requested_at is not null as "cancelRequested",

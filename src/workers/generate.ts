@@ -81,12 +81,14 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
     if (draining) return;
     handling += 1;
     try {
+      await lease.held();
+      if (draining) return;
       crashPoint('message-taken');
       const claimed = await claim(message);
       if (!claimed) return;
       const brake = brakes.open(claimed.jobId);
-      // The drain may have begun while the claim was under way.
-      if (gone) brake.pull('leave');
+      // The drain may have begun, or the lease lapsed, while the claim was under way.
+      if (gone || !lease.holds(claimed.workerId)) brake.pull('leave');
       const settlement = await run(ctx, tools, { claimed, brake });
       await settleSomehow(settlement).finally(() => brakes.close(claimed.jobId, brake));
     } catch (error) {
