@@ -51,7 +51,12 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
         if (held.stopAsked) brakes.pull(held.jobId, 'cancel');
         if (brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
         ctx.log.warn({ job: held.jobId }, 'a job in our name was run by nobody; it is handed back');
-        await settle({ ...held, outcome: { type: 'interrupted', used: null }, evidence: null, artifacts: [] });
+        await settle({
+          ...held,
+          outcome: { type: 'interrupted', used: null },
+          evidence: null,
+          artifacts: [],
+        });
       }
     } catch (error) {
       ctx.log.warn({ err: { message: (error as Error).message } }, 'own jobs could not be compared');
