@@ -3,7 +3,7 @@
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { groupCommit } from '../db/group-commit.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { persistently, transaction } from '../db/transaction.ts';
 import type { Bell } from '../domain/job.ts';
 import { conclude, type Outcome, type Settling, type Verdict } from '../domain/outcome.ts';
@@ -59,12 +59,12 @@ async function settleList(ctx: Context, announcer: Announcer, list: Settlement[]
 }
 
 async function settleIn(
-  tx: Db,
+  tx: Tx,
   ctx: Context,
   list: Settlement[],
 ): Promise<{ bells: Bell[]; settled: Set<string> }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
-    accountIds: list.map((settlement) => settlement.accountId),
+    wanted: list,
     lock: (tx) => findRunning(tx, list),
   });
   await knowAll(ctx, jobs.values());

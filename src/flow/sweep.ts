@@ -1,7 +1,7 @@
 // The sweep: what was left behind is found and finished. Every worker runs it; each task is done by one at a time.
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { isConnectionError, transaction } from '../db/transaction.ts';
 import { type Bell, type Bounds, KINDS } from '../domain/job.ts';
 import { renderAccountEvent } from '../domain/event.ts';
@@ -124,7 +124,7 @@ async function expireWaiting(ctx: Context, { announcer }: SweepTools): Promise<v
   if (found.length === 0) return;
   const bells = await transaction(ctx.flow, async (tx) => {
     const { changes, jobs } = await openChanges(ctx, tx, {
-      accountIds: found.map((job) => job.accountId),
+      wanted: found,
       lock: (tx) => lockOpen(tx, found),
     });
     for (const job of jobs.values()) {
@@ -144,11 +144,10 @@ async function refillDue(ctx: Context, { announcer }: SweepTools): Promise<void>
 /** Refill for accounts named from outside a settlement. The caller rings. */
 export async function refillAccounts(ctx: Context, accountIds: readonly string[]): Promise<Bell[]> {
   if (accountIds.length === 0) return [];
-  return transaction(ctx.flow, async (tx: Db) => {
-    const accounts = await lockAccounts(tx, accountIds);
-    const now = await databaseNow(tx);
+  return transaction(ctx.flow, async (tx: Tx) => {
+    const [accounts, now] = await Promise.all([lockAccounts(tx, accountIds), databaseNow(tx)]);
     const bells = await refill(tx, { ctx, now, accounts });
-    if (bells.length > 0) await writeAccounts(tx, accounts.values());
+    if (bells.length > 0) writeAccounts(tx, accounts.values());
     return bells;
   });
 }
@@ -187,9 +186,9 @@ async function expireLots(ctx: Context, { announcer }: SweepTools): Promise<void
       events.push({ ...event, jobId: null, body: renderAccountEvent(event, data) });
     }
     const now = rows[0]?.now ?? new Date();
-    await writePostings(tx, postings, now);
-    await appendEvents(tx, events, now);
-    await writeAccounts(tx, accounts.values());
+    writePostings(tx, postings, now);
+    appendEvents(tx, events, now);
+    writeAccounts(tx, accounts.values());
   });
   announcer.wake(found.map(({ accountId }) => ({ type: 'account', accountId })));
 }
