@@ -20,6 +20,7 @@ export interface Config {
   drainSeconds: number;
   leaseMs: number;
   sweepMs: number;
+  heartbeatMs: number;
   logLevel: string;
   production: boolean;
   /** Null in production, whatever the variable says. */
@@ -73,6 +74,10 @@ export const VARIABLES = {
   },
   LEASE_MS: { default: '9000', meaning: "A worker's lease. Its jobs are taken back once it lapses." },
   SWEEP_MS: { default: '1000', meaning: 'Pause between two passes of the sweep.' },
+  HEARTBEAT_MS: {
+    default: '15000',
+    meaning: 'Pause between the heartbeats of a stream, at which its key is looked at again.',
+  },
   LOG_LEVEL: { default: 'info', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
   CRASH_AT: {
     default: 'none',
@@ -126,6 +131,7 @@ export function readConfig(env: Env = process.env): Config {
     drainSeconds: whole('DRAIN_SECONDS', 0, 24),
     leaseMs: whole('LEASE_MS', 500, 600_000),
     sweepMs: whole('SWEEP_MS', 50, 60_000),
+    heartbeatMs: whole('HEARTBEAT_MS', 50, 60_000),
     logLevel: text('LOG_LEVEL') ?? VARIABLES.LOG_LEVEL.default,
     production,
     crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),

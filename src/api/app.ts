@@ -89,7 +89,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
     scope.addHook('preHandler', limitRate(scope));
     jobRoutes(scope, api);
     batchRoutes(scope, api);
-    eventRoutes(scope, api);
+    eventRoutes(scope, api, authenticator);
     artifactRoutes(scope, api);
     accountRoutes(scope, api);
   });

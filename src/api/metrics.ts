@@ -2,9 +2,10 @@
 import { Gauge, Registry, collectDefaultMetrics } from '@prometheus-io/client';
 import type { Context } from '../context.ts';
 import { KINDS } from '../domain/job.ts';
+import type { Hub } from '../live/hub.ts';
 import { readGauges } from '../store/gauges.ts';
 
-export function openMetrics(ctx: Context): () => Promise<string> {
+export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Promise<string> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: 'millrace_' });
   const gauge = (name: string, help: string, labelNames: string[] = []) =>
@@ -26,6 +27,7 @@ export function openMetrics(ctx: Context): () => Promise<string> {
   const queue = gauge('millrace_queue_messages', 'Messages that wait in the queue or are being handled', [
     'kind',
   ]);
+  const watches = gauge('millrace_watches', 'Streams and waits that are open in this process');
   return async () => {
     const now = await readGauges(ctx.flow);
     for (const metric of [jobs, oldest, workers, credits, operator, queue]) metric.reset();
@@ -40,6 +42,7 @@ export function openMetrics(ctx: Context): () => Promise<string> {
       operator.set({ what: 'waste', provider }, Number(waste));
       operator.set({ what: 'overrun', provider }, Number(overrun));
     }
+    watches.set(hub.watching());
     return registry.metrics();
   };
 }

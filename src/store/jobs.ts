@@ -1,7 +1,7 @@
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
 import { inserter, rowset } from '../db/rowset.ts';
 import type { Bell, FinalStatus, Kind } from '../domain/job.ts';
-import type { Job } from '../domain/job-view.ts';
+import type { EventJob, Job } from '../domain/job-view.ts';
 
 export const JOB_COLUMNS = `id, account_id as "accountId", key_id as "keyId", livemode, kind, model, status, version, epoch, priority, slot,
   due_at as "dueAt", metadata as "metadataJson", bounds as "boundsJson", input as "inputJson", input_key as "inputKey",
@@ -48,8 +48,8 @@ const newJobs = inserter<NewJob>('jobs', {
   created_at: ['timestamptz', (j) => j.createdAt],
 });
 
-export async function insertJobs(tx: Db, jobs: readonly NewJob[]): Promise<void> {
-  await tx.query({ name: 'insert-jobs', text: newJobs.text, values: newJobs.values(jobs) });
+export function insertJobs(tx: Tx, jobs: readonly NewJob[]): void {
+  tx.send({ name: 'insert-jobs', text: newJobs.text, values: newJobs.values(jobs) });
 }
 
 const pairs = rowset<{ accountId: string; jobId: string }>({
@@ -69,6 +69,18 @@ export async function findJobs(
     values: pairs.values(wanted),
   });
   return new Map(rows.map((job) => [job.id, job]));
+}
+
+/** An account's jobs that have not ended, newest first. */
+export async function openJobs(db: Db, accountId: string, limit: number): Promise<EventJob[]> {
+  const { rows } = await db.query<EventJob>({
+    name: 'open-jobs',
+    text: `select id, kind, model, status, version, metadata as "metadataJson", output as "outputJson", error as "errorJson", cost,
+        created_at as "createdAt", ended_at as "endedAt"
+      from jobs where account_id = $1 and (slot is not null or place is not null) order by id desc limit $2`,
+    values: [accountId, limit],
+  });
+  return rows;
 }
 
 // ---------------------------------------------------------------- claim
@@ -219,9 +231,9 @@ const ended = rowset<EndedJob>(
 );
 
 /** Ends jobs that this transaction has locked open. */
-export async function endJobs(tx: Db, jobs: readonly EndedJob[], at: Date): Promise<void> {
+export function endJobs(tx: Tx, jobs: readonly EndedJob[], at: Date): void {
   if (jobs.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'end-jobs',
     text: `update jobs j set status = r.status, version = j.version + 1, cost = r.cost, output = r.output, usage = r.usage,
         error = r.error, canceled_by = r.canceled_by, slot = null, place = null, due_at = null, worker_id = null, ended_at = $1
@@ -251,9 +263,9 @@ const requeued = rowset<RequeuedJob>({
 });
 
 /** Sends running jobs that this transaction has locked back to their place in the line, without their slot. */
-export async function requeueJobs(tx: Db, jobs: readonly RequeuedJob[]): Promise<void> {
+export function requeueJobs(tx: Tx, jobs: readonly RequeuedJob[]): void {
   if (jobs.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'requeue-jobs',
     text: `update jobs j set status = 'queued', version = j.version + 1, slot = null, worker_id = null, place = j.sequence,
         due_at = r.due_at, failures = j.failures + r.failed, interruptions = j.interruptions + r.interrupted,
@@ -304,9 +316,9 @@ const given = rowset<Bell>(
   2,
 );
 
-export async function giveSlots(tx: Db, bells: readonly Bell[], at: Date): Promise<void> {
+export function giveSlots(tx: Tx, bells: readonly Bell[], at: Date): void {
   if (bells.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'give-slots',
     text: `update jobs j set slot = r.slot, place = null, due_at = null, rung_at = $1, rings = 0
       from ${given.sql} where j.account_id = r.account_id and j.id = r.id and j.place is not null`,

@@ -97,7 +97,7 @@ export interface Orphan extends Named {
   model: string;
   inputJson: string | null;
   inputKey: string | null;
-  stopAsked: boolean;
+  boundsJson: string;
 }
 
 /**
@@ -112,7 +112,7 @@ export async function orphans(
     name: 'orphans',
     text: `with clock as materialized (select millrace_now() as now)
       select account_id as "accountId", id as "jobId", epoch, kind, model, input as "inputJson", input_key as "inputKey",
-        cancel_requested_at is not null as "stopAsked"
+        bounds as "boundsJson"
       from jobs j where slot is not null and status = 'running'
         and pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $1::float8 / 1000)
         and not exists (select from workers w where w.id = j.worker_id and w.lease_until > (select now from clock))

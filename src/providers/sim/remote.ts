@@ -71,7 +71,8 @@ export async function follow(
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 1.5, MOST_WAIT_MS)) {
     const rest = until - performance.now();
     const ended = await exchange(link.agent, { ...request, totalMs: Math.max(1, rest) });
-    if (ended.how === 'stopped') return stopped(ended);
+    // Whatever became of this poll, the work itself was sent.
+    if (ended.how === 'stopped') return stopped({ ...ended, sent: true });
     if (rest <= 0 || ended.how === 'timeout') return failed(ended, TOO_LATE);
     if (ended.how === 'too_large') return failed(ended, TOO_LARGE);
     const { result, status } = verdict(ended, { asked, read });
