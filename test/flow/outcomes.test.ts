@@ -51,7 +51,7 @@ async function expectCharged(job: Json, credits: number): Promise<void> {
   ]);
 }
 
-describe('succeeded', () => {
+describe.concurrent('succeeded', () => {
   it('costs the price of what was measured', async () => {
     const job = await account.run(chat('What does the wheel say'));
     expect(job.status).toBe('succeeded');
@@ -117,7 +117,7 @@ describe('succeeded', () => {
   });
 });
 
-describe('failed', () => {
+describe.concurrent('failed', () => {
   it('costs nothing once the attempts are used up, whatever the vendor’s trouble', async () => {
     const faults = {
       '500': 'provider_unavailable',
@@ -187,7 +187,7 @@ describe('failed', () => {
   });
 });
 
-describe('work that goes on after its request was answered', () => {
+describe.concurrent('work that goes on after its request was answered', () => {
   it('costs its price, once', async () => {
     const jobs = await Promise.all([
       account.run(sim('async', { latency_ms: 200 })),
