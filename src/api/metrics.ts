@@ -1,6 +1,7 @@
 // What Prometheus may ask. Counts of jobs and money come from PostgreSQL when asked, so every process says the same.
 import { Gauge, Registry, collectDefaultMetrics } from '@prometheus-io/client';
 import type { Context } from '../context.ts';
+import { KINDS } from '../domain/job.ts';
 import type { Hub } from '../live/hub.ts';
 import { readGauges } from '../store/gauges.ts';
 
@@ -33,8 +34,8 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
     for (const { kind, state, count, oldest_s } of now.jobs) {
       jobs.set({ kind, state }, count);
       if (state === 'queued') oldest.set({ kind }, oldest_s ?? 0);
-      queue.set({ kind }, await ctx.queue.depth(kind));
     }
+    for (const kind of KINDS) queue.set({ kind }, await ctx.queue.depth(kind));
     for (const { queue: name, count } of now.workers) workers.set({ queue: name }, count);
     for (const [bucket, amount] of Object.entries(now.credits)) credits.set({ bucket }, Number(amount));
     for (const { provider, waste, overrun } of now.operator) {

@@ -7,6 +7,7 @@ import type { Bell } from '../domain/job.ts';
 import { renderJobEvent } from '../domain/job-view.ts';
 import type { Verdict } from '../domain/outcome.ts';
 import { termsFor } from '../domain/plan.ts';
+import { routeAfter } from '../domain/routes.ts';
 import { countBusy, lowestFree, withSlot } from '../domain/slots.ts';
 import { type HeldTake, heldTakes } from '../ledger/lots.ts';
 import { writePostings } from '../ledger/post.ts';
@@ -107,11 +108,9 @@ export function sendBack(changes: Changes, job: OpenJob, verdict: Verdict & { ty
   });
 }
 
-/** A failed attempt is followed by one on the model's next route, if it has another. */
 function nextRoute(ctx: Context, job: OpenJob): string {
-  const routes = (ctx.catalogue().models.get(job.model)?.routes ?? []).filter((route) => route.enabled);
-  const at = routes.findIndex((route) => route.id === job.routeId);
-  return routes[(at + 1) % Math.max(routes.length, 1)]?.id ?? job.routeId;
+  const model = ctx.catalogue().models.get(job.model);
+  return model ? routeAfter(model, job) : job.routeId;
 }
 
 function leave(account: Account, job: OpenJob): void {

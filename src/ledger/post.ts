@@ -51,20 +51,22 @@ export async function writePostings(tx: Db, postings: readonly Posting[], at: Da
   const numbered = postings.flatMap(({ accountId, sequence, lines }) =>
     lines.map((line, i) => ({ ...line, accountId, sequence, line: i })),
   );
+  // The lots first: the lines' foreign keys then find rows that this transaction holds already.
+  const moved = lotChanges(numbered);
+  if (moved.length > 0) {
+    await tx.query({
+      name: 'ledger-lots',
+      text: `update lots l set remaining = l.remaining + r.remaining, held = l.held + r.held
+        from ${changes.sql} where l.account_id = r.account_id and l.id = r.id`,
+      values: changes.values(moved),
+    });
+  }
   await tx.query({
     name: 'ledger-headers',
     text: headers.text,
     values: headers.values(postings.map((p) => ({ ...p, at }))),
   });
   await tx.query({ name: 'ledger-lines', text: lines.text, values: lines.values(numbered) });
-  const moved = lotChanges(numbered);
-  if (moved.length === 0) return;
-  await tx.query({
-    name: 'ledger-lots',
-    text: `update lots l set remaining = l.remaining + r.remaining, held = l.held + r.held
-      from ${changes.sql} where l.account_id = r.account_id and l.id = r.id`,
-    values: changes.values(moved),
-  });
 }
 
 function lotChanges(lines: readonly Numbered[]): LotChange[] {

@@ -24,7 +24,7 @@ export async function knownRequests(
     name: 'known-requests',
     text: `select k.account_id as "accountId", k.key, k.request_hash as hash, k.job_id as "jobId"
       from idempotency_keys k join ${sought.sql} on k.account_id = r.account_id and k.key = r.key
-      where k.created_at > (select millrace_now()) - interval '30 days'`,
+      where k.created_at > (select millrace_now()) - interval '30 days' and k.created_at <= (select millrace_now())`,
     values: sought.values(keys),
   });
   return new Map(rows.map((row) => [requestId(row), row]));

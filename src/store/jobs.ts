@@ -126,15 +126,13 @@ export async function claimJobs(db: Db, workerId: string, rung: readonly Rung[])
   const { rows } = await db.query<Claimed>({
     name: 'claim-jobs',
     text: `with clock as materialized (select millrace_now() as now),
-      waiting as materialized (
-        select j.account_id, j.id from jobs j join ${rings.sql} on j.account_id = r.account_id and j.id = r.id
-        where j.status = 'queued' and j.slot is not null and j.epoch = r.epoch and j.deadline > (select now from clock)
-          and exists (select from workers w where w.id = $1 and w.lease_until > (select now from clock))
-        order by j.id for update of j),
       claimed as (
         update jobs j set status = 'running', version = j.version + 1, epoch = j.epoch + 1, worker_id = $1,
           rings = 0, started_at = coalesce(j.started_at, (select now from clock))
-        from waiting w where j.account_id = w.account_id and j.id = w.id and j.status = 'queued' returning j.*),
+        from ${rings.sql} where j.account_id = r.account_id and j.id = r.id and j.epoch = r.epoch
+          and j.status = 'queued' and j.slot is not null and j.deadline > (select now from clock)
+          and exists (select from workers w where w.id = $1 and w.lease_until > (select now from clock))
+        returning j.*),
       written as (
         insert into attempts (account_id, job_id, attempt, worker_id, route_id, slot, started_at)
         select account_id, id, epoch, $1, route_id, slot, (select now from clock) from claimed)
@@ -173,15 +171,18 @@ const fences = rowset<{ accountId: string; jobId: string; epoch: number }>({
   epoch: ['integer', (f) => f.epoch],
 });
 
-/** Locks the jobs that still run at the given epoch. Who comes too late finds none. */
-export async function lockRunning(
+/**
+ * The jobs that still run at the given epoch; who comes too late finds none. Without a lock of their own: all who change
+ * a running job hold its account's lock.
+ */
+export async function findRunning(
   tx: Db,
   wanted: readonly { accountId: string; jobId: string; epoch: number }[],
 ): Promise<Map<string, OpenJob>> {
   const { rows } = await tx.query<OpenJob>({
-    name: 'lock-running',
+    name: 'find-running',
     text: `select ${OPEN_COLUMNS} from jobs where status = 'running'
-      and (account_id, id, epoch) in (select account_id, id, epoch from ${fences.sql}) order by id for no key update`,
+      and (account_id, id, epoch) in (select account_id, id, epoch from ${fences.sql})`,
     values: fences.values(wanted),
   });
   return new Map(rows.map((job) => [job.id, job]));
@@ -349,18 +350,25 @@ export async function requestCancel(
   );
 }
 
-/** The worker's own jobs whose stop was asked: what a lost wake-up would have told it. */
-export async function stopsAsked(
-  db: Db,
-  workerId: string,
-  jobs: readonly { accountId: string; jobId: string }[],
-): Promise<string[]> {
-  if (jobs.length === 0) return [];
-  const { rows } = await db.query<{ id: string }>({
-    name: 'stops-asked',
-    text: `select id from jobs where (account_id, id) in (select account_id, id from ${pairs.sql})
-      and worker_id = $3 and status = 'running' and cancel_requested_at is not null`,
-    values: [...pairs.values(jobs), workerId],
+/** A job that runs under a worker's name. */
+export interface Held {
+  accountId: string;
+  jobId: string;
+  epoch: number;
+  /** How long it has been running, by the database's clock. */
+  runningMs: number;
+  stopAsked: boolean;
+}
+
+/** What the database thinks a worker is doing. Found in the index of slots, which holds just what is open. */
+export async function heldBy(db: Db, workerId: string): Promise<Held[]> {
+  const { rows } = await db.query<Held>({
+    name: 'held-by',
+    text: `select j.account_id as "accountId", j.id as "jobId", j.epoch, j.cancel_requested_at is not null as "stopAsked",
+        (extract(epoch from (select millrace_now()) - a.started_at) * 1000)::float8 as "runningMs"
+      from jobs j join attempts a on a.account_id = j.account_id and a.job_id = j.id and a.attempt = j.epoch
+      where j.slot is not null and j.status = 'running' and j.worker_id = $1`,
+    values: [workerId],
   });
-  return rows.map((row) => row.id);
+  return rows;
 }
