@@ -19,6 +19,8 @@ export interface Fleet {
   /** The worker with the most calls under way. */
   killWorker(): Promise<Kill>;
   killAll(): Promise<Kill>;
+  /** What roles logged as errors, those that are dead included. */
+  errors(): string[];
   /** Drains all that runs; answers their exit codes. */
   stop(): Promise<(number | string)[]>;
 }
@@ -41,8 +43,14 @@ export async function startFleet(
   { workers: count, concurrency = 50, env = {} }: FleetOptions,
 ): Promise<Fleet> {
   const port = String(await freePort());
-  const newApi = (): Promise<Role> => spawnApi(installation, { ...env, PORT: port });
-  const newWorker = (): Promise<Role> => spawnWorker(installation, { env, concurrency });
+  const everyRole: Role[] = [];
+  const noted = async (starting: Promise<Role>): Promise<Role> => {
+    const role = await starting;
+    everyRole.push(role);
+    return role;
+  };
+  const newApi = (): Promise<Role> => noted(spawnApi(installation, { ...env, PORT: port }));
+  const newWorker = (): Promise<Role> => noted(spawnWorker(installation, { env, concurrency }));
   let api = await newApi();
   let workers = await Promise.all(Array.from({ length: count }, newWorker));
   const busiest = async (): Promise<number> => {
@@ -81,6 +89,7 @@ export async function startFleet(
         await Promise.all([api, ...workers].map((role) => role.kill()));
         [api, ...workers] = await Promise.all([newApi(), ...Array.from({ length: count }, newWorker)]);
       }),
+    errors: () => everyRole.flatMap(({ log }) => log.filter((line) => /"level":(50|60)/.test(line))),
     stop: () => Promise.all([api, ...workers].map((role) => role.drain())),
   };
 }
