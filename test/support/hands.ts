@@ -13,6 +13,9 @@ import { claimJobs, type Claimed } from '../../src/store/jobs.ts';
 import { endLease, registerWorker } from '../../src/store/workers.ts';
 import type { TestAccount, TestPlatform } from './platform.ts';
 
+/** Outlives every shift of the clock in a test: whoever is to lose it dies. */
+const LEASE_MS = 7 * 86_400_000;
+
 export interface Hands {
   admit: Admit;
   settle: Settle;
@@ -70,7 +73,7 @@ export function openHands(millrace: TestPlatform): Hands {
     },
     async worker() {
       const id = newId('wkr');
-      await registerWorker(ctx.flow, { id, queues: [], host: 'test', pid: process.pid, leaseMs: 600_000 });
+      await registerWorker(ctx.flow, { id, queues: [], host: 'test', pid: process.pid, leaseMs: LEASE_MS });
       return { id, die: () => endLease(ctx.flow, id) };
     },
   };
