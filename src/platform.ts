@@ -11,6 +11,7 @@ import { seed } from './db/seed.ts';
 import { transaction } from './db/transaction.ts';
 import { joinEmbedded } from './embedded/join.ts';
 import { createAccount, createKey } from './flow/accounts.ts';
+import type { OpenQueue } from './queue/queue.ts';
 
 export interface Platform {
   ctx: Context;
@@ -20,7 +21,7 @@ export interface Platform {
 }
 
 export async function openPlatform(
-  options: { address?: Address; config?: Config; quiet?: boolean } = {},
+  options: { address?: Address; config?: Config; quiet?: boolean; openQueue?: OpenQueue } = {},
 ): Promise<Platform> {
   const config = options.config ?? readConfig();
   const log = pino(
@@ -47,6 +48,7 @@ export async function openPlatform(
       databaseUrl,
       secrets,
       address: options.address ?? { url: null },
+      ...(options.openQueue && { openQueue: options.openQueue }),
     });
     await firstStart(ctx);
     return { ctx, simUrl, leave: () => embedded.leave() };
