@@ -7,7 +7,7 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { KINDS } from '../domain/job.ts';
-import type { Backend } from './bullmq.ts';
+import type { Backend } from './bull-backend.ts';
 import type { QueueOptions } from './queue.ts';
 
 /** Longer than any of its statements takes, so that a server which no longer answers is an error and not a silence. */

@@ -1,6 +1,6 @@
 import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
-import type { Backend } from './bullmq.ts';
+import type { Backend } from './bull-backend.ts';
 
 const PREFIX = 'millrace';
 

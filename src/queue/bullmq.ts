@@ -1,6 +1,6 @@
 // BullMQ as the doorbell, on PostgreSQL or on Redis. Only its simplest parts are used: no retries, no delays, no flows,
 // no kept results, no QueueEvents. See docs/decisions/0001-postgres-is-the-truth.md.
-import { type Job, type Queue as BullQueue, WaitingError, type Worker as BullWorker } from 'bullmq';
+import { type Job, type Queue as BullQueue, WaitingError } from 'bullmq';
 import { type Bell, type Kind, KINDS } from '../domain/job.ts';
 import { onPostgres } from './bull-postgres.ts';
 import { onRedis } from './bull-redis.ts';
@@ -12,17 +12,6 @@ const STALLED_CHECK_MS = 2_000;
 /** BullMQ waits 15 s after a refused connection if nobody says otherwise. */
 const RETRY_MS = 1_000;
 const JOB_OPTIONS = { attempts: 1, removeOnComplete: true, removeOnFail: true } as const;
-
-export type Handler = (job: Job<Message>, token?: string) => Promise<null>;
-
-/** What differs between BullMQ's two stores. */
-export interface Backend {
-  name: string;
-  makeQueue(kind: Kind): BullQueue;
-  makeWorker(kind: Kind, handle: Handler, options: ReturnType<typeof workerOptions>): BullWorker;
-  ping(): Promise<void>;
-  close(): Promise<void>;
-}
 
 /** @throws if the backend cannot be reached */
 export async function openBullQueue(options: QueueOptions): Promise<Queue> {
