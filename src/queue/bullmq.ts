@@ -58,6 +58,8 @@ export async function openBullQueue(options: QueueOptions): Promise<Queue> {
         },
         async close() {
           consumers.delete(consumer);
+          // BullMQ does not wait for its blocking connection to be gone, so one more message may come that way.
+          taking = false;
           await worker.close(true);
         },
       };
