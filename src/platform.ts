@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { type Config, readConfig } from './config.ts';
 import { type Address, type Context, openContext, type Secrets } from './context.ts';
+import { armCrashPoint } from './crash.ts';
 import { migrate } from './db/migrate.ts';
 import type { Pool } from './db/pool.ts';
 import { seed } from './db/seed.ts';
@@ -24,6 +25,7 @@ export async function openPlatform(
   options: { address?: Address; config?: Config; quiet?: boolean; openQueue?: OpenQueue } = {},
 ): Promise<Platform> {
   const config = options.config ?? readConfig();
+  armCrashPoint(config.crashAt);
   const log = pino(
     { level: options.quiet ? 'warn' : config.logLevel, base: { pid: process.pid } },
     pino.destination({ fd: 2, sync: true }),

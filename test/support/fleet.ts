@@ -1,0 +1,72 @@
+// One API and some workers as processes, which are killed and started again as a supervisor would.
+import { freePort } from '../../src/embedded/port.ts';
+import { readCredentials } from '../../src/platform.ts';
+import { readConfig } from '../../src/config.ts';
+import { type Client, openClient } from './client.ts';
+import type { Installation } from './installation.ts';
+import { type Role, spawnApi, spawnWorker } from './spawn.ts';
+
+export interface Fleet {
+  /** Of the API: the same after every restart. */
+  url: string;
+  /** With the operator's key. */
+  admin: Client;
+  /** As they are now. */
+  readonly api: Role;
+  readonly workers: readonly Role[];
+  /** SIGKILL, and a new one at once; resolves once that takes requests. Answers when the old one died. */
+  killApi(): Promise<number>;
+  killWorker(index: number): Promise<number>;
+  killAll(): Promise<number>;
+  /** Drains all that runs; answers their exit codes. */
+  stop(): Promise<(number | string)[]>;
+}
+
+export interface FleetOptions {
+  workers: number;
+  concurrency?: number;
+  env?: Record<string, string>;
+}
+
+export async function startFleet(
+  installation: Installation,
+  { workers: count, concurrency = 50, env = {} }: FleetOptions,
+): Promise<Fleet> {
+  const port = String(await freePort());
+  const newApi = (): Promise<Role> => spawnApi(installation, { ...env, PORT: port });
+  const newWorker = (): Promise<Role> => spawnWorker(installation, { env, concurrency });
+  let api = await newApi();
+  let workers = await Promise.all(Array.from({ length: count }, newWorker));
+  const credentials = await readCredentials(readConfig(installation.env));
+  if (!credentials) throw new Error('the first start wrote no credentials');
+  return {
+    url: api.url,
+    admin: openClient(api.url, credentials.admin_key),
+    get api() {
+      return api;
+    },
+    get workers() {
+      return workers;
+    },
+    async killApi() {
+      const at = Date.now();
+      await api.kill();
+      api = await newApi();
+      return at;
+    },
+    async killWorker(index) {
+      const at = Date.now();
+      await workers[index]?.kill();
+      const fresh = await newWorker();
+      workers = workers.map((worker, i) => (i === index ? fresh : worker));
+      return at;
+    },
+    async killAll() {
+      const at = Date.now();
+      await Promise.all([api, ...workers].map((role) => role.kill()));
+      [api, ...workers] = await Promise.all([newApi(), ...Array.from({ length: count }, newWorker)]);
+      return at;
+    },
+    stop: () => Promise.all([api, ...workers].map((role) => role.drain())),
+  };
+}
