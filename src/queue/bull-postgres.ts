@@ -26,6 +26,8 @@ export function onPostgres({ databaseUrl, onError }: Omit<QueueOptions, 'redisUr
     connectionTimeoutMillis: ANSWER_MS,
     query_timeout: ANSWER_MS,
   });
+  // Each queue and consumer adds a listener, and BullMQ leaves them behind.
+  pool.setMaxListeners(0);
   pool.on('error', onError);
   pool.on('connect', (client) => client.on('error', onError));
   tellLosses(pool);

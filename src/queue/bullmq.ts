@@ -14,9 +14,9 @@ const RETRY_MS = 1_000;
 const JOB_OPTIONS = { attempts: 1, removeOnComplete: true, removeOnFail: true } as const;
 
 /** @throws if the backend cannot be reached */
-export async function openBullQueue(options: QueueOptions): Promise<Queue> {
-  const { onError } = options;
-  const backend = options.redisUrl === null ? onPostgres(options) : onRedis(options.redisUrl, onError);
+export async function openBullQueue({ redisUrl, databaseUrl, ...options }: QueueOptions): Promise<Queue> {
+  const onError = once(options.onError);
+  const backend = redisUrl === null ? onPostgres({ databaseUrl, onError }) : onRedis(redisUrl, onError);
   const consumers = new Set<Consumer>();
   // All at once and at the start: a queue whose first contact fails on PostgreSQL stays broken for good.
   const queues = new Map(KINDS.map((kind) => [kind, backend.makeQueue(kind).on('error', onError)]));
@@ -78,6 +78,21 @@ export async function openBullQueue(options: QueueOptions): Promise<Queue> {
     },
     ping: () => backend.ping(),
     close,
+  };
+}
+
+/**
+ * Every queue and consumer passes on what its shared connection has to say: once is enough. And that a message is no
+ * longer a consumer's own (a negative code, or a lock not renewed) is no trouble: whoever has it now is told by the claim.
+ */
+function once(onError: (error: Error) => void): (error: Error) => void {
+  const told = new WeakSet<Error>();
+  return (error) => {
+    const { code } = error as { code?: unknown };
+    if ((typeof code === 'number' && code < 0) || /^could not renew lock/.test(error.message)) return;
+    if (told.has(error)) return;
+    told.add(error);
+    onError(error);
   };
 }
 

@@ -36,7 +36,7 @@ export const CRUEL: Malice = {
   lose: 0.1,
   double: 0.15,
   delay: 0.1,
-  reorder: 0.3,
+  reorder: 0.5,
   resurrect: 0.15,
   misreport: 0.3,
   refuse: 0.05,
