@@ -103,8 +103,8 @@ export interface Claimed {
   /** Until its deadline, by the database's clock. */
   remainingMs: number;
   cancelRequested: boolean;
-  /** The attempt before this one, if its end is not known: ask the vendor before calling again. */
-  earlier: { attempt: number; remoteId: string | null } | null;
+  /** Attempts whose end is not known, the latest first: the vendor is asked after each before it is called again. */
+  earlier: { attempt: number; remoteId: string | null }[];
 }
 
 /** What a message names. */
@@ -142,9 +142,10 @@ export async function claimJobs(db: Db, workerId: string, rung: readonly Rung[])
         c.livemode, c.bounds as "boundsJson", c.input as "inputJson", c.input_key as "inputKey",
         (extract(epoch from c.deadline - (select now from clock)) * 1000)::float8 as "remainingMs",
         c.cancel_requested_at is not null as "cancelRequested",
-        (select json_build_object('attempt', a.attempt, 'remoteId', a.remote_id) from attempts a
-          where c.epoch > 1 and a.account_id = c.account_id and a.job_id = c.id and a.attempt = c.epoch - 1
-            and a.outcome in ('interrupted', 'ambiguous')) as earlier
+        case when c.epoch > 1 then (
+          select coalesce(json_agg(json_build_object('attempt', a.attempt, 'remoteId', a.remote_id) order by a.attempt desc), '[]')
+          from attempts a where a.account_id = c.account_id and a.job_id = c.id and a.attempt < c.epoch
+            and a.outcome in ('interrupted', 'ambiguous')) else '[]' end as earlier
       from claimed c`,
     values: [workerId, ...rings.values(rung)],
   });

@@ -31,14 +31,35 @@ export async function ringAgain(db: Db, limit: number): Promise<Bell[]> {
   return rows;
 }
 
-/** How many jobs of each kind should be in the queue or at a worker, not counting those rung only just now. */
-export async function expectedDepths(db: Db): Promise<Map<Kind, number>> {
-  const { rows } = await db.query<{ kind: Kind; jobs: number }>({
-    name: 'expected-depths',
-    text: `select kind, count(*)::int as jobs from jobs, (select millrace_now() as now offset 0) clock
-      where slot is not null and status = 'queued' and rung_at < now - interval '1 second' group by kind`,
+/** What of one kind the queue should hold a message for. */
+export interface Expected {
+  kind: Kind;
+  /** Jobs that wait with a slot, not counting those rung only just now. */
+  waiting: number;
+  /** Those, and the jobs that run: a message stays until its job's attempt is over. */
+  messages: number;
+  /** The database's time. */
+  at: Date;
+}
+
+/**
+ * Running jobs count if they were rung longer than `settledMs` ago, and not before `goneBefore`. Kinds for which no job
+ * waits are left out.
+ */
+export async function expectedMessages(
+  db: Db,
+  { settledMs, goneBefore }: { settledMs: number; goneBefore: Date | null },
+): Promise<Expected[]> {
+  const { rows } = await db.query<Expected>({
+    name: 'expected-messages',
+    text: `with clock as materialized (select millrace_now() as now)
+      select kind, now as at, count(*) filter (where status = 'queued')::int as waiting, count(*)::int as messages from jobs, clock
+      where slot is not null and (status = 'queued' and rung_at < now - interval '1 second'
+        or status = 'running' and rung_at < now - make_interval(secs => $1::float8 / 1000) and rung_at >= coalesce($2::timestamptz, '-infinity'))
+      group by kind, now having count(*) filter (where status = 'queued') > 0`,
+    values: [settledMs, goneBefore],
   });
-  return new Map(rows.map((row) => [row.kind, row.jobs]));
+  return rows;
 }
 
 /** Every job of a kind that waits with a slot, in pages by slot order. Marks them rung. */

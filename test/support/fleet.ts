@@ -14,12 +14,20 @@ export interface Fleet {
   /** As they are now. */
   readonly api: Role;
   readonly workers: readonly Role[];
-  /** SIGKILL, and a new one at once; resolves once that takes requests. Answers when the old one died. */
-  killApi(): Promise<number>;
-  killWorker(index: number): Promise<number>;
-  killAll(): Promise<number>;
+  /** SIGKILL, and a new one at once; resolves once that is ready. */
+  killApi(): Promise<Kill>;
+  /** The worker with the most calls under way. */
+  killWorker(): Promise<Kill>;
+  killAll(): Promise<Kill>;
   /** Drains all that runs; answers their exit codes. */
   stop(): Promise<(number | string)[]>;
+}
+
+/** Wall clock, ms. */
+export interface Kill {
+  at: number;
+  /** From when on all was running again. */
+  backAt: number;
 }
 
 export interface FleetOptions {
@@ -37,6 +45,13 @@ export async function startFleet(
   const newWorker = (): Promise<Role> => spawnWorker(installation, { env, concurrency });
   let api = await newApi();
   let workers = await Promise.all(Array.from({ length: count }, newWorker));
+  const busiest = async (): Promise<number> => {
+    const rows = await installation.sql<{ pid: number }>(
+      `select w.pid from workers w join jobs j on j.worker_id = w.id and j.status = 'running' group by w.pid order by count(*) desc`,
+    );
+    const found = rows.map(({ pid }) => workers.findIndex((worker) => worker.pid === pid));
+    return found.find((index) => index >= 0) ?? 0;
+  };
   const credentials = await readCredentials(readConfig(installation.env));
   if (!credentials) throw new Error('the first start wrote no credentials');
   return {
@@ -48,25 +63,30 @@ export async function startFleet(
     get workers() {
       return workers;
     },
-    async killApi() {
-      const at = Date.now();
-      await api.kill();
-      api = await newApi();
-      return at;
+    killApi: () =>
+      killing(async () => {
+        await api.kill();
+        api = await newApi();
+      }),
+    async killWorker() {
+      const index = await busiest();
+      return killing(async () => {
+        await workers[index]?.kill();
+        const fresh = await newWorker();
+        workers = workers.map((worker, i) => (i === index ? fresh : worker));
+      });
     },
-    async killWorker(index) {
-      const at = Date.now();
-      await workers[index]?.kill();
-      const fresh = await newWorker();
-      workers = workers.map((worker, i) => (i === index ? fresh : worker));
-      return at;
-    },
-    async killAll() {
-      const at = Date.now();
-      await Promise.all([api, ...workers].map((role) => role.kill()));
-      [api, ...workers] = await Promise.all([newApi(), ...Array.from({ length: count }, newWorker)]);
-      return at;
-    },
+    killAll: () =>
+      killing(async () => {
+        await Promise.all([api, ...workers].map((role) => role.kill()));
+        [api, ...workers] = await Promise.all([newApi(), ...Array.from({ length: count }, newWorker)]);
+      }),
     stop: () => Promise.all([api, ...workers].map((role) => role.drain())),
   };
+}
+
+async function killing(kill: () => Promise<void>): Promise<Kill> {
+  const at = Date.now();
+  await kill();
+  return { at, backAt: Date.now() };
 }

@@ -37,7 +37,7 @@ export async function openGround(
     redis,
     async wipeQueue() {
       if (redis) await redis.cli('flushall');
-      else await installation.sql('truncate bullmq.job');
+      else await installation.sql('delete from bullmq.job');
     },
     async messages() {
       if (redis) return Number((await redis.cli('eval', COUNT, '0')).split('\n')[0]);

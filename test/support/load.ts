@@ -9,6 +9,8 @@ export interface Load {
   readonly repeats: number;
   /** Keys for which two different jobs were named. Empty, or something is very wrong. */
   twins: string[];
+  /** So many requests at once, on top. Resolves once each is accepted. */
+  burst(count: number): Promise<void>;
   /** Ends the clients; each gets its last answer first. */
   stop(): Promise<void>;
 }
@@ -60,6 +62,9 @@ export function startLoad({ clients, pauseMs, job }: LoadOptions): Load {
     twins,
     get repeats() {
       return repeats;
+    },
+    async burst(count) {
+      await Promise.all(Array.from({ length: count }, (_, i) => submit(clients[i % clients.length]!)));
     },
     async stop() {
       stopped = true;

@@ -1,12 +1,6 @@
-// What a kill cut off, and how long it took until it was run again.
-import { openCalls, type SimCall, simCalls } from './sim-log.ts';
+// What a kill cut off, and when it was run again.
 import { eventually } from './eventually.ts';
-
-export interface Rerun {
-  jobId: string;
-  /** From the kill to the start of the job's next call. */
-  ms: number;
-}
+import { openCalls, type SimCall, simCalls } from './sim-log.ts';
 
 /** Waits until at least so many calls are open, and answers them. */
 export function whileCallsAreOpen(simUrl: string, atLeast: number): Promise<SimCall[]> {
@@ -20,30 +14,26 @@ export function whileCallsAreOpen(simUrl: string, atLeast: number): Promise<SimC
 }
 
 /**
- * The calls of `open` whose caller died at `at` (the simulator saw their sockets end), each with its job's next call.
- * Throws if one has none within `withinMs` of the kill.
+ * Of the calls of `open`, those that were cut off (their sockets ended first): each one's job's next call, once it has begun.
+ * Empty if all of them came to their end.
  */
-export async function victimsOf(
+export function rerunsOf(
   simUrl: string,
-  { open, at, withinMs }: { open: readonly SimCall[]; at: number; withinMs: number },
-): Promise<Rerun[]> {
-  const wanted = new Set(open.map(({ jobId, attempt }) => `${jobId}-${attempt}`));
+  { open, withinMs }: { open: readonly SimCall[]; withinMs: number },
+): Promise<SimCall[]> {
+  const wanted = new Set(open.map(nameOf));
   return eventually(
     async () => {
       const calls = await simCalls(simUrl);
-      const cut = calls.filter(
-        (call) => wanted.has(`${call.jobId}-${call.attempt}`) && call.outcome === 'gone',
-      );
-      if (cut.length === 0) return null;
-      const again = cut.map((call) => nextCall(calls, call));
-      return again.every((next) => next !== null)
-        ? again.map((next) => ({ jobId: next.jobId, ms: next.startedAt - at }))
-        : null;
+      const watched = calls.filter((call) => wanted.has(nameOf(call)));
+      if (watched.some(({ endedNs }) => endedNs === null)) return null;
+      const again = watched
+        .filter(({ outcome }) => outcome === 'gone')
+        .map((call) => calls.find(({ jobId, attempt }) => jobId === call.jobId && attempt > call.attempt));
+      return again.every((call) => call !== undefined) && again;
     },
-    { what: 'every call that was cut off is made again', withinMs: at + withinMs - Date.now(), everyMs: 100 },
+    { what: 'every call that was cut off is made again', withinMs, everyMs: 100 },
   );
 }
 
-function nextCall(calls: readonly SimCall[], { jobId, attempt }: SimCall): SimCall | null {
-  return calls.find((call) => call.jobId === jobId && call.attempt > attempt) ?? null;
-}
+const nameOf = ({ jobId, attempt }: SimCall): string => `${jobId}-${attempt}`;

@@ -15,6 +15,8 @@ export interface Verdict {
   twins: string[];
   /** Attempts of the same number that called twice. */
   doubleCalls: string[];
+  /** Jobs that the provider billed more than once. */
+  doubleBilled: string[];
   /** Calls beyond the one that each job needs. */
   wastedCalls: number;
 }
@@ -66,6 +68,10 @@ export async function judge(
   );
   const ours = calls.filter(({ jobId }) => rows.has(jobId));
   const attempts = Map.groupBy(ours, ({ jobId, attempt }) => `${jobId}-${attempt}`);
+  const billed = Map.groupBy(
+    ours.filter((call) => call.billed),
+    ({ jobId }) => jobId,
+  );
   const all = [...rows.values()];
   return {
     jobs: accepted.size,
@@ -76,6 +82,7 @@ export async function judge(
       .map(({ id, status, code }) => `${id}: ${status} (${code})`),
     twins: twins.map(({ key }) => key),
     doubleCalls: [...attempts].filter(([, group]) => group.length > 1).map(([key]) => key),
+    doubleBilled: [...billed].filter(([, group]) => group.length > 1).map(([jobId]) => jobId),
     wastedCalls: ours.length - new Set(ours.map(({ jobId }) => jobId)).size,
   };
 }
