@@ -89,7 +89,7 @@ function once(onError: (error: Error) => void): (error: Error) => void {
   const told = new WeakSet<Error>();
   return (error) => {
     const { code } = error as { code?: unknown };
-    if ((typeof code === 'number' && code < 0) || /^could not renew lock/.test(error.message)) return;
+    if ((typeof code === 'number' && code < 0) || error.message.startsWith('could not renew lock')) return;
     if (told.has(error)) return;
     told.add(error);
     onError(error);

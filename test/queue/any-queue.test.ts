@@ -1,7 +1,7 @@
 // Millrace needs nothing of its queue: the whole platform on each, with jobs of every kind, calls that fail, workers that
 // come and go, a queue that is emptied; and on one that does everything wrong all the time.
 import { Redis } from 'ioredis';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, it, vi } from 'vitest';
 import { type Broker, CRUEL, openBroker } from '../support/adversarial-queue.ts';
 import { rollDice } from '../support/dice.ts';
 import { eventually } from '../support/eventually.ts';
