@@ -8,8 +8,9 @@ import { assertRole, openPool, type Pool } from './db/pool.ts';
 import { openPostgresBus } from './live/postgres.ts';
 import { openRedisBus } from './live/redis.ts';
 import type { Bus } from './live/bus.ts';
-import { assertNoEviction, openBullQueue } from './queue/bullmq.ts';
-import type { Queue } from './queue/queue.ts';
+import { assertNoEviction } from './queue/bull-redis.ts';
+import { openBullQueue } from './queue/bullmq.ts';
+import type { OpenQueue, Queue } from './queue/queue.ts';
 import { openFileStorage } from './storage/files.ts';
 import type { Storage } from './storage/storage.ts';
 import { type Catalogue, readCatalogue } from './store/catalogue.ts';
@@ -49,6 +50,8 @@ export interface Resources {
   databaseUrl: string;
   secrets: Secrets;
   address: Address;
+  /** Instead of BullMQ: how tests and benches bring a queue of their own. */
+  openQueue?: OpenQueue;
 }
 
 /** Where this process's API listens, once it does. */
@@ -64,6 +67,7 @@ export async function openContext({
   databaseUrl,
   secrets,
   address,
+  openQueue = openBullQueue,
 }: Resources): Promise<Context> {
   const onError = (error: Error): void =>
     log.warn({ err: { message: error.message, name: error.name } }, 'connection trouble');
@@ -73,7 +77,7 @@ export async function openContext({
   await assertRole(flow, 'millrace_flow');
   await assertRole(client, 'millrace_client');
   if (config.redisUrl !== null) await assertNoEviction(config.redisUrl);
-  const queue = openBullQueue({ redisUrl: config.redisUrl, databaseUrl: flowUrl, onError });
+  const queue = await openQueue({ redisUrl: config.redisUrl, databaseUrl: flowUrl, onError });
   const bus =
     config.redisUrl === null
       ? await openPostgresBus(flowUrl, onError)

@@ -12,6 +12,7 @@ import { seed } from './db/seed.ts';
 import { transaction } from './db/transaction.ts';
 import { joinEmbedded } from './embedded/join.ts';
 import { createAccount, createKey } from './flow/accounts.ts';
+import type { OpenQueue } from './queue/queue.ts';
 
 export interface Platform {
   ctx: Context;
@@ -21,7 +22,7 @@ export interface Platform {
 }
 
 export async function openPlatform(
-  options: { address?: Address; config?: Config; quiet?: boolean } = {},
+  options: { address?: Address; config?: Config; quiet?: boolean; openQueue?: OpenQueue } = {},
 ): Promise<Platform> {
   const config = options.config ?? readConfig();
   armCrashPoint(config.crashAt);
@@ -49,6 +50,7 @@ export async function openPlatform(
       databaseUrl,
       secrets,
       address: options.address ?? { url: null },
+      ...(options.openQueue && { openQueue: options.openQueue }),
     });
     await firstStart(ctx);
     return { ctx, simUrl, leave: () => embedded.leave() };
