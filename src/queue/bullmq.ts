@@ -132,9 +132,13 @@ function onRedis(url: string, { onError }: BullOptions): Backend {
 /** @throws if that Redis would throw messages away for want of memory. */
 export async function assertNoEviction(redisUrl: string): Promise<void> {
   const redis = new Redis(redisUrl, { maxRetriesPerRequest: 1, lazyConnect: true });
-  redis.on('error', () => {});
+  // What connect() itself says is only that the connection is closed.
+  let reason: Error | null = null;
+  redis.on('error', (error: Error) => (reason = error));
   try {
-    await redis.connect();
+    await redis.connect().catch((error: unknown) => {
+      throw reason ?? error;
+    });
     const [, policy] = (await redis.config('GET', 'maxmemory-policy')) as string[];
     if (policy !== undefined && policy !== 'noeviction') {
       throw new Error(`Redis evicts (maxmemory-policy ${policy}); set it to noeviction.`);
