@@ -65,8 +65,7 @@ export async function openContext({
   secrets,
   address,
 }: Resources): Promise<Context> {
-  const onError = (error: Error): void =>
-    log.warn({ err: { message: error.message, name: error.name } }, 'connection trouble');
+  const onError = (error: Error): void => log.warn({ err: error }, 'connection trouble');
   const flowUrl = config.databaseFlowUrl ?? databaseUrl;
   const flow = openPool(flowUrl, 'millrace_flow', { max: 12, onError });
   const client = openPool(config.databaseClientUrl ?? databaseUrl, 'millrace_client', { max: 6, onError });

@@ -2,7 +2,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import pino from 'pino';
 import { type Config, readConfig } from './config.ts';
 import { type Address, type Context, openContext, type Secrets } from './context.ts';
 import { migrate } from './db/migrate.ts';
@@ -11,6 +10,7 @@ import { seed } from './db/seed.ts';
 import { transaction } from './db/transaction.ts';
 import { joinEmbedded } from './embedded/join.ts';
 import { createAccount, createKey } from './flow/accounts.ts';
+import { openLog } from './logging.ts';
 
 export interface Platform {
   ctx: Context;
@@ -23,10 +23,7 @@ export async function openPlatform(
   options: { address?: Address; config?: Config; quiet?: boolean } = {},
 ): Promise<Platform> {
   const config = options.config ?? readConfig();
-  const log = pino(
-    { level: options.quiet ? 'warn' : config.logLevel, base: { pid: process.pid } },
-    pino.destination({ fd: 2, sync: true }),
-  );
+  const log = openLog(options.quiet ? 'warn' : config.logLevel);
   await mkdir(config.dataDir, { recursive: true });
   const embedded = await joinEmbedded({
     dataDir: config.dataDir,

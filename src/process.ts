@@ -30,7 +30,7 @@ export function untilStopped(
         process.exit(1);
       }, EXIT_WITHIN_MS).unref();
       stop()
-        .catch((error: Error) => log.error({ err: { message: error.message } }, 'stopping went wrong'))
+        .catch((error: Error) => log.error({ err: error }, 'stopping went wrong'))
         .finally(resolve);
     };
     process.on('SIGTERM', begin);
@@ -38,10 +38,7 @@ export function untilStopped(
     // A bug must not leave a process that does half its work: it drains, and others go on.
     for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
       process.on(event, (error: unknown) => {
-        log.error(
-          { err: { message: (error as Error)?.message, stack: (error as Error)?.stack } },
-          `${event}: stopping`,
-        );
+        log.error({ err: error }, `${event}: stopping`);
         process.exitCode = 1;
         begin('SIGTERM');
       });

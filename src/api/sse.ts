@@ -1,7 +1,7 @@
 // Server-sent events (contract 13) over Node's own response, since the stream's pace is the reader's.
 import { once } from 'node:events';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { AppError } from '../domain/errors.ts';
+import { AppError, invalidRequest } from '../domain/errors.ts';
 import { type Cursor, type Frame, parseCursor, START } from '../flow/follow.ts';
 
 const HEARTBEAT_MS = 15_000;
@@ -16,15 +16,11 @@ export function cursorOf(request: FastifyRequest): Cursor {
   if (text === undefined || text === 'start') return START;
   const cursor = parseCursor(text);
   if (cursor) return cursor;
-  const issue = {
-    path: 'after',
+  throw invalidRequest({
+    path: text === after ? 'after' : 'Last-Event-ID',
     message: 'must be an id that a stream gave',
     expected: '1042 or 1041.2.312',
     received: 'a text',
-  };
-  throw new AppError('invalid_request', {
-    message: 'after must be an id that a stream gave.',
-    details: { issues: [issue] },
   });
 }
 
@@ -62,11 +58,7 @@ export async function sendEvents(
     }
   } catch (error) {
     // The head has been sent, so there is nobody to tell but the log; the reader comes back with its cursor.
-    if (!gone.signal.aborted)
-      request.log.warn(
-        { err: { message: (error as Error).message }, request: request.id },
-        'a stream broke off',
-      );
+    if (!gone.signal.aborted) request.log.warn({ err: error, request: request.id }, 'a stream broke off');
   } finally {
     clearInterval(heartbeat);
     release(keyId);

@@ -1,6 +1,6 @@
 // Admission, decided: what an account's books allow, one job after the other. Pure; flow/admit.ts reads the books under
 // the account's lock and writes down what is decided here.
-import { AppError } from './errors.ts';
+import { AppError, invalidRequest } from './errors.ts';
 import { lowestFree, type SlotSet, withSlot } from './slots.ts';
 
 /** Credits that a hold may take from, in the order they are taken. */
@@ -86,19 +86,8 @@ function deadlineOf({ deadline, maxDeadlineS }: Applicant, now: Date): Date {
   const at = deadline instanceof Date ? deadline.getTime() : now.getTime() + deadline.inSeconds * 1000;
   if (at > latest) {
     const expected = `within ${maxDeadlineS} seconds from now`;
-    throw new AppError('invalid_request', {
-      message: `The deadline must lie ${expected}.`,
-      details: {
-        issues: [
-          {
-            path: 'deadline',
-            message: `must lie ${expected}`,
-            expected,
-            received: new Date(at).toISOString(),
-          },
-        ],
-      },
-    });
+    const received = `${Math.round((at - now.getTime()) / 1000)} seconds from now`;
+    throw invalidRequest({ path: 'deadline', message: `must lie ${expected}`, expected, received });
   }
   if (at <= now.getTime()) {
     throw new AppError('deadline_unreachable', {

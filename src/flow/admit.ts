@@ -160,22 +160,18 @@ function decide(draft: Draft, request: Request): Answer {
   const account = draft.accounts.get(accountId);
   const books = draft.books.get(accountId);
   if (!account || !books) return { refusal: new AppError('api_key_invalid') };
+  const admitted = attempt(() => admitOne(books, request, draft.now));
+  if ('refusal' in admitted) return admitted;
+  draft.books.set(accountId, admitted.books);
+  return { job: enter(draft, { request, account, ...admitted.admission }), replayed: false };
+}
+
+/** A decision changes nothing, so whatever goes wrong in it is its own request's: the list's others are strangers to it. */
+function attempt<T>(decision: () => T): T | { refusal: AppError } {
   try {
-    const { admission, books: after } = admitOne(books, request, draft.now);
-    draft.books.set(accountId, after);
-    return {
-      job: enter(draft, {
-        request,
-        account,
-        slot: admission.slot,
-        deadline: admission.deadline,
-        takes: admission.takes,
-      }),
-      replayed: false,
-    };
+    return decision();
   } catch (error) {
-    if (error instanceof AppError) return { refusal: error };
-    throw error;
+    return { refusal: error instanceof AppError ? error : new AppError('internal', { cause: error }) };
   }
 }
 
@@ -184,7 +180,10 @@ function replay(draft: Draft, { idempotency }: Request, twin: KnownRequest): Ans
     return { refusal: new AppError('idempotency_key_reused', { details: { job_id: twin.jobId } }) };
   }
   const job = draft.existing.get(twin.jobId) ?? draft.jobs.find(({ id }) => id === twin.jobId);
-  if (!job) throw new Error(`the job ${twin.jobId} of an idempotency key is gone`);
+  if (!job) {
+    const cause = new Error(`the job ${twin.jobId} of an idempotency key is gone`);
+    return { refusal: new AppError('internal', { cause }) };
+  }
   return { job, replayed: true };
 }
 

@@ -47,10 +47,7 @@ export async function run(
 ): Promise<Settlement> {
   const { accountId, jobId, epoch } = claimed;
   const ended = await attempt(ctx, tools, { claimed, brake }).catch((error: unknown): Ended => {
-    ctx.log.error(
-      { err: { message: (error as Error).message, stack: (error as Error).stack }, job: jobId },
-      'an attempt broke on our side',
-    );
+    ctx.log.error({ err: error, job: jobId }, 'an attempt broke on our side');
     return failed({ code: 'internal', message: 'Something went wrong on our side.', retryable: true });
   });
   return { accountId, jobId, epoch, ...ended };
@@ -188,10 +185,7 @@ async function conclude(
         const usage = result.usage ?? countUsage(result.output, count);
         return { outcome: { type: 'succeeded', output: outputJson, usage }, evidence, artifacts };
       } catch (error) {
-        ctx.log.error(
-          { err: { message: (error as Error).message }, job: claimed.jobId },
-          'an output could not be stored',
-        );
+        ctx.log.error({ err: error, job: claimed.jobId }, 'an output could not be stored');
         return failed(
           { code: 'storage_unavailable', message: 'The output could not be stored.', retryable: true },
           evidence,

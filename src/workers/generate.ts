@@ -69,10 +69,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
       );
     } catch (error) {
       // The lease or the sweep brings the job back; nothing was decided here.
-      ctx.log.error(
-        { err: { message: (error as Error).message }, job: message.jobId },
-        'a message could not be handled',
-      );
+      ctx.log.error({ err: error, job: message.jobId }, 'a message could not be handled');
     } finally {
       handling -= 1;
     }
@@ -102,11 +99,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
         await idle(HANDBACK_MS);
       }
       unsubscribe();
-      await lease
-        .end()
-        .catch((error: Error) =>
-          ctx.log.warn({ err: { message: error.message } }, 'the lease could not be ended'),
-        );
+      await lease.end().catch((error: Error) => ctx.log.warn({ err: error }, 'the lease could not be ended'));
       await Promise.race([Promise.allSettled(consumers.map((consumer) => consumer.close())), sleep(1_000)]);
     },
   };

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { readAs } from '../../db/transaction.ts';
-import { AppError } from '../../domain/errors.ts';
+import { AppError, invalidRequest } from '../../domain/errors.ts';
 import { money } from '../../domain/money.ts';
 import { countBusy } from '../../domain/slots.ts';
 import { listTransactions, type Transaction } from '../../ledger/movements.ts';
@@ -88,10 +88,11 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
 export function sequence(path: string, text: string | undefined): bigint | null {
   if (text === undefined) return null;
   if (/^\d{1,18}$/.test(text)) return BigInt(text);
-  const issue = { path, message: 'must be a sequence number', expected: 'digits', received: 'a text' };
-  throw new AppError('invalid_request', {
-    message: `${path} must be a sequence number.`,
-    details: { issues: [issue] },
+  throw invalidRequest({
+    path,
+    message: 'must be a sequence number',
+    expected: 'digits',
+    received: 'a text',
   });
 }
 
