@@ -4,14 +4,14 @@ import helmet from '@fastify/helmet';
 import multipart from '@fastify/multipart';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
-import { readFileSync } from 'node:fs';
 import type { Context } from '../context.ts';
 import { AppError } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
-import { type Admit, openAdmission } from '../flow/admit.ts';
-import { type Announcer, openAnnouncer } from '../flow/announce.ts';
-import { openShower, type Shower } from '../flow/show.ts';
-import { type Hub, openHub } from '../live/hub.ts';
+import { openAdmission } from '../flow/admit.ts';
+import { openAnnouncer } from '../flow/announce.ts';
+import { openShower } from '../flow/show.ts';
+import { openHub } from '../live/hub.ts';
+import { type Api, clientRequestId, VERSION } from './api.ts';
 import { openAuthenticator } from './auth.ts';
 import { BODY_MAX_BYTES, installBodies } from './body.ts';
 import { installErrors } from './errors.ts';
@@ -27,21 +27,6 @@ import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { compile } from './validate.ts';
 
-/** What routes work with. */
-export interface Api {
-  ctx: Context;
-  admit: Admit;
-  announcer: Announcer;
-  shower: Shower;
-  hub: Hub;
-  simUrl: string;
-  /** Aborted when the process drains: waits are answered, streams are closed. */
-  closing: AbortSignal;
-}
-
-export const VERSION = (
-  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
 const REQUESTS_A_SECOND = 2_000;
 /** The plugin's headers would tell of this limit; ours tell of the plan's. */
 const SILENT = {
@@ -138,9 +123,4 @@ function installHeaders(app: FastifyInstance): void {
     const own = clientRequestId(request.headers['x-client-request-id']);
     if (own !== null) reply.header('x-client-request-id', own);
   });
-}
-
-/** A client's own name for its request; one that is malformed is dropped. */
-export function clientRequestId(header: string | string[] | undefined): string | null {
-  return typeof header === 'string' && /^[A-Za-z0-9._:-]{1,128}$/.test(header) ? header : null;
 }

@@ -109,7 +109,9 @@ export function sendBack(changes: Changes, job: OpenJob, verdict: Verdict & { ty
 
 /** A failed attempt is followed by one on the model's next route, if it has another. */
 function nextRoute(ctx: Context, job: OpenJob): string {
-  const routes = (ctx.catalogue().models.get(job.model)?.routes ?? []).filter((route) => route.enabled);
+  const routes = (ctx.catalogue().models.get(job.model)?.routes ?? []).filter(
+    (route) => route.enabled && (job.livemode || route.provider === 'sim'),
+  );
   const at = routes.findIndex((route) => route.id === job.routeId);
   return routes[(at + 1) % Math.max(routes.length, 1)]?.id ?? job.routeId;
 }

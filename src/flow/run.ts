@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { rawMember } from '../domain/json-members.ts';
-import type { Bounds, Kind } from '../domain/job.ts';
+import type { Bounds, Kind, UsageLine } from '../domain/job.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Call, CallResult, Evidence, Provider, Route } from '../providers/provider.ts';
 import { type Artifact, findArtifact } from '../store/artifacts.ts';
@@ -182,7 +182,7 @@ async function conclude(
     case 'succeeded':
       try {
         const { outputJson, artifacts } = await keepOutput(ctx, claimed, result.output);
-        const usage = result.usage ?? countUsage(result.output, count);
+        const usage = believable(result.usage) ?? countUsage(result.output, count);
         return { outcome: { type: 'succeeded', output: outputJson, usage }, evidence, artifacts };
       } catch (error) {
         ctx.log.error({ err: error, job: claimed.jobId }, 'an output could not be stored');
@@ -214,9 +214,14 @@ async function conclude(
       return stopped(reason, {
         evidence,
         output: `{"text":${JSON.stringify(result.text)},"completion":null}`,
-        usage: result.usage ?? countTokens({ ...count, text: result.text }),
+        usage: believable(result.usage) ?? countTokens({ ...count, text: result.text }),
       });
   }
+}
+
+/** A vendor's count that is no count is as good as none. */
+function believable(usage: UsageLine[] | null): UsageLine[] | null {
+  return usage?.every(({ quantity }) => Number.isSafeInteger(quantity) && quantity >= 0) ? usage : null;
 }
 
 function stopped(
@@ -233,7 +238,15 @@ type Failure = Pick<Outcome & { type: 'failed' }, 'code' | 'message' | 'retryabl
 function failed(failure: Failure, evidence: Evidence | null = null): Ended {
   const { code, message, retryable, retryAfterMs = null, ambiguous = false, billed = null } = failure;
   return {
-    outcome: { type: 'failed', code, message, retryable, retryAfterMs, ambiguous, billed },
+    outcome: {
+      type: 'failed',
+      code,
+      message,
+      retryable,
+      retryAfterMs,
+      ambiguous,
+      billed: believable(billed),
+    },
     evidence,
     artifacts: [],
   };

@@ -24,6 +24,8 @@ export interface Submitted {
   body: Submission;
   /** The `input` member as the client wrote it. */
   inputJson: string;
+  /** The `metadata` member likewise: parsed keys are not to be trusted (docs/decisions/0003). */
+  metadataJson: string;
   idempotency: { key: string; hash: Buffer } | null;
   clientRequestId: string | null;
 }
@@ -38,7 +40,14 @@ const INLINE_INPUT_MAX_BYTES = 64 * 1024;
 export async function prepare(
   ctx: Context,
   caller: Submitter,
-  { body, inputJson, idempotency, clientRequestId, assertInput }: Submitted & { assertInput: AssertInput },
+  {
+    body,
+    inputJson,
+    metadataJson,
+    idempotency,
+    clientRequestId,
+    assertInput,
+  }: Submitted & { assertInput: AssertInput },
 ): Promise<{ request: Request; model: Model }> {
   const model = findModel(ctx, body);
   const route = chooseRoute(model, caller);
@@ -61,7 +70,7 @@ export async function prepare(
     ...deadlineOf(body),
     maxDeadlineS: caller.terms.maxDeadlineS,
     boundsJson: JSON.stringify(bounds),
-    metadataJson: JSON.stringify(body.metadata ?? {}),
+    metadataJson,
     endUser: body.end_user ?? null,
     clientRequestId,
     idempotency,

@@ -337,18 +337,25 @@ export async function requestCancel(
   );
 }
 
-/** The worker's own jobs whose stop was asked: what a lost wake-up would have told it. */
-export async function stopsAsked(
-  db: Db,
-  workerId: string,
-  jobs: readonly { accountId: string; jobId: string }[],
-): Promise<string[]> {
-  if (jobs.length === 0) return [];
-  const { rows } = await db.query<{ id: string }>({
-    name: 'stops-asked',
-    text: `select id from jobs where (account_id, id) in (select account_id, id from ${pairs.sql})
-      and worker_id = $3 and status = 'running' and cancel_requested_at is not null`,
-    values: [...pairs.values(jobs), workerId],
+/** A job that runs under a worker's name. */
+export interface Held {
+  accountId: string;
+  jobId: string;
+  epoch: number;
+  /** How long it has been running, by the database's clock. */
+  runningMs: number;
+  stopAsked: boolean;
+}
+
+/** What the database thinks a worker is doing. Found in the index of slots, which holds just what is open. */
+export async function heldBy(db: Db, workerId: string): Promise<Held[]> {
+  const { rows } = await db.query<Held>({
+    name: 'held-by',
+    text: `select j.account_id as "accountId", j.id as "jobId", j.epoch, j.cancel_requested_at is not null as "stopAsked",
+        (extract(epoch from (select millrace_now()) - a.started_at) * 1000)::float8 as "runningMs"
+      from jobs j join attempts a on a.account_id = j.account_id and a.job_id = j.id and a.attempt = j.epoch
+      where j.slot is not null and j.status = 'running' and j.worker_id = $1`,
+    values: [workerId],
   });
-  return rows.map((row) => row.id);
+  return rows;
 }

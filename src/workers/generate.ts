@@ -10,7 +10,7 @@ import type { Announcer } from '../flow/announce.ts';
 import type { Settle } from '../flow/settle.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Consumer, Message } from '../queue/queue.ts';
-import { stopsAsked } from '../store/jobs.ts';
+import { heldBy } from '../store/jobs.ts';
 import { Brakes } from './brakes.ts';
 import { holdLease } from './lease.ts';
 
@@ -38,12 +38,23 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   const brakes = new Brakes();
   const lease = await holdLease(ctx, {
     queues,
-    onRenewed: () => void lookForStops().catch(() => {}),
+    onRenewed: () =>
+      void compare().catch((error: Error) =>
+        ctx.log.warn({ err: { message: error.message } }, 'own jobs could not be compared'),
+      ),
     onLost: () => brakes.pullAll('leave'),
   });
-  const lookForStops = async (): Promise<void> => {
-    for (const jobId of await stopsAsked(ctx.flow, lease.workerId(), brakes.jobs()))
-      brakes.pull(jobId, 'cancel');
+  /**
+   * Compares what the database thinks we do with what we do. A stop whose wake-up was lost is carried out; a job that
+   * nobody here runs (the answer to its claim was lost, or its settlement broke) is handed back.
+   */
+  const compare = async (): Promise<void> => {
+    for (const held of await heldBy(ctx.flow, lease.workerId())) {
+      if (held.stopAsked) brakes.pull(held.jobId, 'cancel');
+      if (brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
+      ctx.log.warn({ job: held.jobId }, 'a job in our name was run by nobody; it is handed back');
+      await settle({ ...held, outcome: { type: 'interrupted' }, evidence: null, artifacts: [] });
+    }
   };
   const unsubscribe = ctx.bus.subscribe((wake) => {
     if (wake.type === 'stop') brakes.pull(wake.jobId, 'cancel');
@@ -61,7 +72,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
       crashPoint('message-taken');
       const claimed = await claim(message);
       if (!claimed) return;
-      const brake = brakes.open(claimed);
+      const brake = brakes.open(claimed.jobId);
       // The drain may have begun while the claim was under way.
       if (gone) brake.pull('leave');
       await settle(await run(ctx, tools, { claimed, brake })).finally(() =>

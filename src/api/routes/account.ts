@@ -6,7 +6,7 @@ import { money } from '../../domain/money.ts';
 import { countBusy } from '../../domain/slots.ts';
 import { listTransactions, type Transaction } from '../../ledger/movements.ts';
 import { accountWithLots } from '../../store/account-view.ts';
-import type { Api } from '../app.ts';
+import type { Api } from '../api.ts';
 import { PageQuery, sendPage } from '../page.ts';
 import { AccountAnswer, ErrorAnswer, listOf, TransactionAnswer } from '../shapes.ts';
 

@@ -11,7 +11,7 @@ import { audit } from '../../flow/audit.ts';
 import { cancel } from '../../flow/cancel.ts';
 import { seal } from '../../flow/seal.ts';
 import { refillAccounts } from '../../flow/sweep.ts';
-import type { Api } from '../app.ts';
+import type { Api } from '../api.ts';
 import { ErrorAnswer } from '../shapes.ts';
 import { AccountForm, AccountPatch, GrantForm, ModelForm, PriceForm, RouteForm } from './admin-forms.ts';
 

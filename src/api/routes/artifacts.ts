@@ -14,7 +14,7 @@ import {
   markArtifactDeleted,
   type StoredArtifact,
 } from '../../store/artifacts.ts';
-import type { Api } from '../app.ts';
+import type { Api } from '../api.ts';
 import type { Authenticator } from '../auth.ts';
 import { linkSignature, verifyLink } from '../links.ts';
 import { PageQuery, sendPage } from '../page.ts';

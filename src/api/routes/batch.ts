@@ -8,13 +8,13 @@ import type { Model } from '../../domain/model.ts';
 import { Submission } from '../../domain/submission.ts';
 import type { Answer, Request } from '../../flow/admit.ts';
 import { prepare, storeLongInput } from '../../flow/submit.ts';
-import { type Api, clientRequestId } from '../app.ts';
+import { type Api, clientRequestId } from '../api.ts';
 import { BATCH_MAX_BYTES } from '../body.ts';
 import { errorBody, toAppError } from '../errors.ts';
 import { JSON_TYPE } from '../headers.ts';
 import { ErrorAnswer, JobAnswer } from '../shapes.ts';
 import { asSubmission, assertInput } from '../validate.ts';
-import { accepted, callerOf, dropLongInput, idempotencyOf } from './jobs.ts';
+import { accepted, callerOf, dropLongInput, idempotencyOf, rawParts } from './jobs.ts';
 
 const BATCH_MAX = 1_000;
 
@@ -102,12 +102,11 @@ async function prepareItem(
 ): Promise<Prepared> {
   try {
     const body = asSubmission(value);
-    const inputJson = rawMember(text, 'input') ?? '{}';
     const idempotency = idempotencyOf(request, text, index);
     const named = clientRequestId(request.headers['x-client-request-id']);
     const prepared = await prepare(ctx, request.caller, {
       body,
-      inputJson,
+      ...rawParts(text),
       idempotency,
       clientRequestId: named,
       assertInput,

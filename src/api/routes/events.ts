@@ -4,7 +4,7 @@ import { Type } from 'typebox';
 import { readAs } from '../../db/transaction.ts';
 import { followAccount, followJob, hasMore } from '../../flow/follow.ts';
 import { eventRange, eventsAfter } from '../../store/events.ts';
-import type { Api } from '../app.ts';
+import type { Api } from '../api.ts';
 import { sendPage } from '../page.ts';
 import { ErrorAnswer } from '../shapes.ts';
 import { cursorOf, sendEvents } from '../sse.ts';

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
 import { servedQueues } from '../../store/workers.ts';
-import type { Api } from '../app.ts';
+import type { Api } from '../api.ts';
 import { openMetrics } from '../metrics.ts';
 
 const CHECK_MS = 3_000;

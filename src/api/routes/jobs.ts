@@ -16,8 +16,8 @@ import { explain } from '../../flow/explain.ts';
 import { listJobs } from '../../flow/list.ts';
 import { quote } from '../../flow/quote.ts';
 import { prepare, storeLongInput } from '../../flow/submit.ts';
-import type { Api } from '../app.ts';
-import { clientRequestId } from '../app.ts';
+import type { Api } from '../api.ts';
+import { clientRequestId } from '../api.ts';
 import { jobHeaders, JSON_TYPE } from '../headers.ts';
 import { PageQuery, sendPage } from '../page.ts';
 import { ErrorAnswer, JobAnswer, JobList, Quote, Explanation } from '../shapes.ts';
@@ -59,12 +59,11 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
     },
     async (request, reply) => {
       const { query, body } = request;
-      const inputJson = rawMember(request.rawBody, 'input') ?? '{}';
       const idempotency = query.dry_run ? null : idempotencyOf(request, request.rawBody);
       const named = clientRequestId(request.headers['x-client-request-id']);
       const prepared = await prepare(ctx, request.caller, {
         body,
-        inputJson,
+        ...rawParts(request.rawBody),
         idempotency,
         clientRequestId: named,
         assertInput,
@@ -178,6 +177,11 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
     },
     async (request) => explain(ctx, request.caller.accountId, request.params.id),
   );
+}
+
+/** The members of a submission that travel on as they came. */
+export function rawParts(text: string): { inputJson: string; metadataJson: string } {
+  return { inputJson: rawMember(text, 'input') ?? '{}', metadataJson: rawMember(text, 'metadata') ?? '{}' };
 }
 
 export function callerOf({ caller }: FastifyRequest): { accountId: string; slots: number } {

@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { usd } from '../../domain/money.ts';
 import type { Model } from '../../domain/model.ts';
 import type { PriceLine } from '../../domain/pricing.ts';
-import type { Api } from '../app.ts';
+import type { Api } from '../api.ts';
 import type { Authenticator } from '../auth.ts';
 import { ErrorAnswer, ModelAnswer } from '../shapes.ts';
 

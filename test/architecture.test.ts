@@ -1,0 +1,129 @@
+// The shape of the code, held by a test: imports go down only, nothing goes in circles, files stay short.
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '..');
+
+/** What each folder of src may import besides itself. Single files of src/ stand under `root`. */
+const MAY_IMPORT: Record<string, string[]> = {
+  domain: [],
+  db: ['domain', 'crash.ts'],
+  queue: ['domain'],
+  storage: ['domain'],
+  live: ['domain'],
+  providers: ['domain'],
+  embedded: [],
+  store: ['db', 'domain'],
+  ledger: ['db', 'domain'],
+  // What verbs need of the adapters are their contracts; the adapters themselves come in the context.
+  flow: [
+    'store',
+    'ledger',
+    'db',
+    'domain',
+    'context.ts',
+    'crash.ts',
+    'live/bus.ts',
+    'live/hub.ts',
+    'queue/queue.ts',
+    'storage/storage.ts',
+    'providers/provider.ts',
+  ],
+  api: [
+    'flow',
+    'store',
+    'ledger',
+    'db',
+    'domain',
+    'live/hub.ts',
+    'storage/storage.ts',
+    'context.ts',
+    'crash.ts',
+    'platform.ts',
+    'process.ts',
+  ],
+  workers: [
+    'flow',
+    'store',
+    'db',
+    'domain',
+    'providers/registry.ts',
+    'providers/provider.ts',
+    'queue/queue.ts',
+    'context.ts',
+    'crash.ts',
+    'platform.ts',
+    'process.ts',
+  ],
+};
+/** Joins the adapters; nothing else does. */
+const JOINS = { 'context.ts': ['db', 'live', 'queue', 'storage', 'store', 'config.ts'] };
+
+/** Longer than 250 lines, each with its reason. */
+const LONG: Record<string, string> = {
+  'store/jobs.ts': 'every statement about a job, in the order of its life',
+};
+
+const files = globSync('src/**/*.ts', { cwd: ROOT, exclude: (name) => name.includes('generated') }).map(
+  (path) => relative('src', path),
+);
+const sources = new Map(files.map((file) => [file, readFileSync(join(ROOT, 'src', file), 'utf8')]));
+
+function importsOf(file: string): string[] {
+  const found = (sources.get(file) ?? '').matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g);
+  return [...found]
+    .map(([, path]) => join(dirname(file), path as string))
+    .filter((path) => !path.startsWith('..'));
+}
+
+const folderOf = (file: string): string => (file.includes('/') ? (file.split('/')[0] as string) : file);
+
+describe('the import rule', () => {
+  it('lets each folder import only what stands below it', () => {
+    const breaches = files.flatMap((file) => {
+      const folder = folderOf(file);
+      const allowed = MAY_IMPORT[folder] ?? (JOINS as Record<string, string[]>)[folder];
+      if (!allowed) return [];
+      return importsOf(file)
+        .filter(
+          (path) => folderOf(path) !== folder && !allowed.includes(folderOf(path)) && !allowed.includes(path),
+        )
+        .map((path) => `${file} imports ${path}`);
+    });
+    expect(breaches).toEqual([]);
+  });
+
+  it('knows every folder', () => {
+    const folders = new Set(files.filter((file) => file.includes('/')).map(folderOf));
+    expect([...folders].filter((folder) => !(folder in MAY_IMPORT))).toEqual([]);
+  });
+
+  it('has no circles', () => {
+    const circles: string[] = [];
+    const done = new Set<string>();
+    const walk = (file: string, path: string[]): void => {
+      if (path.includes(file))
+        return void circles.push([...path.slice(path.indexOf(file)), file].join(' -> '));
+      if (done.has(file)) return;
+      for (const next of importsOf(file)) if (sources.has(next)) walk(next, [...path, file]);
+      done.add(file);
+    };
+    for (const file of files) walk(file, []);
+    expect(circles).toEqual([]);
+  });
+});
+
+it('keeps files short', () => {
+  const long = files.filter((file) => (sources.get(file) ?? '').split('\n').length > 251 && !(file in LONG));
+  expect(long).toEqual([]);
+});
+
+it('reads the environment in one place', () => {
+  const readers = files.filter((file) => /process\.env\b/.test(sources.get(file) ?? ''));
+  expect(readers.toSorted()).toEqual(
+    ['config.ts', 'crash.ts', 'embedded/command.ts', 'process.ts', 'providers/sim/main.ts'].filter((file) =>
+      readers.includes(file),
+    ),
+  );
+});
