@@ -49,5 +49,7 @@ export function faultOf(error: unknown): Fault {
  */
 function mayQuote(error: Error): boolean {
   const { code, name } = error as { code?: unknown; name: string };
-  return error instanceof SyntaxError || name.startsWith('PrismaClient') || /^22/.test(String(code ?? ''));
+  return (
+    error instanceof SyntaxError || name.startsWith('PrismaClient') || String(code ?? '').startsWith('22')
+  );
 }

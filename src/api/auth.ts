@@ -6,6 +6,7 @@ import { hashSecret, parseKey, sameHash } from '../domain/api-key.ts';
 import { AppError } from '../domain/errors.ts';
 import { type PlanTerms, termsFor } from '../domain/plan.ts';
 import { findKey, type KnownKey } from '../store/keys.ts';
+import type { RateLimit } from './rate-limit.ts';
 
 /** A client, as its key shows it. */
 export interface Caller {
@@ -33,7 +34,8 @@ export interface Authenticator {
   operator(request: FastifyRequest): Promise<void>;
 }
 
-export function openAuthenticator(ctx: Context): Authenticator {
+/** @param limit counts a client's requests, before anything of them is read */
+export function openAuthenticator(ctx: Context, limit: RateLimit): Authenticator {
   const known = new Remembered<KnownKey>();
   // Apart from the known ones, which no flood of invented keys may push out.
   const unknown = new Remembered<null>();
@@ -81,6 +83,7 @@ export function openAuthenticator(ctx: Context): Authenticator {
       const plan = ctx.catalogue().plans.get(planId ?? '');
       if (!plan) throw new Error(`the account ${accountId} has no plan`);
       request.caller = { keyId: id, accountId, livemode, terms: termsFor(plan, overrides ?? {}) };
+      await limit(request);
     },
     async operator(request) {
       const { id, mode } = await keyOf(request);

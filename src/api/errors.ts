@@ -80,10 +80,11 @@ export function toAppError(error: unknown): AppError {
   const known = CODES[code];
   const message = SAY[code];
   if (known) return new AppError(known, { ...(message === undefined ? {} : { message }), cause: error });
-  if (isConnectionError(error) || isContention(error)) return new AppError('overloaded', { cause: error });
+  // Before our own connections: a client's that broke off has their codes.
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new AppError('invalid_request', { message: 'The request could not be read.', cause: error });
   }
+  if (isConnectionError(error) || isContention(error)) return new AppError('overloaded', { cause: error });
   return new AppError('internal', { cause: error });
 }
 

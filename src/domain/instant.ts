@@ -2,7 +2,7 @@ const PATTERN =
   /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\.\d{1,9})?(?:[Zz]|[+-](\d{2}):(\d{2}))$/;
 
 /**
- * Whether `text` is an instant as RFC 3339 writes it, and one that Date can hold: a leap second is not. What passes is
+ * Whether `text` is an instant as RFC 3339 writes it, and one that Date can hold: no leap second, no year 0. What passes is
  * to be handed on as a Date, since PostgreSQL takes fewer years and offsets than the standard.
  */
 export function isInstant(text: string): boolean {
@@ -11,7 +11,7 @@ export function isInstant(text: string): boolean {
   const [year, month, day, hour, minute, second, aheadHours, aheadMinutes] = match
     .slice(1)
     .map((digits) => Number(digits ?? 0)) as [number, number, number, number, number, number, number, number];
-  if (month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return false;
+  if (year < 1 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return false;
   return hour < 24 && minute < 60 && second < 60 && aheadHours < 24 && aheadMinutes < 60;
 }
 

@@ -11,12 +11,21 @@ import { findArtifact, insertArtifacts, type StoredArtifact } from '../store/art
 export const ARTIFACT_MAX_BYTES = 100 * 1024 * 1024;
 const HEAD_BYTES = 64 * 1024;
 
+/** Bytes that are in storage and not yet anybody's artifact. */
+export interface Upload {
+  id: string;
+  storageKey: string;
+  contentType: string;
+  bytes: number;
+  sha256: string;
+}
+
 /** @throws AppError body_too_large */
-export async function keepUpload(
+export async function storeUpload(
   ctx: Context,
   accountId: string,
   { content, contentType }: { content: Readable & { truncated?: boolean }; contentType: string },
-): Promise<StoredArtifact> {
+): Promise<Upload> {
   const id = newId('art');
   const storageKey = `${accountId}/${id}`;
   const tooLarge = (): AppError =>
@@ -30,24 +39,22 @@ export async function keepUpload(
     await ctx.storage.remove(storageKey);
     throw tooLarge();
   }
-  const wave = await waveOf(ctx, storageKey, written.bytes);
+  return { id, storageKey, contentType: safeType(contentType), ...written };
+}
+
+/** Of an upload that came to nothing. Best effort: the sweep removes orphans. */
+export async function dropUpload(ctx: Context, { storageKey }: Upload): Promise<void> {
+  await ctx.storage.remove(storageKey).catch(() => {});
+}
+
+/** Makes the account's artifact of it. */
+export async function keepUpload(ctx: Context, accountId: string, upload: Upload): Promise<StoredArtifact> {
+  const { id } = upload;
+  const wave = await waveOf(ctx, upload.storageKey, upload.bytes);
   const now = await databaseNow(ctx.flow);
   await insertArtifacts(
     ctx.flow,
-    [
-      {
-        id,
-        accountId,
-        direction: 'input',
-        jobId: null,
-        contentType: safeType(contentType),
-        width: null,
-        height: null,
-        storageKey,
-        ...wave,
-        ...written,
-      },
-    ],
+    [{ ...upload, ...wave, accountId, direction: 'input', jobId: null, width: null, height: null }],
     now,
   );
   const artifact = await findArtifact(ctx.flow, accountId, id);

@@ -1,13 +1,13 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { readAs } from '../../db/transaction.ts';
-import { AppError, invalidRequest } from '../../domain/errors.ts';
+import { AppError } from '../../domain/errors.ts';
 import { money } from '../../domain/money.ts';
 import { countBusy } from '../../domain/slots.ts';
 import { listTransactions, type Transaction } from '../../ledger/movements.ts';
 import { accountWithLots } from '../../store/account-view.ts';
 import type { Api } from '../api.ts';
-import { PageQuery, sendPage } from '../page.ts';
+import { pageQuery, sendPage } from '../page.ts';
 import { AccountAnswer, ErrorAnswer, listOf, TransactionAnswer } from '../shapes.ts';
 
 export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
@@ -58,7 +58,7 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
         tags: ['account'],
         summary: 'Movements of the balance',
         description: 'One row a movement, oldest first; `after` is the last sequence seen.',
-        querystring: Type.Object(PageQuery, { additionalProperties: false }),
+        querystring: Type.Object(pageQuery('sequence'), { additionalProperties: false }),
         response: { 200: listOf(TransactionAnswer), '4xx': ErrorAnswer },
       },
     },
@@ -67,8 +67,8 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
       const { accountId } = request.caller;
       const page = {
         accountId,
-        after: sequence('after', after),
-        before: sequence('before', before),
+        after: after === undefined ? null : BigInt(after),
+        before: before === undefined ? null : BigInt(before),
         ascending: order === 'asc',
         limit: limit + 1,
       };
@@ -82,18 +82,6 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
       });
     },
   );
-}
-
-/** @throws AppError invalid_request unless it is a number that a sequence can be */
-export function sequence(path: string, text: string | undefined): bigint | null {
-  if (text === undefined) return null;
-  if (/^\d{1,18}$/.test(text)) return BigInt(text);
-  throw invalidRequest({
-    path,
-    message: 'must be a sequence number',
-    expected: 'digits',
-    received: 'a text',
-  });
 }
 
 /** Credits leave with a hold and with an expiry, and come with a grant and a release; a capture takes from what is held. */

@@ -5,6 +5,7 @@ import { readAs } from '../../db/transaction.ts';
 import { followAccount, followJob, hasMore } from '../../flow/follow.ts';
 import { eventRange, eventsAfter } from '../../store/events.ts';
 import type { Api } from '../api.ts';
+import { acceptable } from '../accept.ts';
 import { sendPage } from '../page.ts';
 import { ErrorAnswer } from '../shapes.ts';
 import { cursorOf, sendEvents } from '../sse.ts';
@@ -21,6 +22,8 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
   app.get<{ Params: { id: string } }>(
     '/v1/jobs/:id/events',
     {
+      // A head has no end to come to.
+      exposeHeadRoute: false,
       schema: {
         tags: ['events'],
         summary: 'Follow a job',
@@ -32,6 +35,7 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
       },
     },
     async (request, reply) => {
+      acceptable(request, ['text/event-stream']);
       const { job } = await shower.show(callerOf(request), request.params.id);
       const follow = { accountId: job.accountId, jobId: job.id, cursor: cursorOf(request) };
       if (!(await hasMore(ctx, follow))) return reply.code(204).send();
@@ -45,6 +49,7 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
   app.get<{ Querystring: { after?: string; limit: number } }>(
     '/v1/events',
     {
+      exposeHeadRoute: false,
       schema: {
         tags: ['events'],
         summary: "Follow all of the account's events",
@@ -58,6 +63,7 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
       },
     },
     async (request, reply) => {
+      const type = acceptable(request, ['text/event-stream', 'application/json']);
       const { accountId } = request.caller;
       const { after, limit } = request.query;
       const now = after === 'now' && request.headers['last-event-id'] === undefined;
@@ -68,7 +74,7 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
             offset: 0,
           }
         : cursorOf(request);
-      if (!/\bapplication\/json\b/.test(request.headers.accept ?? '')) {
+      if (type === 'text/event-stream') {
         return sendEvents(request, reply, {
           closing,
           frames: (signal) => followAccount(ctx, hub, { accountId, cursor, signal }),
