@@ -69,8 +69,8 @@ export async function openContext({
   const flowUrl = config.databaseFlowUrl ?? databaseUrl;
   const flow = openPool(flowUrl, 'millrace_flow', { max: 12, onError });
   const client = openPool(config.databaseClientUrl ?? databaseUrl, 'millrace_client', { max: 6, onError });
-  await assertRole(flow, 'millrace_flow');
-  await assertRole(client, 'millrace_client');
+  await assertRole(flow, 'millrace_flow', config.databaseFlowUrl === null ? 'owner' : 'own');
+  await assertRole(client, 'millrace_client', config.databaseClientUrl === null ? 'owner' : 'own');
   if (config.redisUrl !== null) await assertNoEviction(config.redisUrl);
   const queue = openBullQueue({ redisUrl: config.redisUrl, databaseUrl: flowUrl, onError });
   const bus =
@@ -90,7 +90,7 @@ export async function openContext({
     log,
     flow,
     client,
-    prisma: new PrismaClient({ adapter: new PrismaPg(flow) }),
+    prisma: new PrismaClient({ adapter: new PrismaPg(flow), errorFormat: 'minimal' }),
     queue,
     bus,
     storage: openFileStorage(join(config.dataDir, 'artifacts')),

@@ -3,10 +3,10 @@ import { Type } from 'typebox';
 import { ERRORS } from '../domain/errors.ts';
 import { JOB_ERROR_CODES, KINDS, PRIORITIES, STATUSES } from '../domain/job.ts';
 
-const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
+export const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
   Type.Union([schema, Type.Null()]);
-const At = Type.String({ format: 'date-time' });
-const Free = Type.Object({}, { additionalProperties: true });
+export const At = Type.String({ format: 'date-time' });
+export const Free = Type.Object({}, { additionalProperties: true });
 
 export const MoneyShape = Type.Object({
   credits: Type.Integer({ description: '2,000,000 are one US dollar.' }),
@@ -149,112 +149,3 @@ export const Explanation = Type.Object(
   },
   { description: 'A job, each credit accounted for' },
 );
-
-export const ArtifactAnswer = Type.Object(
-  {
-    id: Type.String(),
-    object: Type.Literal('artifact'),
-    direction: Type.Enum(['input', 'output']),
-    job_id: nullable(Type.String()),
-    content_type: Type.String(),
-    bytes: Type.Integer(),
-    sha256: Type.String(),
-    width: nullable(Type.Integer()),
-    height: nullable(Type.Integer()),
-    duration_ms: nullable(Type.Integer()),
-    created_at: At,
-    expires_at: nullable(At),
-  },
-  { description: 'An artifact' },
-);
-
-export const TransactionAnswer = Type.Object({
-  id: Type.String(),
-  object: Type.Literal('transaction'),
-  sequence: Type.Integer(),
-  type: Type.Enum(['hold', 'capture', 'release', 'grant', 'expire', 'adjust']),
-  job_id: nullable(Type.String()),
-  amount: Type.Integer({
-    description: 'Signed: holds, captures and expiries are negative, grants and releases positive.',
-  }),
-  available_change: Type.Integer(),
-  balance_after: Type.Integer({
-    description: 'Available credits after this row; the sum of available_change up to it.',
-  }),
-  reason: nullable(Type.String()),
-  created_at: At,
-});
-
-const Window = Type.Object({
-  rule: Type.String(),
-  limit: Type.Integer(),
-  used: Type.Integer(),
-  resets_at: At,
-});
-
-export const AccountAnswer = Type.Object({
-  id: Type.String(),
-  object: Type.Literal('account'),
-  name: Type.String(),
-  email: nullable(Type.String()),
-  status: Type.Enum(['active', 'restricted', 'suspended', 'closed']),
-  livemode: Type.Boolean(),
-  plan: Type.Object({
-    id: Type.String(),
-    name: Type.String(),
-    renews_at: nullable(At),
-    cancel_at_period_end: Type.Boolean(),
-  }),
-  balance: Type.Object({
-    available: MoneyShape,
-    held: MoneyShape,
-    lots: Type.Array(
-      Type.Object({
-        id: Type.String(),
-        source: Type.String(),
-        remaining: MoneyShape,
-        expires_at: nullable(At),
-        refundable: Type.Boolean(),
-      }),
-    ),
-  }),
-  slots: Type.Object({ used: Type.Integer(), total: Type.Integer() }),
-  line: Type.Object({ waiting: Type.Integer(), max: Type.Integer() }),
-  windows: Type.Array(Window),
-  caps: Free,
-  budgets: Type.Array(Free),
-  newcomer: nullable(Free),
-});
-
-const Unit = Type.Object({
-  name: Type.String(),
-  measure: Type.String(),
-  credits_per_million: Type.String(),
-  usd_per_million: Type.String(),
-});
-
-export const ModelAnswer = Type.Object({
-  id: Type.String(),
-  object: Type.Literal('model'),
-  created: Type.Integer(),
-  owned_by: Type.String(),
-  kind: Type.Enum([...KINDS]),
-  aliases: Type.Array(Type.String()),
-  name: Type.String(),
-  tags: Type.Array(Type.String()),
-  units: Type.Array(Unit),
-  default_output_tokens: nullable(Type.Integer()),
-  context_length: nullable(Type.Integer()),
-  routes: Type.Array(
-    Type.Object({
-      id: Type.String(),
-      provider: Type.String(),
-      available: Type.Boolean(),
-      units: Type.Array(Unit),
-    }),
-  ),
-  trademark_notice: nullable(Type.String()),
-  deprecated_at: nullable(At),
-  sunset_at: nullable(At),
-  replacement: nullable(Type.String()),
-});

@@ -8,7 +8,8 @@ import { listTransactions, type Transaction } from '../../ledger/movements.ts';
 import { accountWithLots } from '../../store/account-view.ts';
 import type { Api } from '../api.ts';
 import { pageQuery, sendPage } from '../page.ts';
-import { AccountAnswer, ErrorAnswer, listOf, TransactionAnswer } from '../shapes.ts';
+import { ErrorAnswer, listOf } from '../shapes.ts';
+import { AccountAnswer, TransactionAnswer } from '../shapes-account.ts';
 
 export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
   app.get(

@@ -19,7 +19,8 @@ import { linkSignature, verifyLink } from '../links.ts';
 import { pageQuery, sendPage } from '../page.ts';
 import { parseRange } from '../range.ts';
 import { readUpload } from '../upload.ts';
-import { ArtifactAnswer, ErrorAnswer, listOf } from '../shapes.ts';
+import { ErrorAnswer, listOf } from '../shapes.ts';
+import { ArtifactAnswer } from '../shapes-account.ts';
 
 const Id = Type.Object({ id: Type.String() });
 const LINK_MIN_S = 900;
