@@ -11,10 +11,6 @@ declare module 'fastify' {
     /** Items of a batch that are no acceptable JSON, by index. */
     itemFaults: Map<number, JsonFault>;
   }
-  interface FastifyContextConfig {
-    /** The handler looks at the body by itself, without a schema. */
-    readsBody?: true;
-  }
 }
 
 export const MIB = 1024 * 1024;
@@ -80,8 +76,7 @@ export function refuseEncoding({ headers }: FastifyRequest): void {
   });
 }
 
-const takesBody = ({ routeOptions }: FastifyRequest): boolean =>
-  routeOptions.schema?.body !== undefined || routeOptions.config.readsBody === true;
+const takesBody = ({ routeOptions }: FastifyRequest): boolean => routeOptions.schema?.body !== undefined;
 
 /** A body where none is looked at would be a field that we silently ignore. An empty object says nothing, and is let be. */
 function strayBody(request: FastifyRequest): AppError | undefined {

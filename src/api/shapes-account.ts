@@ -74,7 +74,11 @@ export const AccountAnswer = Type.Object({
   slots: Type.Object({ used: Type.Integer(), total: Type.Integer() }),
   line: Type.Object({ waiting: Type.Integer(), max: Type.Integer() }),
   windows: Type.Array(Window),
-  caps: Free,
+  caps: Type.Unsafe<Record<string, number | string>>({
+    type: 'object',
+    additionalProperties: { type: ['integer', 'string'] },
+    description: 'By cap, or `cap:tag` where it concerns models with that tag.',
+  }),
   budgets: Type.Array(Free),
   newcomer: nullable(Free),
 });

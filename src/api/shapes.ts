@@ -14,9 +14,55 @@ export const MoneyShape = Type.Object({
 });
 
 const Usage = Type.Object({
-  name: Type.String(),
+  name: Type.Enum(['token', 'image', 'character', 'millisecond']),
   measure: Type.Enum(['input', 'output']),
   quantity: Type.Integer(),
+});
+
+const Bounds = Type.Object(
+  {
+    max_output_tokens: Type.Optional(Type.Integer()),
+    n: Type.Optional(Type.Integer()),
+    size: Type.Optional(Type.String()),
+    characters: Type.Optional(Type.Integer()),
+    audio_ms: Type.Optional(Type.Integer()),
+  },
+  { description: 'What the cost is bounded by, as it is sent upstream' },
+);
+
+const stored = {
+  artifact_id: Type.String(),
+  url: Type.String(),
+  content_type: Type.String(),
+  bytes: Type.Integer(),
+  sha256: Type.String(),
+  expires_at: nullable(At),
+};
+const ChatOutput = Type.Object({
+  text: Type.String(),
+  completion: Type.Union([Free, Type.Null()], {
+    description: "The provider's chat.completion, untouched; null where it was ended on the way.",
+  }),
+});
+const ImageOutput = Type.Object({
+  images: Type.Array(
+    Type.Object({
+      ...stored,
+      width: Type.Integer(),
+      height: Type.Integer(),
+      seed: Type.Optional(Type.Integer()),
+      revised_prompt: Type.Optional(Type.String()),
+    }),
+  ),
+});
+const TtsOutput = Type.Object({
+  audio: Type.Object({ ...stored, duration_ms: Type.Integer(), sample_rate: Type.Integer() }),
+});
+const SttOutput = Type.Object({
+  text: Type.String(),
+  language: nullable(Type.String()),
+  duration_ms: Type.Number(),
+  segments: Type.Array(Type.Object({ start_ms: Type.Number(), end_ms: Type.Number(), text: Type.String() })),
 });
 
 export const JobAnswer = Type.Object(
@@ -31,10 +77,15 @@ export const JobAnswer = Type.Object(
     attempt: Type.Integer(),
     priority: Type.Enum([...PRIORITIES]),
     key_id: Type.String(),
-    metadata: Free,
+    metadata: Type.Unsafe<Record<string, string>>({
+      type: 'object',
+      additionalProperties: { type: 'string' },
+    }),
     input: nullable(Free),
-    bounds: Free,
-    output: nullable(Free),
+    bounds: Bounds,
+    output: Type.Union([ChatOutput, ImageOutput, TtsOutput, SttOutput, Type.Null()], {
+      description: 'By kind; null until there is one.',
+    }),
     error: nullable(
       Type.Object({
         code: Type.Enum([...JOB_ERROR_CODES]),
@@ -105,7 +156,7 @@ export const Quote = Type.Object(
     hold: MoneyShape,
     expected: Type.Object({ credits: Type.Integer(), usd: Type.String(), samples: Type.Integer() }),
     queue: Type.Object({ position: Type.Integer(), waiting_for: Type.Enum(['slot', 'worker']) }),
-    bounds: Free,
+    bounds: Bounds,
     price_version: Type.String(),
   },
   { description: 'What admission would say' },
@@ -123,8 +174,12 @@ export const Explanation = Type.Object(
     job_id: Type.String(),
     status: Type.Enum([...STATUSES]),
     price_version: Type.String(),
-    price: nullable(Type.Array(Free)),
-    bounds: Free,
+    price: nullable(
+      Type.Array(
+        Type.Object({ name: Type.String(), measure: Type.String(), credits_per_million: Type.String() }),
+      ),
+    ),
+    bounds: Bounds,
     hold: ByLot,
     attempts: Type.Array(
       Type.Object({
@@ -136,7 +191,15 @@ export const Explanation = Type.Object(
         outcome: nullable(Type.String()),
         error_code: nullable(Type.String()),
         remote_id: nullable(Type.String()),
-        provider: nullable(Free),
+        provider: nullable(
+          Type.Object({
+            sent: Type.Boolean({ description: 'Whether any byte of the request may have reached it.' }),
+            http_status: nullable(Type.Integer()),
+            provider_request_id: nullable(Type.String()),
+            first_byte_ms: nullable(Type.Integer()),
+            note: nullable(Type.String()),
+          }),
+        ),
         usage: nullable(Type.Array(Usage)),
       }),
     ),

@@ -8,7 +8,7 @@ import { listTransactions, type Transaction } from '../../ledger/movements.ts';
 import { accountWithLots } from '../../store/account-view.ts';
 import type { Api } from '../api.ts';
 import { pageQuery, sendPage } from '../page.ts';
-import { ErrorAnswer, listOf } from '../shapes.ts';
+import { listOf } from '../shapes.ts';
 import { AccountAnswer, TransactionAnswer } from '../shapes-account.ts';
 
 export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
@@ -19,7 +19,7 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
         tags: ['account'],
         summary: 'Balance, plan and limits',
         querystring: Type.Object({}, { additionalProperties: false }),
-        response: { 200: AccountAnswer, '4xx': ErrorAnswer },
+        response: { 200: AccountAnswer },
       },
     },
     async (request, reply) => {
@@ -60,7 +60,7 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
         summary: 'Movements of the balance',
         description: 'One row a movement, oldest first; `after` is the last sequence seen.',
         querystring: Type.Object(pageQuery('sequence'), { additionalProperties: false }),
-        response: { 200: listOf(TransactionAnswer), '4xx': ErrorAnswer },
+        response: { 200: listOf(TransactionAnswer) },
       },
     },
     async (request, reply) => {

@@ -1,5 +1,3 @@
-import { ErrorAnswer } from '../shapes.ts';
-
 /** What operators' routes have besides. */
 export interface AdminTools {
   /** Of a change to what is sold or to whom: this process reads it again, and the others are told to. */
@@ -11,9 +9,4 @@ export interface AdminTools {
   ): Promise<unknown>;
 }
 
-export const adminSchema = (summary: string, rest: { response: object } & Record<string, unknown>) => ({
-  tags: ['admin'],
-  summary,
-  ...rest,
-  response: { ...rest.response, '4xx': ErrorAnswer, '5xx': ErrorAnswer },
-});
+export const adminSchema = (summary: string, rest: object) => ({ tags: ['admin'], summary, ...rest });

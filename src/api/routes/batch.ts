@@ -50,7 +50,7 @@ export function batchRoutes(app: FastifyInstance, api: Api): void {
           { additionalProperties: false },
         ),
         headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()) }),
-        response: { 200: BatchAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer },
+        response: { 200: BatchAnswer },
       },
       // The items are checked one by one, so that a bad one does not spoil its neighbours.
       validatorCompiler: () => () => true,

@@ -7,14 +7,33 @@ import { eventRange, eventsAfter } from '../../store/events.ts';
 import type { Api } from '../api.ts';
 import { acceptable } from '../accept.ts';
 import { sendPage } from '../page.ts';
-import { ErrorAnswer } from '../shapes.ts';
+import { At, Free, listOf } from '../shapes.ts';
 import { cursorOf, sendEvents } from '../sse.ts';
 import { callerOf } from './jobs.ts';
 
 const After = Type.Optional(
   Type.String({ description: 'The last id seen; as the header Last-Event-ID. Default: from the start.' }),
 );
-const Stream = Type.String({ description: 'text/event-stream' });
+const Event = Type.Object(
+  {
+    id: Type.String(),
+    object: Type.Literal('event'),
+    type: Type.String({ description: 'An open list: ignore what you do not know.' }),
+    timestamp: At,
+    api_version: Type.Literal('v1'),
+    livemode: Type.Boolean(),
+    account_id: Type.String(),
+    sequence: Type.Integer(),
+    data: Free,
+  },
+  { description: 'A fact about the account or one of its jobs' },
+);
+const stream = { schema: Type.String({ description: 'Server-sent events' }) };
+const Stream = { description: 'A stream that ends with the job', content: { 'text/event-stream': stream } };
+const StreamOrPage = {
+  description: 'A stream without an end, or a page',
+  content: { 'text/event-stream': stream, 'application/json': { schema: listOf(Event) } },
+};
 
 export function eventRoutes(app: FastifyInstance, api: Api): void {
   const { ctx, hub, closing, shower } = api;
@@ -31,7 +50,7 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
           'Its events, and what a chat says as it says it. Past the last event the stream ends, and coming back answers 204.',
         params: Type.Object({ id: Type.String() }),
         querystring: Type.Object({ after: After }, { additionalProperties: false }),
-        response: { 200: Stream, 204: Type.Null(), '4xx': ErrorAnswer },
+        response: { 200: Stream, 204: Type.Null() },
       },
     },
     async (request, reply) => {
@@ -59,7 +78,7 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
           { after: After, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })) },
           { additionalProperties: false },
         ),
-        response: { 200: Stream, '4xx': ErrorAnswer },
+        response: { 200: StreamOrPage },
       },
     },
     async (request, reply) => {

@@ -19,7 +19,7 @@ import { clientRequestId } from '../api.ts';
 import { hasCurrent, jobHeaders, JSON_TYPE } from '../headers.ts';
 import { idempotencyOf } from '../idempotency.ts';
 import { pageQuery, sendPage } from '../page.ts';
-import { ErrorAnswer, JobAnswer, JobList, Quote, Explanation } from '../shapes.ts';
+import { JobAnswer, JobList, Quote, Explanation } from '../shapes.ts';
 import { assertInput } from '../validate.ts';
 
 const JobId = Type.Object({ id: Type.String() });
@@ -51,8 +51,6 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         response: {
           200: Type.Union([JobAnswer, Quote]),
           202: JobAnswer,
-          '4xx': ErrorAnswer,
-          '5xx': ErrorAnswer,
         },
       },
     },
@@ -101,7 +99,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
             patternProperties: { [METADATA_FILTER.source]: Type.String({ maxLength: 500 }) },
           },
         ),
-        response: { 200: JobList, '4xx': ErrorAnswer },
+        response: { 200: JobList },
       },
     },
     async (request, reply) => {
@@ -126,7 +124,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
           { wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })) },
           { additionalProperties: false },
         ),
-        response: { 200: JobAnswer, 304: Type.Null(), '4xx': ErrorAnswer },
+        response: { 200: JobAnswer, 304: Type.Null() },
       },
     },
     async (request, reply) => {
@@ -149,7 +147,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         description:
           'A waiting job ends at once. A running one is asked to stop: `cancel_requested_at` is set and its end follows.',
         params: JobId,
-        response: { 200: JobAnswer, '4xx': ErrorAnswer },
+        response: { 200: JobAnswer },
       },
     },
     async (request, reply) => {
@@ -171,7 +169,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         description:
           'The hold by lot, each attempt with what the provider said, the settlement: each credit accounted for.',
         params: JobId,
-        response: { 200: Explanation, '4xx': ErrorAnswer },
+        response: { 200: Explanation },
       },
     },
     async (request) => explain(ctx, request.caller.accountId, request.params.id),
