@@ -1,6 +1,6 @@
 // JSON bodies: looked over before they are parsed, and kept as they came.
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { AppError, invalidRequest } from '../domain/errors.ts';
+import { AppError, fieldName, invalidRequest } from '../domain/errors.ts';
 import { checkJson, type JsonFault } from '../domain/json-gate.ts';
 import { checkJsonList } from '../domain/json-list.ts';
 
@@ -85,7 +85,7 @@ function strayBody(request: FastifyRequest): AppError | undefined {
   const stranger = typeof body === 'object' ? Object.keys(body)[0] : '';
   if (stranger === undefined) return undefined;
   return invalidRequest({
-    path: stranger.slice(0, 64).toWellFormed(),
+    path: fieldName(stranger),
     message: 'is not a field we know',
     expected: 'no body',
     received: 'a value',

@@ -2,7 +2,7 @@
 import multipart from '@fastify/multipart';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Context } from '../context.ts';
-import { AppError, invalidRequest } from '../domain/errors.ts';
+import { AppError, fieldName, invalidRequest } from '../domain/errors.ts';
 import { ARTIFACT_MAX_BYTES, dropUpload, storeUpload, type Upload } from '../flow/upload.ts';
 import { refuseEncoding } from './body.ts';
 
@@ -58,7 +58,7 @@ function strayPart(
 ): AppError {
   const asText = fieldname === 'file' && type === 'field';
   return invalidRequest({
-    path: fieldname.slice(0, 64).toWellFormed(),
+    path: fieldName(fieldname),
     message: second
       ? 'may be there once, and alone'
       : asText

@@ -1,6 +1,6 @@
 // One Ajv for every schema: the ones Fastify checks and the ones a batch's items are checked with alone.
 import { Ajv, type ErrorObject, type Options, type ValidateFunction } from 'ajv';
-import { type AppError, invalidRequest, type Issue } from '../domain/errors.ts';
+import { type AppError, fieldName, invalidRequest, type Issue } from '../domain/errors.ts';
 import { isInstant } from '../domain/instant.ts';
 import type { Kind } from '../domain/job.ts';
 import { INPUTS, Submission } from '../domain/submission.ts';
@@ -45,8 +45,7 @@ export function invalid(errors: readonly ErrorObject[], prefix: string): AppErro
   return invalidRequest(issueOf(first, prefix));
 }
 
-const NAME_MAX = 64;
-const PATH_MAX = 200;
+const WORD_MAX = 64;
 
 function issueOf(
   { instancePath, keyword, params, message, data, propertyName }: ErrorObject,
@@ -54,14 +53,9 @@ function issueOf(
 ): Issue {
   const p = params as Record<string, unknown>;
   const extra = propertyName ?? p['additionalProperty'] ?? p['missingProperty'];
-  const names = [
-    ...instancePath.split('/').slice(1).map(unescapePointer),
-    ...(extra === undefined ? [] : [String(extra)]),
-  ];
-  const path = shortened(
-    [prefix, ...names.map((name) => shortened(name, NAME_MAX))].filter(Boolean).join('.'),
-    PATH_MAX,
-  );
+  const names = instancePath.split('/').slice(1).map(unescapePointer);
+  if (extra !== undefined) names.push(String(extra));
+  const path = [...(prefix === '' ? [] : [prefix]), ...names.map(fieldName)].join('.');
   if (keyword === 'additionalProperties')
     return { path, message: 'is not a field we know', expected: 'no such field', received: 'a value' };
   if (keyword === 'required') return { path, message: 'is required', expected: 'a value', received: null };
@@ -73,20 +67,17 @@ function issueOf(
 }
 
 /** What a person wrote, or may have: of its values only the kind and the size are told. */
-const CONTENT = /^(?:input|metadata|end_user|name|reason|api_key)\b/;
+const CONTENT = /^$|^(?:input|metadata|end_user|name|reason|api_key)\b/;
 
 /** A word that was to be one of a few is repeated, and a number that was out of its bounds; else the kind of the value. */
 function brief(data: unknown, { keyword, content }: { keyword: string; content: boolean }): unknown {
   if (data === null || typeof data === 'boolean') return data;
   if (typeof data === 'number') return content && keyword === 'type' ? 'a number' : data;
   if (typeof data === 'string') {
-    const repeatable = !content && data.length <= NAME_MAX && /^[\w./:+-]+$/.test(data);
+    const repeatable = !content && data.length <= WORD_MAX && /^[\w./:+-]+$/.test(data);
     return repeatable ? data : `a text of ${data.length} characters`;
   }
   return Array.isArray(data) ? `a list of ${data.length}` : 'an object';
 }
-
-const shortened = (text: string, most: number): string =>
-  text.length <= most ? text : `${text.slice(0, most).toWellFormed()}…`;
 
 const unescapePointer = (part: string): string => part.replaceAll('~1', '/').replaceAll('~0', '~');

@@ -108,6 +108,11 @@ export interface Issue {
   received: unknown;
 }
 
+/** A field's name as an issue may repeat it: what is not made like one may be content that went astray. */
+export function fieldName(name: string): string {
+  return /^[\w.$:@/[\]-]{1,64}$/.test(name) ? name : `(a name of ${name.length} characters)`;
+}
+
 /** @param say the whole message, where it is more than the path and what is wrong with it */
 export function invalidRequest(issue: Issue, say?: string): AppError {
   return new AppError('invalid_request', {

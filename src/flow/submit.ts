@@ -1,7 +1,7 @@
 // Submission: what a client sent becomes a priced request for admission. Nothing is written here but a long input's bytes.
 import type { Context } from '../context.ts';
 import { worstCase, type KnownInput } from '../domain/bounds.ts';
-import { AppError, invalidRequest } from '../domain/errors.ts';
+import { AppError, fieldName, invalidRequest } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
 import { type Kind, PRIORITIES } from '../domain/job.ts';
 import { members } from '../domain/json-members.ts';
@@ -129,7 +129,7 @@ function assertKnownFields(inputJson: string, input: ChatInput, route: ModelRout
   if (route.data.unknown_fields === 'pass') return;
   const allowed = route.data.fields ?? [];
   const stranger = members(inputJson).find(({ name }) => !CHAT_FIELDS.has(name) && !allowed.includes(name));
-  if (stranger) throw unknownField(`input.${stranger.name}`);
+  if (stranger) throw unknownField(`input.${fieldName(stranger.name)}`);
   const tools = (input as { tools?: unknown }).tools;
   const billed = Array.isArray(tools)
     ? tools.find((tool: { type?: unknown } | null) => tool?.type !== 'function')

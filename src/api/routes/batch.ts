@@ -1,7 +1,7 @@
 // Many jobs in one request, each judged alone (contract 4).
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { type AppError, invalidRequest } from '../../domain/errors.ts';
+import { type AppError, fieldName, invalidRequest } from '../../domain/errors.ts';
 import { isFinal } from '../../domain/job.ts';
 import { rawItems, rawMember } from '../../domain/json-members.ts';
 import type { Model } from '../../domain/model.ts';
@@ -85,8 +85,7 @@ function shapeOf(body: unknown): { jobs: unknown[]; atomic: boolean } {
   const refuse = (path: string, message: string, expected: string): AppError =>
     invalidRequest({ path, message, expected, received: 'something else' });
   const stranger = Object.keys(rest)[0];
-  if (stranger !== undefined)
-    throw refuse(stranger.slice(0, 64).toWellFormed(), 'is not a field we know', 'no such field');
+  if (stranger !== undefined) throw refuse(fieldName(stranger), 'is not a field we know', 'no such field');
   const some = `1 to ${BATCH_MAX} jobs`;
   if (!Array.isArray(jobs)) throw refuse('jobs', 'must be a list of jobs', some);
   if (jobs.length < 1 || jobs.length > BATCH_MAX) throw refuse('jobs', `must hold ${some}`, some);
