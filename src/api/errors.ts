@@ -15,12 +15,15 @@ export interface ErrorBody {
   details: Record<string, unknown>;
 }
 
+/** An address may be as long as a head. */
+const PATH_SHOWN = 500;
+
 export function errorBody(error: AppError, request: { path: string; id: string }): ErrorBody {
   return {
     statusCode: error.status,
     code: error.code,
     message: error.message,
-    path: request.path,
+    path: request.path.slice(0, PATH_SHOWN),
     requestId: request.id,
     timestamp: new Date().toISOString(),
     retryable: error.retryable,

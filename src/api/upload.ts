@@ -34,7 +34,7 @@ export async function readUpload(ctx: Context, request: FastifyRequest): Promise
     request.raw.unpipe();
     request.raw.resume();
     if (upload) await dropUpload(ctx, upload);
-    throw asRefusal(error);
+    throw asRefusal(error, request);
   }
   if (upload) return upload;
   throw invalidRequest({ path: 'file', message: 'is required', expected: 'a file', received: null });
@@ -69,11 +69,13 @@ function strayPart(
   });
 }
 
-/** What the parser throws at a broken form is an error without a status, or a code of its own. */
-function asRefusal(error: unknown): unknown {
+/** What the parser throws at a broken form, or the socket at one cut off, is an error without a status of its own. */
+function asRefusal(error: unknown, { raw }: FastifyRequest): unknown {
   const { code = '', message = '' } = error as { code?: string; message?: string };
   const broken =
-    code.startsWith('FST_') || /multipart|boundary|part terminated|header|unexpected end/i.test(message);
+    (raw.destroyed && !raw.complete) ||
+    code.startsWith('FST_') ||
+    /multipart|boundary|part terminated|header|unexpected end/i.test(message);
   if (error instanceof AppError || !broken) return error;
   const say =
     'The form could not be read to its end. Send multipart/form-data with a boundary and one field "file".';

@@ -5,14 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../../src/domain/errors.ts';
 import { type Answer, chat } from '../support/client.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
-import {
-  CANARY,
-  countRows,
-  expectErrorBody,
-  expectRefusal,
-  leavesNothing,
-  restingRows,
-} from '../support/refusal.ts';
+import { CANARY, countRows, expectErrorBody, expectRefusal, leavesNothing } from '../support/refusal.ts';
 
 let millrace: TestPlatform;
 let account: TestAccount;
@@ -326,7 +319,7 @@ describe('a batch', () => {
       }
     }
     const after = await countRows(millrace);
-    for (const table of ['public.jobs', 'public.events', 'public.ledger_transactions'])
+    for (const table of ['jobs', 'events', 'ledger_transactions'])
       expect(after[table], table).toBe((before[table] ?? 0) + bad.length);
     const { body: me } = await account.get('/v1/account');
     const [held] = await millrace.sql<{ sum: string }>('select sum(hold) from jobs where account_id = $1', [
@@ -418,10 +411,10 @@ const BREAKS_THE_LIST = new Set([
 function leavesNothingInAll(): void {
   let before: Record<string, number>;
   beforeAll(async () => {
-    before = await restingRows(millrace);
+    before = await countRows(millrace);
   });
   afterAll(async () => {
-    expect(await restingRows(millrace)).toEqual(before);
+    expect(await countRows(millrace)).toEqual(before);
   });
 }
 

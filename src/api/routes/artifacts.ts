@@ -19,6 +19,7 @@ import { linkSignature, verifyLink } from '../links.ts';
 import { pageQuery, sendPage } from '../page.ts';
 import { parseRange } from '../range.ts';
 import { readUpload } from '../upload.ts';
+import { exceptBody } from '../validate.ts';
 import { listOf } from '../shapes.ts';
 import { ArtifactAnswer } from '../shapes-account.ts';
 
@@ -43,7 +44,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
         response: { 201: ArtifactAnswer },
       },
       // A form is read as it comes, and judged part by part.
-      validatorCompiler: () => () => true,
+      validatorCompiler: exceptBody,
     },
     async (request, reply) => {
       const upload = await readUpload(ctx, request);

@@ -14,7 +14,7 @@ import { errorBody, noteFailure, pathOf, toAppError } from '../errors.ts';
 import { JSON_TYPE } from '../headers.ts';
 import { idempotencyOf } from '../idempotency.ts';
 import { ErrorAnswer, JobAnswer } from '../shapes.ts';
-import { asSubmission, assertInput } from '../validate.ts';
+import { asSubmission, assertInput, exceptBody } from '../validate.ts';
 import { accepted, callerOf, dropLongInput, rawParts } from './jobs.ts';
 
 const BATCH_MAX = 1_000;
@@ -53,7 +53,7 @@ export function batchRoutes(app: FastifyInstance, api: Api): void {
         response: { 200: BatchAnswer },
       },
       // The items are checked one by one, so that a bad one does not spoil its neighbours.
-      validatorCompiler: () => () => true,
+      validatorCompiler: exceptBody,
     },
     async (request, reply) => {
       const { jobs, atomic } = shapeOf(request.body);
