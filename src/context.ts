@@ -82,7 +82,7 @@ export async function openContext({
     catalogue = await readCatalogue(flow);
   };
   bus.subscribe((wake) => {
-    if (wake.type === 'catalogue') refreshCatalogue().catch(onError);
+    if (wake.type === 'catalogue' || wake.type === 'missed') refreshCatalogue().catch(onError);
   });
   const reread = setInterval(() => void refreshCatalogue().catch(onError), CATALOGUE_REREAD_MS);
   return {

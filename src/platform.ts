@@ -4,6 +4,7 @@ import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Config, readConfig } from './config.ts';
 import { type Address, type Context, openContext, type Secrets } from './context.ts';
+import { armCrashPoint } from './crash.ts';
 import { migrate } from './db/migrate.ts';
 import type { Pool } from './db/pool.ts';
 import { seed } from './db/seed.ts';
@@ -23,6 +24,7 @@ export async function openPlatform(
   options: { address?: Address; config?: Config; quiet?: boolean } = {},
 ): Promise<Platform> {
   const config = options.config ?? readConfig();
+  armCrashPoint(config.crashAt);
   const log = openLog(options.quiet ? 'warn' : config.logLevel);
   await mkdir(config.dataDir, { recursive: true });
   const embedded = await joinEmbedded({

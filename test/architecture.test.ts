@@ -12,7 +12,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   queue: ['domain'],
   storage: ['domain'],
   live: ['domain'],
-  providers: ['domain'],
+  providers: ['domain', 'crash.ts'],
   embedded: [],
   store: ['db', 'domain'],
   ledger: ['db', 'domain'],

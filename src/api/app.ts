@@ -52,6 +52,8 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
     ...SERVER_OPTIONS,
     loggerInstance: quietLog(ctx.log) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
+    // The request's id is in every line we write, so a logger a request would be made for nothing.
+    childLoggerFactory: (logger) => logger,
     genReqId: () => newId('req'),
     bodyLimit: BODY_MAX_BYTES,
     forceCloseConnections: 'idle',
@@ -92,7 +94,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
     scope.addHook('onRequest', (request) => authenticator.client(request));
     jobRoutes(scope, api);
     batchRoutes(scope, api);
-    eventRoutes(scope, api);
+    eventRoutes(scope, api, authenticator);
     accountRoutes(scope, api);
     await scope.register(async (inner) => {
       await installUploads(inner);

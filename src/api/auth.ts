@@ -40,7 +40,7 @@ export function openAuthenticator(ctx: Context, limit: RateLimit): Authenticator
   // Apart from the known ones, which no flood of invented keys may push out.
   const unknown = new Remembered<null>();
   ctx.bus.subscribe((wake) => {
-    if (wake.type !== 'catalogue') return;
+    if (wake.type !== 'catalogue' && wake.type !== 'missed') return;
     known.clear();
     unknown.clear();
   });

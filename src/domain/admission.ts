@@ -84,9 +84,12 @@ function refuseByStatus({ status }: Books): void {
 function deadlineOf({ deadline, maxDeadlineS }: Applicant, now: Date): Date {
   const latest = now.getTime() + maxDeadlineS * 1000;
   const at = deadline instanceof Date ? deadline.getTime() : now.getTime() + deadline.inSeconds * 1000;
-  if (at > latest) {
+  // Not `at > latest`, which an instant that is no number would pass.
+  if (!(at <= latest)) {
     const expected = `within ${maxDeadlineS} seconds from now`;
-    const received = `${Math.round((at - now.getTime()) / 1000)} seconds from now`;
+    const received = Number.isNaN(at)
+      ? 'no instant'
+      : `${Math.round((at - now.getTime()) / 1000)} seconds from now`;
     throw invalidRequest({ path: 'deadline', message: `must lie ${expected}`, expected, received });
   }
   if (at <= now.getTime()) {

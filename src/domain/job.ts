@@ -41,7 +41,7 @@ export type JobErrorCode = (typeof JOB_ERROR_CODES)[number];
 
 /** The bound of a job's cost, decided at admission, sent upstream and shown as `bounds`. */
 export interface Bounds {
-  /** chat: the most tokens the answer may have, over all `n` choices. */
+  /** chat: the most tokens each of the `n` choices may have. */
   max_output_tokens?: number;
   /** chat and image: how many choices or images. */
   n?: number;

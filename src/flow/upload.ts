@@ -1,12 +1,13 @@
 // An upload becomes an artifact: first its bytes, then its row.
 import type { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
+import { transaction } from '../db/transaction.ts';
 import { AppError } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
 import { wavFormat } from '../domain/wav.ts';
 import { StorageTooLarge } from '../storage/storage.ts';
 import { databaseNow } from '../store/clock.ts';
-import { findArtifact, insertArtifacts, type StoredArtifact } from '../store/artifacts.ts';
+import { type Artifact, insertArtifacts, type StoredArtifact } from '../store/artifacts.ts';
 
 export const ARTIFACT_MAX_BYTES = 100 * 1024 * 1024;
 const HEAD_BYTES = 64 * 1024;
@@ -49,17 +50,12 @@ export async function dropUpload(ctx: Context, { storageKey }: Upload): Promise<
 
 /** Makes the account's artifact of it. */
 export async function keepUpload(ctx: Context, accountId: string, upload: Upload): Promise<StoredArtifact> {
-  const { id } = upload;
   const wave = await waveOf(ctx, upload.storageKey, upload.bytes);
   const now = await databaseNow(ctx.flow);
-  await insertArtifacts(
-    ctx.flow,
-    [{ ...upload, ...wave, accountId, direction: 'input', jobId: null, width: null, height: null }],
-    now,
-  );
-  const artifact = await findArtifact(ctx.flow, accountId, id);
-  if (!artifact) throw new Error('the artifact that was just written is gone');
-  return artifact;
+  const rest = { direction: 'input', jobId: null, width: null, height: null, ...wave } as const;
+  const artifact: Artifact = { ...upload, accountId, ...rest };
+  await transaction(ctx.flow, async (tx) => insertArtifacts(tx, [artifact], now));
+  return { ...artifact, createdAt: now, expiresAt: null, deletedAt: null };
 }
 
 /** Only the head is read; the length that counts is the stored one, not the one the header claims. */

@@ -1,4 +1,4 @@
-import type { Brake, StopReason } from '../flow/run.ts';
+import { type Brake, openBrake, type StopReason } from '../flow/brake.ts';
 
 /** The attempts under way in this process, each with its brake. */
 export class Brakes {
@@ -13,8 +13,7 @@ export class Brakes {
   }
 
   open(jobId: string): Brake {
-    const controller = new AbortController();
-    const brake: Brake = { signal: controller.signal, pull: (reason) => controller.abort(reason) };
+    const brake = openBrake();
     this.#running.set(jobId, brake);
     return brake;
   }

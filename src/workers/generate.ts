@@ -5,9 +5,9 @@ import { crashPoint } from '../crash.ts';
 import type { Kind } from '../domain/job.ts';
 import { openClaims } from '../flow/claim.ts';
 import { openDeltaLog } from '../flow/record-deltas.ts';
-import { run } from '../flow/run.ts';
+import { run, unwritten } from '../flow/run.ts';
 import type { Announcer } from '../flow/announce.ts';
-import type { Settle } from '../flow/settle.ts';
+import type { Settle, Settlement } from '../flow/settle.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Consumer, Message } from '../queue/queue.ts';
 import { heldBy } from '../store/jobs.ts';
@@ -38,10 +38,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   const brakes = new Brakes();
   const lease = await holdLease(ctx, {
     queues,
-    onRenewed: () =>
-      void compare().catch((error: Error) =>
-        ctx.log.warn({ err: { message: error.message } }, 'own jobs could not be compared'),
-      ),
+    onRenewed: () => void compare(),
     onLost: () => brakes.pullAll('leave'),
   });
   /**
@@ -49,15 +46,25 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
    * nobody here runs (the answer to its claim was lost, or its settlement broke) is handed back.
    */
   const compare = async (): Promise<void> => {
-    for (const held of await heldBy(ctx.flow, lease.workerId())) {
-      if (held.stopAsked) brakes.pull(held.jobId, 'cancel');
-      if (brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
-      ctx.log.warn({ job: held.jobId }, 'a job in our name was run by nobody; it is handed back');
-      await settle({ ...held, outcome: { type: 'interrupted' }, evidence: null, artifacts: [] });
+    try {
+      for (const held of await heldBy(ctx.flow, lease.workerId())) {
+        if (held.stopAsked) brakes.pull(held.jobId, 'cancel');
+        if (brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
+        ctx.log.warn({ job: held.jobId }, 'a job in our name was run by nobody; it is handed back');
+        await settle({
+          ...held,
+          outcome: { type: 'interrupted', used: null },
+          evidence: null,
+          artifacts: [],
+        });
+      }
+    } catch (error) {
+      ctx.log.warn({ err: error }, 'own jobs could not be compared');
     }
   };
   const unsubscribe = ctx.bus.subscribe((wake) => {
     if (wake.type === 'stop') brakes.pull(wake.jobId, 'cancel');
+    if (wake.type === 'missed') void compare();
   });
   const claim = openClaims(ctx, announcer, lease.workerId);
   const tools = { provider: options.provider, appendDeltas: openDeltaLog(ctx, announcer) };
@@ -65,19 +72,27 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   let gone = false;
   let handling = 0;
 
+  /** Nobody else would end a job that runs here while this worker lives. */
+  const settleSomehow = (settlement: Settlement): Promise<boolean> =>
+    settle(settlement).catch((error: Error) => {
+      ctx.log.error({ err: error, job: settlement.jobId }, 'an outcome cannot be written');
+      return settle(unwritten(settlement));
+    });
+
   const handle = async (message: Message): Promise<void> => {
     if (draining) return;
     handling += 1;
     try {
+      await lease.held();
+      if (draining) return;
       crashPoint('message-taken');
       const claimed = await claim(message);
       if (!claimed) return;
       const brake = brakes.open(claimed.jobId);
-      // The drain may have begun while the claim was under way.
-      if (gone) brake.pull('leave');
-      await settle(await run(ctx, tools, { claimed, brake })).finally(() =>
-        brakes.close(claimed.jobId, brake),
-      );
+      // The drain may have begun, or the lease lapsed, while the claim was under way.
+      if (gone || !lease.holds(claimed.workerId)) brake.pull('leave');
+      const settlement = await run(ctx, tools, { claimed, brake });
+      await settleSomehow(settlement).finally(() => brakes.close(claimed.jobId, brake));
     } catch (error) {
       // The lease or the sweep brings the job back; nothing was decided here.
       ctx.log.error({ err: error, job: message.jobId }, 'a message could not be handled');

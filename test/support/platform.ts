@@ -1,9 +1,5 @@
 // A whole Millrace for a test: a database of its own on the run's PostgreSQL, an API on a real socket, real workers, the
 // run's simulator. In this process by default, which is quick; `spawn.ts` runs the roles as processes, which can be killed.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import pg from 'pg';
 import { inject } from 'vitest';
 import { startApi } from '../../src/api/start.ts';
 import { readConfig } from '../../src/config.ts';
@@ -12,20 +8,15 @@ import { type Kind, KINDS } from '../../src/domain/job.ts';
 import { openPlatform, type Platform, readCredentials } from '../../src/platform.ts';
 import { startWorker } from '../../src/workers/start.ts';
 import { type Client, openClient } from './client.ts';
+import { makeAccount, type TestAccount } from './accounts.ts';
+import { type Installation, installOn } from './installation.ts';
 import { shareTestPostgres } from './postgres.ts';
+
+export { makeAccount, type TestAccount } from './accounts.ts';
+export type { Installation } from './installation.ts';
 
 export const BACKENDS = ['postgres', 'redis'] as const;
 export type BackendName = (typeof BACKENDS)[number];
-
-/** What both kinds of platform, in this process and in others, are made of. */
-export interface Installation {
-  /** The environment its roles run in. */
-  env: Record<string, string>;
-  dataDir: string;
-  /** As a superuser, past every policy: for looking and for breaking things. */
-  sql<Row = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
-  remove(): Promise<void>;
-}
 
 let databases = 0;
 
@@ -33,31 +24,10 @@ let databases = 0;
 export async function install(backend: BackendName, env: Record<string, string> = {}): Promise<Installation> {
   const postgres = await shareTestPostgres(inject('postgresFolder'));
   const url = await postgres.createDatabase(inject('template'));
-  const name = new URL(url).pathname.slice(1);
-  const dataDir = await mkdtemp(join(tmpdir(), 'millrace-test-'));
-  const pool = new pg.Pool({ connectionString: postgres.superUrl(name), max: 2 });
-  pool.on('error', () => {});
   // Each worker of the run has a hundred Redis databases to itself, used one after the other.
   const redisDatabase = (Number(process.env['VITEST_POOL_ID'] ?? 1) % 10) * 100 + (databases++ % 100);
-  return {
-    env: {
-      DATABASE_URL: url,
-      SIM_URL: inject('simUrl'),
-      MILLRACE_DATA_DIR: dataDir,
-      PORT: '0',
-      LOG_LEVEL: 'error',
-      ...(backend === 'redis' ? { REDIS_URL: `${inject('redisUrl')}/${redisDatabase}` } : {}),
-      ...env,
-    },
-    dataDir,
-    async sql<Row>(text: string, values: unknown[] = []) {
-      return (await pool.query(text, values)).rows as Row[];
-    },
-    async remove() {
-      await pool.end();
-      await rm(dataDir, { recursive: true, force: true });
-    },
-  };
+  const redisUrl = backend === 'redis' ? `${inject('redisUrl')}/${redisDatabase}` : null;
+  return installOn({ postgres, databaseUrl: url, redisUrl, simUrl: inject('simUrl') }, env);
 }
 
 export interface TestPlatform extends Installation {
@@ -72,12 +42,6 @@ export interface TestPlatform extends Installation {
     overrides?: Record<string, unknown>;
   }): Promise<TestAccount>;
   stop(): Promise<void>;
-}
-
-export interface TestAccount extends Client {
-  id: string;
-  key: string;
-  testKey: string;
 }
 
 export interface PlatformOptions {
@@ -116,24 +80,4 @@ export async function startPlatform({
       await installation.remove();
     },
   };
-}
-
-export async function makeAccount(
-  url: string,
-  admin: Client,
-  {
-    plan = 'startup',
-    credits = 200_000_000,
-    overrides = {},
-  }: { plan?: string; credits?: number; overrides?: Record<string, unknown> } = {},
-): Promise<TestAccount> {
-  const made = await admin.post<{ id: string; api_key: string; test_api_key: string }>('/v1/admin/accounts', {
-    name: 'test',
-    plan,
-    credits,
-    overrides,
-  });
-  if (made.status !== 201) throw new Error(`the account was not made: ${JSON.stringify(made.body)}`);
-  const { id, api_key: key, test_api_key: testKey } = made.body;
-  return { id, key, testKey, ...openClient(url, key) };
 }

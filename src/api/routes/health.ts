@@ -14,8 +14,8 @@ const Check = Type.Object({
   unserved_queues: Type.Array(Type.Enum([...KINDS])),
 });
 
-export function healthRoutes(app: FastifyInstance, { ctx }: Api): void {
-  const metrics = openMetrics(ctx);
+export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
+  const metrics = openMetrics({ ctx, hub });
 
   app.get(
     '/healthz',
