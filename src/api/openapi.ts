@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger';
 import type { FastifyInstance, FastifySchema } from 'fastify';
 import type { Context } from '../context.ts';
 import { INPUTS } from '../domain/submission.ts';
+import { JSON_TYPE } from './headers.ts';
 import { ErrorAnswer } from './shapes.ts';
 
 const CSP =
@@ -24,7 +25,6 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
         description: 'Paid, asynchronous AI generation: submit a job, and be told when it is done.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
-      servers: [{ url: ctx.config.publicUrl ?? '/' }],
       components: {
         securitySchemes: {
           key: {
@@ -49,9 +49,11 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
     transformObject: (document) =>
       'openapiObject' in document ? completed(document.openapiObject) : document.swaggerObject,
   });
-  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) =>
-    reply.type('application/json; charset=utf-8').send(JSON.stringify(app.swagger())),
-  );
+  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
+    // Where we are reached is known once we listen.
+    const document = { ...app.swagger(), servers: [{ url: ctx.publicUrl() }] };
+    return reply.type(JSON_TYPE).send(JSON.stringify(document));
+  });
   await app.register(async (scope) => {
     // The page's own scripts are inline, so it lives in a scope with a policy of its own.
     const { default: scalar } = await import('@scalar/fastify-api-reference');

@@ -145,6 +145,10 @@ export const SimCalls = Type.Object({
       kind: Type.Enum([...KINDS]),
       outcome: nullable(Type.String()),
       billed: Type.Boolean(),
+      started_ns: Type.String({
+        description: "Nanoseconds of the simulator's own clock, which only goes forward.",
+      }),
+      ended_ns: nullable(Type.String()),
     }),
   ),
 });
