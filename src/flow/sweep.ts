@@ -63,7 +63,7 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
           await task(ctx, tools);
         } catch (error) {
           ctx.log[isConnectionError(error) ? 'warn' : 'error'](
-            { err: { message: (error as Error).message }, task: name },
+            { err: error, task: name },
             'a task of the sweep failed',
           );
         }
