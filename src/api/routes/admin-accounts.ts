@@ -5,7 +5,7 @@ import { AppError, invalidRequest } from '../../domain/errors.ts';
 import { money } from '../../domain/money.ts';
 import { createAccount, grant } from '../../flow/accounts.ts';
 import { cancel } from '../../flow/cancel.ts';
-import { refillAccounts } from '../../flow/sweep.ts';
+import { changeAccount } from '../../flow/change-account.ts';
 import type { Api } from '../api.ts';
 import { AccountForm, AccountPatch, GrantForm, type OverridesForm } from './admin-forms.ts';
 import { AccountChanged, AccountMade, AdminAccount, CancelAsked, GrantMade } from './admin-shapes.ts';
@@ -80,19 +80,21 @@ export function adminAccountRoutes(
           expected: 'a plan',
           received: plan,
         });
-      const data = {
-        ...(plan === undefined ? {} : { plan_id: plan }),
-        ...(status === undefined ? {} : { status }),
-        ...(overrides === undefined ? {} : { overrides: toOverrides(overrides) as object }),
-      };
-      const { count } = await prisma.accounts.updateMany({ where: { id }, data });
-      if (count === 0) throw new AppError('not_found');
-      const details = { plan, status, overrides };
-      await log(request.operatorKeyId, { action: 'account.change', target: id, reason, details });
+      await changeAccount(ctx, announcer, {
+        id,
+        plan,
+        status,
+        overrides: overrides && toOverrides(overrides),
+        reason,
+        actor: request.operatorKeyId,
+      });
       await changed();
-      // More slots than before are for those who wait.
-      announcer.ring(await refillAccounts(ctx, [id]));
-      return { id, object: 'account', changed: Object.keys(data) };
+      const given = { plan_id: plan, status, overrides };
+      return {
+        id,
+        object: 'account',
+        changed: Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [name])),
+      };
     },
   );
 
