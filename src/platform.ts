@@ -116,11 +116,15 @@ async function firstStart(ctx: Context): Promise<void> {
     const { rowCount } = await ctx.flow.query(`select 1 from api_keys where mode = 'admin' limit 1`);
     if (rowCount !== 0) return;
     const first = { name: 'first', plan: 'startup', credits: FIRST_CREDITS, overrides: {} };
-    const { apiKey } = await createAccount(ctx, first, 'first start');
+    const { answer } = await createAccount(ctx, first, { actor: 'first start', idempotency: null });
     // The operator's key last: a start that dies before leaves the next one to be the first.
     await transaction(ctx.flow, async (tx) => {
       const adminKey = await createKey(ctx, tx, { accountId: null, mode: 'admin', name: 'first' });
-      await writeCredentials(ctx.config, { base_url: ctx.publicUrl(), api_key: apiKey, admin_key: adminKey });
+      await writeCredentials(ctx.config, {
+        base_url: ctx.publicUrl(),
+        api_key: answer.apiKey,
+        admin_key: adminKey,
+      });
     });
     ctx.log.info(`credentials are in ${join(ctx.config.dataDir, 'credentials.json')}`);
   } finally {
