@@ -26,6 +26,7 @@ export function groupCommit<I, O>(
 ): (item: I) => Promise<O> {
   let waiting: Waiting<I, O>[] = [];
   let flying = 0;
+  let scheduled = false;
 
   const start = (): void => {
     while (flying < inFlight && waiting.length > 0) {
@@ -70,7 +71,11 @@ export function groupCommit<I, O>(
     new Promise<O>((resolve, reject) => {
       waiting.push({ item, resolve, reject });
       // Wait for the turn of the event loop, so that requests parsed together travel together.
-      if (waiting.length === 1) setImmediate(start);
-      else start();
+      if (scheduled) return;
+      scheduled = true;
+      setImmediate(() => {
+        scheduled = false;
+        start();
+      });
     });
 }

@@ -19,6 +19,8 @@ export interface JobStream {
   cursor: Cursor;
   /** What is to be said before anything else. */
   greeting: Frame[];
+  /** That is all there is to say. */
+  over: boolean;
 }
 
 interface Asked {
@@ -43,10 +45,9 @@ export async function openJobStream(
     const job = bounds && (await findJobs(tx, [{ accountId, jobId }])).get(jobId);
     if (!job) throw new AppError('not_found');
     const reason = whyNot(cursor, { ...bounds, attempt: job.epoch, over: isFinal(job.status) });
-    if (reason === null) {
-      const over = isFinal(job.status) && !bounds.unheard;
-      return over ? null : { accountId, jobId, cursor, greeting: [] };
-    }
+    const over = isFinal(job.status);
+    if (reason === null)
+      return over && !bounds.unheard ? null : { accountId, jobId, cursor, greeting: [], over: false };
     const { json } = await shower.render(tx, caller, job);
     const { newest } = bounds;
     const data = `{"job_id":"${jobId}","reason":"${reason}","cursor":${newest},"job":${json}}`;
@@ -55,6 +56,7 @@ export async function openJobStream(
       jobId,
       cursor: { sequence: newest, attempt: 0, offset: 0 },
       greeting: [{ id: String(newest), event: 'reset', data }],
+      over,
     };
   });
 }
@@ -82,7 +84,7 @@ export async function* followJob(
   const watch = hub.watch({ jobId });
   try {
     if (greeting.length > 0) yield greeting;
-    while (!signal.aborted) {
+    while (!signal.aborted && !stream.over) {
       const look = await persistently(
         () => lookAtJob(ctx.client, { accountId, jobId, cursor: teller.cursor }),
         { forMs: PATIENCE_MS, signal },
