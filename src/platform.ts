@@ -5,12 +5,17 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { type Config, readConfig } from './config.ts';
 import { type Address, type Context, openContext, type Secrets } from './context.ts';
+import { armCrashPoint } from './crash.ts';
 import { migrate } from './db/migrate.ts';
 import type { Pool } from './db/pool.ts';
 import { seed } from './db/seed.ts';
 import { transaction } from './db/transaction.ts';
 import { joinEmbedded } from './embedded/join.ts';
+import { LockFile } from './embedded/lock.ts';
 import { createAccount, createKey } from './flow/accounts.ts';
+import type { OpenQueue } from './queue/queue.ts';
+import type { Life } from './process.ts';
+import { reach } from './reach.ts';
 
 export interface Platform {
   ctx: Context;
@@ -19,40 +24,78 @@ export interface Platform {
   leave(): Promise<void>;
 }
 
-export async function openPlatform(
-  options: { address?: Address; config?: Config; quiet?: boolean } = {},
-): Promise<Platform> {
+interface PlatformOptions {
+  address?: Address;
+  config?: Config;
+  /** Logs warnings and errors alone. */
+  quiet?: boolean;
+  /** Another queue than BullMQ; for tests. */
+  openQueue?: OpenQueue;
+}
+
+/** For a command: what is opened is closed, and left, when its life ends. */
+export async function openPlatformFor(life: Life, options: PlatformOptions = {}): Promise<Platform> {
+  const platform = await openPlatform(options);
+  life.defer(() => platform.ctx.close().finally(platform.leave));
+  return platform;
+}
+
+export async function openPlatform(options: PlatformOptions = {}): Promise<Platform> {
   const config = options.config ?? readConfig();
+  armCrashPoint(config.crashAt);
   const log = pino(
-    { level: options.quiet ? 'warn' : config.logLevel, base: { pid: process.pid } },
+    {
+      level: options.quiet ? 'warn' : config.logLevel,
+      base: { pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (level) => ({ level }) },
+    },
     pino.destination({ fd: 2, sync: true }),
   );
-  await mkdir(config.dataDir, { recursive: true });
+  await makeDataDir(config.dataDir);
+  const secrets = await readSecrets(config);
   const embedded = await joinEmbedded({
     dataDir: config.dataDir,
     postgres: config.databaseUrl === null,
     sim: config.simUrl === null,
     log: (line) => log.info(line),
   });
+  let ctx: Context | null = null;
   try {
     const databaseUrl = config.databaseUrl ?? embedded.databaseUrl;
     const simUrl = config.simUrl ?? embedded.simUrl;
     if (databaseUrl === null || simUrl === null)
       throw new Error('the embedded services did not say where they are');
-    const secrets = await readSecrets(config);
-    await migrate(databaseUrl, (line) => log.info(line));
-    const ctx = await openContext({
+    await reach({ variable: 'DATABASE_URL', url: databaseUrl }, () =>
+      migrate(databaseUrl, (line) => log.info(line)),
+    );
+    ctx = await openContext({
       config,
       log,
       databaseUrl,
       secrets,
       address: options.address ?? { url: null },
+      ...(options.openQueue && { openQueue: options.openQueue }),
     });
     await firstStart(ctx);
     return { ctx, simUrl, leave: () => embedded.leave() };
   } catch (error) {
-    await embedded.leave();
+    // What went wrong first is what there is to tell.
+    await ctx?.close().catch(() => {});
+    await embedded.leave().catch((left: Error) => log.warn(`leaving went wrong, too: ${left.message}`));
     throw error;
+  }
+}
+
+async function makeDataDir(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    const { code } = error as { code?: unknown };
+    throw new Error(
+      `The data folder ${path} cannot be made (${String(code)}). Set MILLRACE_DATA_DIR to a folder that this user may write.`,
+      { cause: error },
+    );
   }
 }
 
@@ -63,7 +106,15 @@ async function readSecrets(config: Config): Promise<Secrets> {
   try {
     kept = JSON.parse(await readFile(path, 'utf8')) as typeof kept;
   } catch (error) {
-    if ((error as { code?: unknown }).code !== 'ENOENT') throw error;
+    if ((error as { code?: unknown }).code !== 'ENOENT') {
+      const { message } = error as Error;
+      throw new Error(
+        `The installation's secrets cannot be read from ${path} (${message}). Restore that file.`,
+        {
+          cause: error,
+        },
+      );
+    }
     kept = { pepper: randomBytes(32).toString('base64'), key: randomBytes(32).toString('base64') };
     if (config.keyPepper === null || config.secretKey === null) kept = await writeOnce(path, kept);
   }
@@ -121,8 +172,33 @@ async function firstStart(ctx: Context): Promise<void> {
   }
 }
 
-/** Once the API listens: others learn its address, the workers from the database and people from credentials.json. */
-export async function announceAddress(ctx: Context): Promise<void> {
+const TURN_EVERY_MS = 2_000;
+
+/**
+ * Once the API listens: others learn its address, the workers from the database and people from credentials.json. Of the
+ * APIs that share a data folder the first is named; when it goes, however it goes, one that is still there.
+ */
+export async function announceAddress(ctx: Context): Promise<{ close(): void }> {
+  const turn = new LockFile(join(ctx.config.dataDir, 'address.lock'));
+  if (turn.tryExclusive()) {
+    await tellAddress(ctx);
+    return turn;
+  }
+  ctx.log.info('another API uses this data folder; its address stays the one that is named until it stops');
+  const timer = setInterval(() => {
+    if (!turn.tryExclusive()) return;
+    clearInterval(timer);
+    tellAddress(ctx).catch((error: Error) => ctx.log.warn(`the address could not be told: ${error.message}`));
+  }, TURN_EVERY_MS).unref();
+  return {
+    close() {
+      clearInterval(timer);
+      turn.close();
+    },
+  };
+}
+
+async function tellAddress(ctx: Context): Promise<void> {
   const url = ctx.publicUrl();
   await ctx.flow.query(
     `insert into settings (name, value) values ('public_url', $1) on conflict (name) do update set value = excluded.value`,

@@ -12,7 +12,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   queue: ['domain'],
   storage: ['domain'],
   live: ['domain'],
-  providers: ['domain'],
+  providers: ['domain', 'crash.ts'],
   embedded: [],
   store: ['db', 'domain'],
   ledger: ['db', 'domain'],
@@ -58,7 +58,9 @@ const MAY_IMPORT: Record<string, string[]> = {
   ],
 };
 /** Joins the adapters; nothing else does. */
-const JOINS = { 'context.ts': ['db', 'live', 'queue', 'storage', 'store', 'config.ts'] };
+const JOINS = {
+  'context.ts': ['db', 'live', 'queue', 'storage', 'store', 'config.ts', 'reach.ts', 'trouble.ts'],
+};
 
 /** Longer than 250 lines, each with its reason. */
 const LONG: Record<string, string> = {

@@ -138,9 +138,9 @@ class Gate {
     if (this.#depth <= this.#duplicateKeysToDepth && !this.#keys.add(this.#depth, key)) {
       throw new Refusal(from, 'duplicate key');
     }
-    // JSON.parse of Node 24 (nodejs/node#63785) may read "\u006e" as "\\", once somebody else sent that key in such an
-    // object: then we would price one `n` and the vendor, who gets the bytes, would bill another. No name that means
-    // anything to us or to a vendor has characters that must be escaped, and no serializer escapes these.
+    // JSON.parse of Node 24 (nodejs/node#63785) may read "\u006e" as "\\", once anybody has sent that key in such an
+    // object: then we would price one `n`, and the vendor, who gets the bytes, would bill the other. Keys with other
+    // escapes may be misread too, but they are nobody's field, and never misread as one.
     if (escaped && lexer.wordEscaped) throw new Refusal(from, 'needless escape in a key');
   }
 }

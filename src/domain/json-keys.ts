@@ -31,7 +31,6 @@ export class OpenKeys {
 
   open(depth: number): void {
     this.#base[depth] = this.#top;
-    this.#sets[depth] = null;
   }
 
   close(depth: number): void {

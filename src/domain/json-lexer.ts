@@ -46,7 +46,10 @@ const SHORT_ESCAPES = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte < 0x80 && '"\\/bfnrt'.includes(String.fromCharCode(byte)) ? 1 : 0,
 );
 
-const WORD = Uint8Array.from({ length: 128 }, (_, code) => (/\w/.test(String.fromCharCode(code)) ? 1 : 0));
+/** What the names of fields are made of. No serializer escapes any of it. */
+const WORD = Uint8Array.from({ length: 128 }, (_, code) =>
+  /[\w$.:-]/.test(String.fromCharCode(code)) ? 1 : 0,
+);
 
 /** A hexadecimal digit's value, or -1, whose sign outlives every shift and `|`. */
 const HEX = Int8Array.from({ length: 256 }, (_, byte) => {
@@ -70,7 +73,7 @@ export class Lexer {
   readonly bytes: Buffer;
   readonly end: number;
   at = 0;
-  /** Whether the last string spelled a letter, a digit or an underscore as \uXXXX. */
+  /** Whether the last string spelled one of WORD as \uXXXX. */
   wordEscaped = false;
   /** The whole four-byte words that end within the body; the first may begin up to three bytes (`#shift`) before it. */
   readonly #words: Int32Array;
@@ -116,10 +119,10 @@ export class Lexer {
     const { bytes, end } = this;
     const words = this.#words;
     const shift = this.#shift;
-    while (((at + shift) & 3) !== 0) {
+    do {
       if (at === end || STOPS[bytes[at]!] === 1) return at;
       at++;
-    }
+    } while (((at + shift) & 3) !== 0);
     let word = (at + shift) >> 2;
     while (word < words.length && plain(words[word]!)) word++;
     at = (word << 2) - shift;

@@ -1,6 +1,6 @@
 // Cuts JSON text into its parts without reading them, so that what a client sent goes on as it came: JSON.parse and
 // back would round 12345678901234567890 and rewrite 1.0. Meant for text that the gate has let in; of other text these
-// make nonsense or a TypeError, in time that grows with its length.
+// make nonsense or throw, in time that grows with its length.
 
 import { CODE } from './json-lexer.ts';
 
@@ -100,7 +100,7 @@ function stringEnd(text: string, from: number): number {
     quote = text.indexOf('"', quote + 1);
     if (quote === -1) throw new TypeError('JSON text ends within a string');
     let slash = quote;
-    while (slash > from && text[slash - 1] === '\\') slash--;
+    while (text[slash - 1] === '\\') slash--;
     // An odd number of backslashes before it: the last of them escapes the quote.
     if ((quote - slash) % 2 === 0) return quote + 1;
   }

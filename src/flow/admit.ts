@@ -2,7 +2,7 @@
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { groupCommit } from '../db/group-commit.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { persistently, transaction } from '../db/transaction.ts';
 import { admitOne, type Applicant, type Books } from '../domain/admission.ts';
 import { AppError } from '../domain/errors.ts';
@@ -94,17 +94,18 @@ interface Draft {
 }
 
 async function admitIn(
-  tx: Db,
+  tx: Tx,
   ctx: Context,
   { units, repeated }: { units: Unit[]; repeated: boolean },
 ): Promise<{ answers: Answer[][]; admitted: NewJob[] }> {
   const requests = units.flatMap((unit) => unit.requests);
-  const accounts = await lockAccounts(
-    tx,
-    requests.map((request) => request.accountId),
-  );
-  const { now, lots } = await openLots(tx, [...accounts.keys()]);
-  const known = await knownRequests(tx, keysOf(requests));
+  const accountIds = [...new Set(requests.map((request) => request.accountId))];
+  // Asked together, done in this order: what is read is read under the locks.
+  const [accounts, { now, lots }, known] = await Promise.all([
+    lockAccounts(tx, accountIds),
+    openLots(tx, accountIds),
+    knownRequests(tx, keysOf(requests)),
+  ]);
   const existing = await findJobs(tx, [...known.values(), ...(repeated ? requests : [])]);
   const draft: Draft = {
     accounts,
@@ -124,7 +125,7 @@ async function admitIn(
     remembered: [],
   };
   const answers = units.map((unit) => decideUnit(draft, unit));
-  if (draft.jobs.length > 0) await write(tx, draft);
+  if (draft.jobs.length > 0) write(tx, draft);
   crashPoint('admit-before-commit');
   return { answers, admitted: draft.jobs };
 }
@@ -239,18 +240,18 @@ function enter(draft: Draft, { request, account, slot, deadline, takes }: Entry)
   return job;
 }
 
-async function write(tx: Db, draft: Draft): Promise<void> {
+function write(tx: Tx, draft: Draft): void {
   for (const [id, { busySlots, lineWaiting }] of draft.books)
     Object.assign(draft.accounts.get(id) ?? {}, { busySlots, lineWaiting });
   const touched = new Set(draft.jobs.map((job) => job.accountId));
-  await writeAccounts(
+  writeAccounts(
     tx,
     [...draft.accounts.values()].filter((account) => touched.has(account.id)),
   );
-  await insertJobs(tx, draft.jobs);
-  await writePostings(tx, draft.postings, draft.now);
-  await appendEvents(tx, draft.events, draft.now);
-  await rememberRequests(tx, draft.remembered, draft.now);
+  insertJobs(tx, draft.jobs);
+  writePostings(tx, draft.postings, draft.now);
+  appendEvents(tx, draft.events, draft.now);
+  rememberRequests(tx, draft.remembered, draft.now);
 }
 
 function snapshot({ accounts, books, known, jobs, postings, events, remembered }: Draft) {

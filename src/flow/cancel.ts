@@ -1,6 +1,6 @@
 // Cancel: a waiting job ends at once; a running one is asked to stop, and its owner ends it.
 import type { Context } from '../context.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { persistently, transaction } from '../db/transaction.ts';
 import { AppError } from '../domain/errors.ts';
 import type { Bell } from '../domain/job.ts';
@@ -26,17 +26,17 @@ export async function cancel(ctx: Context, announcer: Announcer, request: Cancel
     },
   );
   announcer.ring(bells);
-  const wake = { type: 'job', accountId: request.accountId, jobId: request.jobId } as const;
-  announcer.wake(stopping ? [wake, { type: 'stop', jobId: request.jobId }] : [wake]);
+  const { accountId, jobId } = request;
+  announcer.wake([stopping ? { type: 'stop', jobId } : { type: 'job', accountId, jobId }]);
 }
 
 async function cancelIn(
-  tx: Db,
+  tx: Tx,
   ctx: Context,
   request: Cancel,
 ): Promise<{ bells: Bell[]; stopping: boolean }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
-    accountIds: [request.accountId],
+    wanted: [request],
     lock: (tx) => lockOpen(tx, [request]),
   });
   const job = jobs.get(request.jobId);
@@ -49,7 +49,7 @@ async function cancelIn(
   return { bells: await writeChanges(tx, changes), stopping: false };
 }
 
-async function whyNot(tx: Db, request: Cancel): Promise<AppError> {
+async function whyNot(tx: Tx, request: Cancel): Promise<AppError> {
   const job = (await findJobs(tx, [request])).get(request.jobId);
   return job ? new AppError('job_ended', { details: { status: job.status } }) : new AppError('not_found');
 }

@@ -24,7 +24,7 @@ export function openClaims(ctx: Context, announcer: Announcer, workerId: () => s
         forMs: PATIENCE_MS,
       });
       crashPoint('claim-after');
-      announcer.wake(claimed.map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
+      announcer.wake(claimed.map(({ jobId }) => ({ type: 'live', jobId })));
       const byJob = new Map(claimed.map((job) => [job.jobId, job]));
       return messages.map((message) =>
         first.get(message.jobId) === message ? (byJob.get(message.jobId) ?? null) : null,

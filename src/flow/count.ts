@@ -3,7 +3,7 @@ import type { Context } from '../context.ts';
 import type { Bounds, UsageLine } from '../domain/job.ts';
 import { promptSize, spokenBytes } from '../domain/prompt.ts';
 import type { Output } from '../providers/provider.ts';
-import { deltasFrom } from '../store/deltas.ts';
+import { deltasOf } from '../store/deltas.ts';
 
 export interface Counted {
   model: string;
@@ -46,7 +46,7 @@ export async function countStored(
   call: Counted,
   attempt: { accountId: string; jobId: string; attempt: number },
 ): Promise<SoFar> {
-  const steps = await deltasFrom(ctx.flow, { ...attempt, from: 0 });
+  const steps = await deltasOf(ctx.flow, attempt);
   const deltas = steps.flatMap(
     (step) => JSON.parse(step.deltasJson) as { index?: number; content?: unknown }[],
   );

@@ -93,17 +93,21 @@ async function attempt(
   }
 }
 
-/** An earlier attempt whose end nobody saw is asked after first: what the vendor did once need not be done again. */
+/**
+ * Earlier attempts whose end nobody saw are asked after first: what the vendor did once need not be done again. All of
+ * them, since one that was cut off while it asked leaves no trace of its own at the vendor.
+ */
 async function callOnce(
   provider: Provider,
   route: Route,
   { call, earlier }: { call: Call; earlier: Claimed['earlier'] },
 ): Promise<CallResult> {
-  const found = earlier && (await provider.lookup?.(route, call, earlier));
-  // Stopped while asking: of this attempt's own call nothing was sent.
-  if (found?.type === 'stopped') return { ...found, evidence: { ...found.evidence, sent: false } };
-  if (found) return found;
-  crashPoint('provider-sent');
+  for (const attempt of earlier) {
+    const found = await provider.lookup?.(route, call, attempt);
+    // Stopped while asking: of this attempt's own call nothing was sent.
+    if (found?.type === 'stopped') return { ...found, evidence: { ...found.evidence, sent: false } };
+    if (found) return found;
+  }
   const result = await provider.call(route, call);
   if (result.type !== 'ambiguous') return result;
   return (await provider.lookup?.(route, call, { attempt: call.attempt, remoteId: null })) ?? result;

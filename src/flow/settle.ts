@@ -3,7 +3,7 @@
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { groupCommit } from '../db/group-commit.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { persistently, transaction } from '../db/transaction.ts';
 import type { Bell } from '../domain/job.ts';
 import { conclude, type Outcome, type Settling, type Verdict } from '../domain/outcome.ts';
@@ -11,7 +11,7 @@ import { priceOf } from '../domain/pricing.ts';
 import type { UsageLine } from '../domain/job.ts';
 import type { Evidence } from '../providers/provider.ts';
 import type { Artifact } from '../store/artifacts.ts';
-import { lockRunning, type OpenJob } from '../store/jobs.ts';
+import { findRunning, type OpenJob } from '../store/jobs.ts';
 import type { Announcer } from './announce.ts';
 import { type Changes, endJob, openChanges, sendBack, writeChanges } from './changes.ts';
 
@@ -55,13 +55,13 @@ async function settleList(ctx: Context, announcer: Announcer, list: Settlement[]
 }
 
 async function settleIn(
-  tx: Db,
+  tx: Tx,
   ctx: Context,
   list: Settlement[],
 ): Promise<{ bells: Bell[]; settled: Set<Settlement> }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
-    accountIds: list.map((settlement) => settlement.accountId),
-    lock: (tx) => lockRunning(tx, list),
+    wanted: list,
+    lock: (tx) => findRunning(tx, list),
   });
   await knowAll(ctx, jobs.values());
   const settled = new Set<Settlement>();

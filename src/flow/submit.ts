@@ -25,6 +25,8 @@ export interface Submitted {
   body: Submission;
   /** The `input` member as the client wrote it. */
   inputJson: string;
+  /** The `metadata` member likewise: parsed keys are not to be trusted (docs/decisions/0003). */
+  metadataJson: string;
   idempotency: { key: string; hash: Buffer } | null;
   clientRequestId: string | null;
 }
@@ -46,7 +48,14 @@ const INLINE_INPUT_MAX_BYTES = 64 * 1024;
 export async function prepare(
   ctx: Context,
   caller: Submitter,
-  { body, inputJson, idempotency, clientRequestId, assertInput }: Submitted & { assertInput: AssertInput },
+  {
+    body,
+    inputJson,
+    metadataJson,
+    idempotency,
+    clientRequestId,
+    assertInput,
+  }: Submitted & { assertInput: AssertInput },
 ): Promise<Prepared> {
   const model = findModel(ctx, body);
   const route = chooseRoute(model, caller);
@@ -69,7 +78,7 @@ export async function prepare(
     ...deadlineOf(body, caller.terms),
     maxDeadlineS: caller.terms.maxDeadlineS,
     boundsJson: JSON.stringify(worst.bounds),
-    metadataJson: JSON.stringify(body.metadata ?? {}),
+    metadataJson,
     endUser: body.end_user ?? null,
     clientRequestId,
     idempotency,

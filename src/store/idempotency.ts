@@ -1,4 +1,4 @@
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
 import { inserter, rowset } from '../db/rowset.ts';
 
 /** Which request made which job. `hash` is over the path and the body's bytes. */
@@ -24,7 +24,7 @@ export async function knownRequests(
     name: 'known-requests',
     text: `select k.account_id as "accountId", k.key, k.request_hash as hash, k.job_id as "jobId"
       from idempotency_keys k join ${sought.sql} on k.account_id = r.account_id and k.key = r.key
-      where k.created_at > (select millrace_now()) - interval '30 days'`,
+      where k.created_at > (select millrace_now()) - interval '30 days' and k.created_at <= (select millrace_now())`,
     values: sought.values(keys),
   });
   return new Map(rows.map((row) => [requestId(row), row]));
@@ -42,9 +42,9 @@ const written = inserter<KnownRequest & { at: Date }>('idempotency_keys', {
   created_at: ['timestamptz', (k) => k.at],
 });
 
-export async function rememberRequests(tx: Db, requests: readonly KnownRequest[], at: Date): Promise<void> {
+export function rememberRequests(tx: Tx, requests: readonly KnownRequest[], at: Date): void {
   if (requests.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'remember-requests',
     text: written.text,
     values: written.values(requests.map((request) => ({ ...request, at }))),

@@ -10,7 +10,7 @@ import type { Announcer } from '../flow/announce.ts';
 import type { Settle, Settlement } from '../flow/settle.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Consumer, Message } from '../queue/queue.ts';
-import { stopsAsked } from '../store/jobs.ts';
+import { heldBy } from '../store/jobs.ts';
 import { Brakes } from './brakes.ts';
 import { holdLease } from './lease.ts';
 
@@ -38,15 +38,33 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   const brakes = new Brakes();
   const lease = await holdLease(ctx, {
     queues,
-    onRenewed: () => void lookForStops().catch(() => {}),
+    onRenewed: () => void compare(),
     onLost: () => brakes.pullAll('leave'),
   });
-  const lookForStops = async (): Promise<void> => {
-    for (const jobId of await stopsAsked(ctx.flow, lease.workerId(), brakes.jobs()))
-      brakes.pull(jobId, 'cancel');
+  /**
+   * Compares what the database thinks we do with what we do. A stop whose wake-up was lost is carried out; a job that
+   * nobody here runs (the answer to its claim was lost, or its settlement broke) is handed back.
+   */
+  const compare = async (): Promise<void> => {
+    try {
+      for (const held of await heldBy(ctx.flow, lease.workerId())) {
+        if (held.stopAsked) brakes.pull(held.jobId, 'cancel');
+        if (brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
+        ctx.log.warn({ job: held.jobId }, 'a job in our name was run by nobody; it is handed back');
+        await settle({
+          ...held,
+          outcome: { type: 'interrupted', used: null },
+          evidence: null,
+          artifacts: [],
+        });
+      }
+    } catch (error) {
+      ctx.log.warn({ err: { message: (error as Error).message } }, 'own jobs could not be compared');
+    }
   };
   const unsubscribe = ctx.bus.subscribe((wake) => {
     if (wake.type === 'stop') brakes.pull(wake.jobId, 'cancel');
+    if (wake.type === 'missed') void compare();
   });
   const claim = openClaims(ctx, announcer, lease.workerId);
   const tools = { provider: options.provider, appendDeltas: openDeltaLog(ctx, announcer) };
@@ -68,12 +86,14 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
     if (draining) return;
     handling += 1;
     try {
+      await lease.held();
+      if (draining) return;
       crashPoint('message-taken');
       const claimed = await claim(message);
       if (!claimed) return;
-      const brake = brakes.open(claimed);
-      // The drain may have begun while the claim was under way.
-      if (gone) brake.pull('leave');
+      const brake = brakes.open(claimed.jobId);
+      // The drain may have begun, or the lease lapsed, while the claim was under way.
+      if (gone || !lease.holds(claimed.workerId)) brake.pull('leave');
       const settlement = await run(ctx, tools, { claimed, brake });
       await settleSomehow(settlement).finally(() => brakes.close(claimed.jobId, brake));
     } catch (error) {

@@ -109,6 +109,7 @@ describe('checkJson: grammar', () => {
     ['"\\\'"', 1, 'unknown escape'],
     ['"\\U0041"', 1, 'unknown escape'],
     ['"\\u00g1"', 1, 'unknown escape'],
+    ['"\\u00g1', 1, 'unknown escape'],
     ['"\\u+041"', 1, 'unknown escape'],
     ['"\\u 041"', 1, 'unknown escape'],
     ['"\\u004"x"', 1, 'unknown escape'],
@@ -122,6 +123,16 @@ describe('checkJson: grammar', () => {
   ])('refuses %j at %i', (text, offset, reason) => {
     expect(() => JSON.parse(text)).toThrow(SyntaxError);
     expect(check(text)).toEqual(fault(offset, reason));
+  });
+
+  it('sees what may not stand in a string at every place in it', () => {
+    for (let byte = 0; byte < 0x20; byte++) {
+      for (let at = 1; at < 12; at++) {
+        const bytes = Buffer.from('"aaaaaaaaaaaaaaaaa"');
+        bytes[at] = byte;
+        expect(check([...bytes]), `${byte} at ${at}`).toEqual(fault(at, 'control character in a string'));
+      }
+    }
   });
 
   it('refuses an empty body, a byte order mark, and UTF-16', () => {
@@ -160,7 +171,10 @@ describe('checkJson: what JSON.parse would let pass', () => {
     ['"\\udc00"', 1, 'lone surrogate'],
     ['"\\udfff\\ud800"', 1, 'lone surrogate'],
     ['"ab\\ud800cdefghij"', 3, 'lone surrogate'],
-    ['"\\ud800\\n00000"', 1, 'lone surrogate'],
+    ['"\\ud800\\ndc00"', 1, 'lone surrogate'],
+    ['"\\ud800xudc00"', 1, 'lone surrogate'],
+    ['"\\udc00\\udc00"', 1, 'lone surrogate'],
+    ['"\\ud800\\ue000"', 1, 'lone surrogate'],
     ['"\\ud800\\u0041"', 1, 'lone surrogate'],
     ['"\\ud800\\ud800\\udc00"', 1, 'lone surrogate'],
     ['"\\ud83d\\ude00\\ude00"', 13, 'lone surrogate'],
@@ -169,6 +183,7 @@ describe('checkJson: what JSON.parse would let pass', () => {
     ['[0,-1e200000]', 3, 'number too large'],
     ['{"a":1.7976931348623159e308}', 5, 'number too large'],
     [`[${'9'.repeat(309)}]`, 1, 'number too large'],
+    [`[${'9'.repeat(250)}e99]`, 1, 'number too large'],
     ['{"__proto__":1}', 1, 'forbidden key'],
     ['{"a":[{"b":{"c":[[{"__proto__":{}}]]}}]}', 19, 'forbidden key'],
     ['{"a":1,"\\u005f_prot\\u006F__":1}', 7, 'forbidden key'],

@@ -56,6 +56,7 @@ export function openHands(millrace: TestPlatform): Hands {
         {
           body: body as Submission,
           inputJson: JSON.stringify(body['input']),
+          metadataJson: JSON.stringify(body['metadata'] ?? {}),
           idempotency: key === undefined ? null : { key, hash: createHash('sha256').update(text).digest() },
           clientRequestId: null,
           assertInput,

@@ -13,7 +13,7 @@ import { errorBody, toAppError } from '../errors.ts';
 import { JSON_TYPE } from '../headers.ts';
 import { ErrorAnswer, JobAnswer } from '../shapes.ts';
 import { asSubmission, assertInput } from '../validate.ts';
-import { accepted, callerOf, dropLongInput, idempotencyOf } from './jobs.ts';
+import { accepted, callerOf, dropLongInput, idempotencyOf, rawParts } from './jobs.ts';
 
 const BATCH_MAX = 1_000;
 
@@ -101,13 +101,12 @@ async function prepareItem(
 ): Promise<Item> {
   try {
     const body = asSubmission(value);
-    const inputJson = rawMember(text, 'input') ?? '{}';
     // All or nothing is one key: the same items among others are another request.
     const idempotency = idempotencyOf(request, atomic ? request.rawBody : text, index);
     const named = clientRequestId(request.headers['x-client-request-id']);
     const prepared = await prepare(ctx, request.caller, {
       body,
-      inputJson,
+      ...rawParts(text),
       idempotency,
       clientRequestId: named,
       assertInput,

@@ -58,12 +58,11 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
     },
     async (request, reply) => {
       const { query, body } = request;
-      const inputJson = rawMember(request.rawBody, 'input') ?? '{}';
       const idempotency = query.dry_run ? null : idempotencyOf(request, request.rawBody);
       const named = clientRequestId(request.headers['x-client-request-id']);
       const prepared = await prepare(ctx, request.caller, {
         body,
-        inputJson,
+        ...rawParts(request.rawBody),
         idempotency,
         clientRequestId: named,
         assertInput,
@@ -179,6 +178,11 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
   );
 }
 
+/** The members of a submission that travel on as they came. */
+export function rawParts(text: string): { inputJson: string; metadataJson: string } {
+  return { inputJson: rawMember(text, 'input') ?? '{}', metadataJson: rawMember(text, 'metadata') ?? '{}' };
+}
+
 export function callerOf({ caller }: FastifyRequest): { accountId: string; slots: number } {
   return { accountId: caller.accountId, slots: caller.terms.slots };
 }
@@ -213,7 +217,7 @@ async function sendJob(
 /** The job once it has ended, or as it is when the time is over or the process drains. */
 async function waited(api: Api, job: Job, forMs: number): Promise<Job> {
   if (forMs <= 0 || isFinal(job.status)) return job;
-  const watch = api.hub.watch({ jobId: job.id });
+  const watch = api.hub.watch({ eventsOf: job.id });
   const until = performance.now() + forMs;
   try {
     for (;;) {

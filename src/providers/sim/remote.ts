@@ -94,7 +94,7 @@ interface Verdict {
   /** Null: not done yet. */
   result: CallResult | null;
   /** A status that nobody here knows: the work is taken to go on, and the operator is told. */
-  status?: string;
+  status?: string | null;
 }
 
 function verdict(ended: Ended, { asked, read }: { asked: Asked; read: Reader }): Verdict {
@@ -111,7 +111,7 @@ function verdict(ended: Ended, { asked, read }: { asked: Asked; read: Reader }):
     case 'processing':
       return { result: null };
     default:
-      return { result: null, status: String(status).slice(0, 40) };
+      return { result: null, status: typeof status === 'string' ? status.slice(0, 40) : null };
   }
 }
 
