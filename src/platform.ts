@@ -2,7 +2,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import pino from 'pino';
 import { type Config, readConfig } from './config.ts';
 import { type Address, type Context, openContext, type Secrets } from './context.ts';
 import { armCrashPoint } from './crash.ts';
@@ -13,6 +12,7 @@ import { transaction } from './db/transaction.ts';
 import { joinEmbedded } from './embedded/join.ts';
 import { LockFile } from './embedded/lock.ts';
 import { createAccount, createKey } from './flow/accounts.ts';
+import { openLog } from './logging.ts';
 import type { OpenQueue } from './queue/queue.ts';
 import type { Life } from './process.ts';
 import { reach } from './reach.ts';
@@ -43,15 +43,7 @@ export async function openPlatformFor(life: Life, options: PlatformOptions = {})
 export async function openPlatform(options: PlatformOptions = {}): Promise<Platform> {
   const config = options.config ?? readConfig();
   armCrashPoint(config.crashAt);
-  const log = pino(
-    {
-      level: options.quiet ? 'warn' : config.logLevel,
-      base: { pid: process.pid },
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (level) => ({ level }) },
-    },
-    pino.destination({ fd: 2, sync: true }),
-  );
+  const log = openLog(options.quiet ? 'warn' : config.logLevel);
   await makeDataDir(config.dataDir);
   const secrets = await readSecrets(config);
   const embedded = await joinEmbedded({

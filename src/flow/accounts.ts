@@ -3,7 +3,7 @@ import type { Context } from '../context.ts';
 import type { Tx } from '../db/pool.ts';
 import { persistently, transaction } from '../db/transaction.ts';
 import { hashSecret, type KeyMode, makeKey } from '../domain/api-key.ts';
-import { AppError } from '../domain/errors.ts';
+import { AppError, invalidRequest } from '../domain/errors.ts';
 import { renderAccountEvent } from '../domain/event.ts';
 import { newId } from '../domain/ids.ts';
 import { money } from '../domain/money.ts';
@@ -59,11 +59,11 @@ async function insertAccount(
     [account.id, account.name, account.testOf, account.plan, JSON.stringify(account.overrides)],
   );
   if (rowCount === 0) {
-    throw new AppError('invalid_request', {
-      message: `There is no plan "${account.plan}".`,
-      details: {
-        issues: [{ path: 'plan', message: 'must name a plan', expected: 'a plan', received: account.plan }],
-      },
+    throw invalidRequest({
+      path: 'plan',
+      message: 'must name a plan',
+      expected: 'a plan',
+      received: account.plan,
     });
   }
 }

@@ -13,7 +13,7 @@ import { type Posting, postExpire } from '../ledger/posting.ts';
 import { lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { databaseNow } from '../store/clock.ts';
 import { appendEvents, type Event } from '../store/events.ts';
-import { lockOpen } from '../store/jobs.ts';
+import { endBackOffs, lockOpen } from '../store/jobs.ts';
 import {
   accountsDue,
   alone,
@@ -63,7 +63,7 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
           await task(ctx, tools);
         } catch (error) {
           ctx.log[isConnectionError(error) ? 'warn' : 'error'](
-            { err: { message: (error as Error).message }, task: name },
+            { err: error, task: name },
             'a task of the sweep failed',
           );
         }
@@ -82,11 +82,25 @@ async function takeBack(ctx: Context, { settle }: SweepTools): Promise<void> {
   if (found.length === 0) return;
   const settled = await Promise.all(
     found.map(async (orphan) =>
-      settle({ ...orphan, outcome: await lastWord(ctx, orphan), evidence: null, artifacts: [] }),
+      settle({ ...orphan, outcome: await lastWordOf(ctx, orphan), evidence: null, artifacts: [] }),
     ),
   );
   crashPoint('sweep-between');
   ctx.log.info({ jobs: settled.filter(Boolean).length }, 'jobs of lost workers were taken back');
+}
+
+/** A job whose last word cannot be read is taken back all the same. */
+async function lastWordOf(ctx: Context, orphan: Orphan): Promise<Outcome> {
+  try {
+    return await lastWord(ctx, orphan);
+  } catch (error) {
+    if (isConnectionError(error)) throw error;
+    ctx.log.error(
+      { err: { message: (error as Error).message }, job: orphan.jobId },
+      "a lost worker's chat could not be read",
+    );
+    return { type: 'interrupted', used: null };
+  }
 }
 
 /** What a chat had said is kept with its end: if its stop was asked, that is what is charged. */
@@ -132,6 +146,7 @@ export async function refillAccounts(ctx: Context, accountIds: readonly string[]
   return transaction(ctx.flow, async (tx: Tx) => {
     const [accounts, now] = await Promise.all([lockAccounts(tx, accountIds), databaseNow(tx)]);
     const bells = await refill(tx, { ctx, now, accounts });
+    endBackOffs(tx, accountIds, now);
     if (bells.length > 0) writeAccounts(tx, accounts.values());
     return bells;
   });

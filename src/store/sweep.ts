@@ -62,17 +62,23 @@ export async function expectedMessages(
   return rows;
 }
 
-/** Every job of a kind that waits with a slot, in pages by slot order. Marks them rung. */
-export async function ringAll(db: Db, kind: Kind, limit: number): Promise<Bell[]> {
+/**
+ * The jobs of a kind that wait with a slot and were last rung before an instant, in pages by slot order. Marks them rung,
+ * so that the same instant never finds them again.
+ */
+export async function ringAll(
+  db: Db,
+  { kind, before, limit }: { kind: Kind; before: Date; limit: number },
+): Promise<Bell[]> {
   const { rows } = await db.query<Bell>({
     name: 'ring-all',
     text: `with clock as materialized (select millrace_now() as now),
-      lost as (select account_id, id from jobs, clock where slot is not null and status = 'queued' and kind = $1
-        and rung_at < now - interval '1 second' order by slot limit $2 for update skip locked)
+      lost as (select account_id, id from jobs where slot is not null and status = 'queued' and kind = $1
+        and rung_at < $2 order by slot limit $3 for update skip locked)
       update jobs j set rung_at = (select now from clock) from lost l
       where j.account_id = l.account_id and j.id = l.id and j.status = 'queued' and j.slot is not null
       returning j.kind, j.account_id as "accountId", j.id as "jobId", j.epoch, j.slot`,
-    values: [kind, limit],
+    values: [kind, before, limit],
   });
   return rows;
 }
