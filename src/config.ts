@@ -1,6 +1,7 @@
 // Every variable Millrace reads, once, at start. docs/configuration.md is the same table; a test compares them.
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
+import { type CrashAt, parseCrashAt } from './crash.ts';
 
 export interface Config {
   host: string;
@@ -19,8 +20,11 @@ export interface Config {
   drainSeconds: number;
   leaseMs: number;
   sweepMs: number;
+  heartbeatMs: number;
   logLevel: string;
   production: boolean;
+  /** Null in production, whatever the variable says. */
+  crashAt: CrashAt | null;
   hostName: string;
 }
 
@@ -70,6 +74,10 @@ export const VARIABLES = {
   },
   LEASE_MS: { default: '9000', meaning: "A worker's lease. Its jobs are taken back once it lapses." },
   SWEEP_MS: { default: '1000', meaning: 'Pause between two passes of the sweep.' },
+  HEARTBEAT_MS: {
+    default: '15000',
+    meaning: 'Pause between the heartbeats of a stream, at which its key is looked at again.',
+  },
   LOG_LEVEL: { default: 'info', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
   CRASH_AT: {
     default: 'none',
@@ -109,6 +117,8 @@ export function readConfig(env: Env = process.env): Config {
     throw new Error(`${name} is "${value}"; it must be one of ${values.join(', ')}.`);
   };
   const postgres = ['postgres:', 'postgresql:'];
+  const production = text('NODE_ENV') === 'production';
+  const crashAt = text('CRASH_AT');
   return Object.freeze({
     host: text('HOST') ?? VARIABLES.HOST.default,
     port: whole('PORT', 0, 65_535),
@@ -128,8 +138,10 @@ export function readConfig(env: Env = process.env): Config {
     drainSeconds: whole('DRAIN_SECONDS', 0, 24),
     leaseMs: whole('LEASE_MS', 500, 600_000),
     sweepMs: whole('SWEEP_MS', 50, 60_000),
+    heartbeatMs: whole('HEARTBEAT_MS', 50, 60_000),
     logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
-    production: text('NODE_ENV') === 'production',
+    production,
+    crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),
     hostName: hostname(),
   });
 }

@@ -8,8 +8,9 @@ import { assertRole, openPool, type Pool } from './db/pool.ts';
 import { openPostgresBus } from './live/postgres.ts';
 import { openRedisBus } from './live/redis.ts';
 import type { Bus } from './live/bus.ts';
-import { assertNoEviction, openBullQueue } from './queue/bullmq.ts';
-import type { Queue } from './queue/queue.ts';
+import { assertNoEviction } from './queue/bull-redis.ts';
+import { openBullQueue } from './queue/bullmq.ts';
+import type { OpenQueue, Queue } from './queue/queue.ts';
 import { openFileStorage } from './storage/files.ts';
 import type { Storage } from './storage/storage.ts';
 import { reach } from './reach.ts';
@@ -51,6 +52,8 @@ export interface Resources {
   databaseUrl: string;
   secrets: Secrets;
   address: Address;
+  /** Instead of BullMQ: how tests and benches bring a queue of their own. */
+  openQueue?: OpenQueue;
 }
 
 /** Where this process's API listens, once it does. */
@@ -66,6 +69,7 @@ export async function openContext({
   databaseUrl,
   secrets,
   address,
+  openQueue = openBullQueue,
 }: Resources): Promise<Context> {
   const trouble = watchTrouble(log);
   const onError = trouble.note;
@@ -90,7 +94,7 @@ export async function openContext({
     await Promise.allSettled([flow.end(), client.end()]);
     throw error;
   }
-  const queue = openBullQueue({ redisUrl: config.redisUrl, databaseUrl: flowUrl, onError });
+  const queue = await openQueue({ redisUrl: config.redisUrl, databaseUrl: flowUrl, onError });
   const bus =
     config.redisUrl === null
       ? await openPostgresBus(flowUrl, onError)
@@ -100,7 +104,7 @@ export async function openContext({
     catalogue = await readCatalogue(flow);
   };
   bus.subscribe((wake) => {
-    if (wake.type === 'catalogue') refreshCatalogue().catch(onError);
+    if (wake.type === 'catalogue' || wake.type === 'missed') refreshCatalogue().catch(onError);
   });
   const reread = setInterval(() => void refreshCatalogue().catch(onError), CATALOGUE_REREAD_MS);
   return {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { type Config, readConfig } from './config.ts';
 import { type Address, type Context, openContext, type Secrets } from './context.ts';
+import { armCrashPoint } from './crash.ts';
 import { migrate } from './db/migrate.ts';
 import type { Pool } from './db/pool.ts';
 import { seed } from './db/seed.ts';
@@ -12,6 +13,7 @@ import { transaction } from './db/transaction.ts';
 import { joinEmbedded } from './embedded/join.ts';
 import { LockFile } from './embedded/lock.ts';
 import { createAccount, createKey } from './flow/accounts.ts';
+import type { OpenQueue } from './queue/queue.ts';
 import type { Life } from './process.ts';
 import { reach } from './reach.ts';
 
@@ -27,6 +29,8 @@ interface PlatformOptions {
   config?: Config;
   /** Logs warnings and errors alone. */
   quiet?: boolean;
+  /** Another queue than BullMQ; for tests. */
+  openQueue?: OpenQueue;
 }
 
 /** For a command: what is opened is closed, and left, when its life ends. */
@@ -38,6 +42,7 @@ export async function openPlatformFor(life: Life, options: PlatformOptions = {})
 
 export async function openPlatform(options: PlatformOptions = {}): Promise<Platform> {
   const config = options.config ?? readConfig();
+  armCrashPoint(config.crashAt);
   const log = pino(
     {
       level: options.quiet ? 'warn' : config.logLevel,
@@ -70,6 +75,7 @@ export async function openPlatform(options: PlatformOptions = {}): Promise<Platf
       databaseUrl,
       secrets,
       address: options.address ?? { url: null },
+      ...(options.openQueue && { openQueue: options.openQueue }),
     });
     await firstStart(ctx);
     return { ctx, simUrl, leave: () => embedded.leave() };

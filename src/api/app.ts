@@ -58,6 +58,8 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   const app: FastifyInstance = Fastify({
     loggerInstance: ctx.log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
+    // The request's id is in every line we write, so a logger a request would be made for nothing.
+    childLoggerFactory: (logger) => logger,
     genReqId: () => newId('req'),
     bodyLimit: BODY_MAX_BYTES,
     requestTimeout: 60_000,
@@ -87,7 +89,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
     scope.addHook('preHandler', limitRate(scope));
     jobRoutes(scope, api);
     batchRoutes(scope, api);
-    eventRoutes(scope, api);
+    eventRoutes(scope, api, authenticator);
     artifactRoutes(scope, api);
     accountRoutes(scope, api);
   });

@@ -36,7 +36,7 @@ export interface Authenticator {
 export function openAuthenticator(ctx: Context): Authenticator {
   const cache = new Map<string, { key: KnownKey | null; until: number }>();
   ctx.bus.subscribe((wake) => {
-    if (wake.type === 'catalogue') cache.clear();
+    if (wake.type === 'catalogue' || wake.type === 'missed') cache.clear();
   });
 
   const lookUp = async (token: string): Promise<KnownKey | null> => {

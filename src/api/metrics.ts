@@ -1,9 +1,11 @@
 // What Prometheus may ask. Counts of jobs and money come from PostgreSQL when asked, so every process says the same.
 import { Gauge, Registry, collectDefaultMetrics } from '@prometheus-io/client';
 import type { Context } from '../context.ts';
+import { KINDS } from '../domain/job.ts';
+import type { Hub } from '../live/hub.ts';
 import { readGauges } from '../store/gauges.ts';
 
-export function openMetrics(ctx: Context): () => Promise<string> {
+export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Promise<string> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: 'millrace_' });
   const gauge = (name: string, help: string, labelNames: string[] = []) =>
@@ -25,20 +27,22 @@ export function openMetrics(ctx: Context): () => Promise<string> {
   const queue = gauge('millrace_queue_messages', 'Messages that wait in the queue or are being handled', [
     'kind',
   ]);
+  const watches = gauge('millrace_watches', 'Streams and waits that are open in this process');
   return async () => {
     const now = await readGauges(ctx.flow);
     for (const metric of [jobs, oldest, workers, credits, operator, queue]) metric.reset();
     for (const { kind, state, count, oldest_s } of now.jobs) {
       jobs.set({ kind, state }, count);
       if (state === 'queued') oldest.set({ kind }, oldest_s ?? 0);
-      queue.set({ kind }, await ctx.queue.depth(kind));
     }
+    for (const kind of KINDS) queue.set({ kind }, await ctx.queue.depth(kind));
     for (const { queue: name, count } of now.workers) workers.set({ queue: name }, count);
     for (const [bucket, amount] of Object.entries(now.credits)) credits.set({ bucket }, Number(amount));
     for (const { provider, waste, overrun } of now.operator) {
       operator.set({ what: 'waste', provider }, Number(waste));
       operator.set({ what: 'overrun', provider }, Number(overrun));
     }
+    watches.set(hub.watching());
     return registry.metrics();
   };
 }

@@ -30,7 +30,10 @@ export async function startApi({ ctx, simUrl }: Platform, address: Address): Pro
   };
 }
 
-function cannotListen(error: Error & { code?: string }, { host, port }: { host: string; port: number }): Error {
+function cannotListen(
+  error: Error & { code?: string },
+  { host, port }: { host: string; port: number },
+): Error {
   const noHost = `HOST=${host} is no address that this machine knows. Take 127.0.0.1, or 0.0.0.0 for all it has.`;
   const remedies: Record<string, string> = {
     EADDRINUSE: `Port ${port} of ${host} is in use. Stop what uses it, or choose another: PORT=${port + 1}, or PORT=0 for any that is free.`,
@@ -39,6 +42,7 @@ function cannotListen(error: Error & { code?: string }, { host, port }: { host: 
     ENOTFOUND: noHost,
     EAI_AGAIN: noHost,
   };
-  const text = remedies[error.code ?? ''] ?? `The API cannot listen on port ${port} of ${host}: ${error.message}`;
+  const text =
+    remedies[error.code ?? ''] ?? `The API cannot listen on port ${port} of ${host}: ${error.message}`;
   return new Error(text, { cause: error });
 }

@@ -22,7 +22,16 @@ const lenient = new Ajv({
   verbose: true,
   strict: false,
 });
-for (const ajv of [strict, lenient]) (formats as unknown as (ajv: Ajv) => void)(ajv);
+for (const ajv of [strict, lenient]) {
+  (formats as unknown as (ajv: Ajv) => void)(ajv);
+  const { validate } = ajv.formats['date-time'] as { validate(text: string): boolean };
+  ajv.addFormat('date-time', (text: string) => validate(text) && isInstant(text));
+}
+
+/** The standard's leap seconds, year 0 and hours alone as an offset mean nothing to JavaScript, or to PostgreSQL. */
+function isInstant(text: string): boolean {
+  return Date.parse(text) >= Date.parse('0001-01-02T00:00:00Z');
+}
 
 export function compile(schema: object, part?: string): ValidateFunction {
   return (part === 'querystring' || part === 'params' || part === 'headers' ? lenient : strict).compile(

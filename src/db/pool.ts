@@ -6,6 +6,15 @@ export type Pool = pg.Pool;
 /** Anything that runs one statement: a pool, or a connection inside a transaction. */
 export type Db = Pick<pg.Pool, 'query'>;
 
+/**
+ * A connection inside a transaction. Statements go out at once, one behind the other, without waiting for answers, and
+ * the server does them in that order; so what can be asked together costs one round trip, which is time with locks held.
+ */
+export interface Tx extends Db {
+  /** A write whose answer nobody waits for: if it fails, the transaction does, with its error. */
+  send(statement: pg.QueryConfig): void;
+}
+
 const INT8 = 20;
 const INT8_ARRAY = 1016;
 
@@ -38,6 +47,7 @@ export function openPool(
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 60_000,
     keepAlive: true,
+    pipeline: true,
     types: types as pg.CustomTypesConfig,
   });
   pool.on('error', options.onError);

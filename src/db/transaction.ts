@@ -1,22 +1,35 @@
 import type pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Db, Pool } from './pool.ts';
+import type { Db, Pool, Tx } from './pool.ts';
 
 /**
  * Runs `work` in one transaction. An error from `commit` itself is thrown like any other: whether it took effect is then
  * unknown, which is why everything written through here is a no-op the second time.
  */
-export async function transaction<T>(pool: Pool, work: (tx: Db) => Promise<T>): Promise<T> {
+export async function transaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await pool.connect();
+  const sent: Promise<pg.QueryResult>[] = [];
+  const send = (statement: pg.QueryConfig): void => {
+    const answer = client.query(statement);
+    // What follows a failure fails for the failure's sake, so the first one is the one to tell.
+    answer.catch((error: unknown) => {
+      failure ??= error;
+    });
+    sent.push(answer);
+  };
+  let failure: unknown;
   let broken: Error | undefined;
   try {
-    await client.query('begin');
-    const result = await work(client);
-    await client.query('commit');
+    send({ text: 'begin' });
+    const result = await work({ query: client.query.bind(client) as Tx['query'], send });
+    // Behind a statement that failed, this is a rollback: nothing of the transaction is ever half there.
+    send({ text: 'commit' });
+    const commit = (await Promise.all(sent)).at(-1);
+    if (commit?.command !== 'COMMIT') throw new Error('the transaction was rolled back');
     return result;
   } catch (error) {
-    broken = await rollback(client, error);
-    throw error;
+    broken = await rollback(client, failure ?? error);
+    throw failure ?? error;
   } finally {
     client.release(broken);
   }
@@ -87,14 +100,18 @@ export function isDataError(error: unknown): boolean {
   return /^2[23]/.test(String((error as { code?: unknown } | null)?.code));
 }
 
-/** Repeats `work` while the database is away or in contention. Only for what may run twice. */
-export async function persistently<T>(work: () => Promise<T>, options: { forMs: number }): Promise<T> {
+/** Repeats `work` while the database is away or in contention, until `signal` is aborted. Only for what may run twice. */
+export async function persistently<T>(
+  work: () => Promise<T>,
+  options: { forMs: number; signal?: AbortSignal },
+): Promise<T> {
   const until = Date.now() + options.forMs;
   for (let attempt = 0; ; attempt++) {
     try {
       return await work();
     } catch (error) {
-      if (!(isConnectionError(error) || isContention(error)) || Date.now() > until) throw error;
+      const hopeless = Date.now() > until || options.signal?.aborted === true;
+      if (hopeless || !(isConnectionError(error) || isContention(error))) throw error;
       await sleep(Math.random() * Math.min(1000, 25 * 2 ** attempt));
     }
   }

@@ -84,7 +84,8 @@ function refuseByStatus({ status }: Books): void {
 function deadlineOf({ deadline, maxDeadlineS }: Applicant, now: Date): Date {
   const latest = now.getTime() + maxDeadlineS * 1000;
   const at = deadline instanceof Date ? deadline.getTime() : now.getTime() + deadline.inSeconds * 1000;
-  if (at > latest) {
+  // Not `at > latest`, which an instant that is no number would pass.
+  if (!(at <= latest)) {
     const expected = `within ${maxDeadlineS} seconds from now`;
     throw new AppError('invalid_request', {
       message: `The deadline must lie ${expected}.`,
@@ -94,7 +95,7 @@ function deadlineOf({ deadline, maxDeadlineS }: Applicant, now: Date): Date {
             path: 'deadline',
             message: `must lie ${expected}`,
             expected,
-            received: new Date(at).toISOString(),
+            received: Number.isNaN(at) ? 'no instant' : new Date(at).toISOString(),
           },
         ],
       },

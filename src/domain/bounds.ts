@@ -4,15 +4,12 @@ import type { Bounds, UsageLine } from './job.ts';
 import { type Model, parseSize } from './model.ts';
 import { type Cap, capsFor, type PlanTerms } from './plan.ts';
 import { priceOf } from './pricing.ts';
+import type { PromptSize } from './prompt.ts';
 import type { ChatInput, ImageInput, SttInput, TtsInput } from './submission.ts';
 
 /** An input that passed its kind's schema, with what only its bytes or its artifact can tell. */
 export type KnownInput =
-  | {
-      kind: 'chat';
-      input: ChatInput;
-      /** UTF-8 bytes of messages, tools and response_format as the client wrote them. */ promptBytes: number;
-    }
+  | { kind: 'chat'; input: ChatInput; prompt: PromptSize }
   | { kind: 'image'; input: ImageInput }
   | { kind: 'tts'; input: TtsInput }
   | { kind: 'stt'; input: SttInput; /** Null: no telling before it is heard. */ audioMs: number | null };
@@ -26,8 +23,12 @@ export interface Worst {
 /** @throws AppError plan_cap_exceeded, invalid_request, input_too_large, input_too_long, input_unsupported, price_unknown */
 export function worstCase(known: KnownInput, model: Model, terms: PlanTerms): Worst {
   if (!model.price) throw new AppError('price_unknown');
+  const { lines } = model.price;
   const { bounds, usage } = measure(known, model, terms);
-  const hold = priceOf(model.price.lines, usage);
+  // What is free says so with a rate of 0: a rate that is missing was forgotten.
+  if (!usage.every((used) => lines.some((line) => line.name === used.name && line.measure === used.measure)))
+    throw new AppError('price_unknown');
+  const hold = priceOf(lines, usage);
   for (const cap of capsFor(terms, 'request_cost', model.tags)) {
     if (hold > BigInt(cap.max)) throw beyond(cap, 'input', hold);
   }
@@ -40,7 +41,7 @@ export function worstCase(known: KnownInput, model: Model, terms: PlanTerms): Wo
 function measure(known: KnownInput, model: Model, terms: PlanTerms): Omit<Worst, 'hold'> {
   switch (known.kind) {
     case 'chat':
-      return chat(known.input, known.promptBytes, { model, terms });
+      return chat(known.input, known.prompt, { model, terms });
     case 'image':
       return image(known.input, model, terms);
     case 'tts':
@@ -52,7 +53,7 @@ function measure(known: KnownInput, model: Model, terms: PlanTerms): Omit<Worst,
 
 function chat(
   input: ChatInput,
-  promptBytes: number,
+  { textBytes, attachments }: PromptSize,
   { model, terms }: { model: Model; terms: PlanTerms },
 ): Omit<Worst, 'hold'> {
   const named = input.max_completion_tokens ?? input.max_tokens ?? null;
@@ -65,9 +66,8 @@ function chat(
     caps: capsFor(terms, 'image_count', model.tags),
     field: 'input.n',
   });
-  const attached = attachments(input);
-  if (attached.count > 0) {
-    limited(attached.count, 0, {
+  if (attachments > 0) {
+    limited(attachments, 0, {
       caps: capsFor(terms, 'image_attachment', model.tags),
       field: 'input.messages',
     });
@@ -78,8 +78,7 @@ function chat(
       });
     }
   }
-  const inputTokens =
-    Math.max(promptBytes - attached.bytes, 0) + attached.count * (model.data.attachment_tokens ?? 0);
+  const inputTokens = textBytes + attachments * (model.data.attachment_tokens ?? 0);
   const length = model.data.context_length;
   if (length !== undefined && inputTokens > length * (model.data.bytes_per_token ?? 4)) {
     throw new AppError('input_too_large', { details: { max_tokens: length, context_length: length } });
@@ -91,22 +90,6 @@ function chat(
       { name: 'token', measure: 'output', quantity: perChoice * n },
     ],
   };
-}
-
-/** Parts of messages that are not text: how many, and how many bytes of JSON they take. */
-function attachments(input: ChatInput): { count: number; bytes: number } {
-  let count = 0;
-  let bytes = 0;
-  for (const { content } of input.messages) {
-    if (!Array.isArray(content)) continue;
-    for (const part of content as unknown[]) {
-      const type = (part as { type?: unknown } | null)?.type;
-      if (type === 'text' || type === 'refusal' || type === 'input_text') continue;
-      count += 1;
-      bytes += Buffer.byteLength(JSON.stringify(part));
-    }
-  }
-  return { count, bytes };
 }
 
 function image(input: ImageInput, model: Model, terms: PlanTerms): Omit<Worst, 'hold'> {
@@ -128,7 +111,7 @@ function image(input: ImageInput, model: Model, terms: PlanTerms): Omit<Worst, '
 
 function imageSize(named: string | undefined, model: Model, terms: PlanTerms): string {
   const caps = capsFor(terms, 'image_size', model.tags);
-  const size = named ?? caps[0]?.max ?? model.data.default_size ?? '512x512';
+  const size = named ?? defaultSize(model, caps);
   const sides = parseSize(size);
   const { min_side: min = 64, max_side: max = 1024 } = model.data;
   if (!sides || Math.min(sides.width, sides.height) < min || Math.max(sides.width, sides.height) > max) {
@@ -140,6 +123,14 @@ function imageSize(named: string | undefined, model: Model, terms: PlanTerms): s
       throw beyond(cap, 'input.size', size);
   }
   return size;
+}
+
+/** The model's own size, or as much of each side as every cap allows. */
+function defaultSize({ data }: Model, caps: readonly Extract<Cap, { cap: 'image_size' }>[]): string {
+  const own = data.default_size ?? '512x512';
+  const sizes = [own, ...caps.map((cap) => cap.max)].map(parseSize).filter((size) => size !== null);
+  const side = (name: 'width' | 'height') => Math.min(...sizes.map((size) => size[name]));
+  return `${side('width')}x${side('height')}`;
 }
 
 function tts(input: TtsInput, model: Model): Omit<Worst, 'hold'> {
@@ -162,7 +153,14 @@ function stt(input: SttInput, audioMs: number | null, terms: PlanTerms): Omit<Wo
       details: { field: 'input.max_seconds', audio_ms: audioMs },
     });
   }
-  const bound = audioMs ?? Math.min(named ?? terms.maxAudioMs, terms.maxAudioMs);
+  if (named !== null && named > terms.maxAudioMs) {
+    const max = Math.floor(terms.maxAudioMs / 1000);
+    throw new AppError('plan_cap_exceeded', {
+      message: `Your plan's limit [plan.rule:max_audio_seconds] is ${max} for input.max_seconds. Ask for less, or move to a larger plan.`,
+      details: { rule: 'max_audio_seconds', field: 'input.max_seconds', max, asked: input.max_seconds },
+    });
+  }
+  const bound = audioMs ?? named ?? terms.maxAudioMs;
   if (bound > terms.maxAudioMs) {
     throw new AppError('input_too_long', {
       details: { field: 'input.artifact', audio_ms: bound, max_ms: terms.maxAudioMs },
@@ -198,28 +196,26 @@ function outOfRange(field: string, expected: string, received: unknown): AppErro
 }
 
 /**
- * The bound that so many credits would carry, in the words of the refused job's `bounds`; null where no bound of the
- * kind can be lowered far enough.
+ * The largest bound that so many credits would carry, in the words of `bounds`; null where no bound of the kind can be
+ * lowered far enough.
  */
 export function fittingBound(
-  { request, model }: { request: { boundsJson: string; hold: bigint }; model: Model },
+  { bounds, usage }: Pick<Worst, 'bounds' | 'usage'>,
+  { price }: Pick<Model, 'price'>,
   available: bigint,
 ): Bounds | null {
-  const price = model.price;
-  const bounds = JSON.parse(request.boundsJson) as Bounds;
-  if (!price) return null;
-  if (bounds.max_output_tokens !== undefined) {
-    const n = bounds.n ?? 1;
-    const output = (tokens: number): bigint =>
-      priceOf(price.lines, [{ name: 'token', measure: 'output', quantity: tokens * n }]);
-    const rest = available - (request.hold - output(bounds.max_output_tokens));
-    const perMillion = output(1_000_000);
-    // One less than the division says, for the rounding of the whole.
-    const tokens = perMillion > 0n ? Number((rest * 1_000_000n) / perMillion) - 1 : 0;
-    return tokens >= 1 ? { max_output_tokens: tokens } : null;
-  }
-  const one = bounds.n === undefined ? request.hold : request.hold / BigInt(bounds.n);
-  if (bounds.n !== undefined && bounds.n > 1 && one > 0n && available >= one)
-    return { n: Number(available / one) };
-  return null;
+  const bounded = bounds.max_output_tokens !== undefined ? 'token' : 'image';
+  const grows = usage.find((line) => line.name === bounded && line.measure === 'output');
+  if (!price || !grows) return null;
+  // In millionths of a credit and not by priceOf, which rounds: what is left is for the bound, to the last of it.
+  const rate = (line: UsageLine): bigint =>
+    price.lines.find(({ name, measure }) => name === line.name && measure === line.measure)
+      ?.creditsPerMillion ?? 0n;
+  const fixed = usage
+    .filter((line) => line !== grows)
+    .reduce((sum, line) => sum + BigInt(line.quantity) * rate(line), 0n);
+  const each = rate(grows) * (bounded === 'token' ? BigInt(bounds.n ?? 1) : 1n);
+  const rest = available * 1_000_000n - fixed;
+  if (each === 0n || rest < each) return null;
+  return bounded === 'token' ? { max_output_tokens: Number(rest / each) } : { n: Number(rest / each) };
 }

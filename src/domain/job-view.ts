@@ -100,8 +100,29 @@ export function renderJobEvent(
   job: Job,
   publicUrl: string,
 ): string {
+  const head = { ...event, accountId: job.accountId, livemode: job.livemode };
+  return renderEvent(head, renderEventData(job, publicUrl));
+}
+
+/** What events show of a job. */
+export type EventJob = Pick<
+  Job,
+  | 'id'
+  | 'kind'
+  | 'model'
+  | 'status'
+  | 'version'
+  | 'metadataJson'
+  | 'outputJson'
+  | 'errorJson'
+  | 'cost'
+  | 'createdAt'
+  | 'endedAt'
+>;
+
+export function renderEventData(job: EventJob, publicUrl: string): string {
   const omitted = job.outputJson !== null && Buffer.byteLength(job.outputJson) > EVENT_OUTPUT_MAX_BYTES;
-  const data: [string, string][] = [
+  return object([
     ['id', quote(job.id)],
     ['object', '"job"'],
     ['kind', quote(job.kind)],
@@ -116,8 +137,7 @@ export function renderJobEvent(
     ['created_at', quote(job.createdAt)],
     ['ended_at', quote(job.endedAt)],
     ['links', quote({ self: `${publicUrl}/v1/jobs/${job.id}` })],
-  ];
-  return renderEvent({ ...event, accountId: job.accountId, livemode: job.livemode }, object(data));
+  ]);
 }
 
 function object(members: [string, string][]): string {

@@ -41,7 +41,7 @@ export type JobErrorCode = (typeof JOB_ERROR_CODES)[number];
 
 /** The bound of a job's cost, decided at admission, sent upstream and shown as `bounds`. */
 export interface Bounds {
-  /** chat: the most tokens the answer may have, over all `n` choices. */
+  /** chat: the most tokens each of the `n` choices may have. */
   max_output_tokens?: number;
   /** chat and image: how many choices or images. */
   n?: number;
@@ -69,4 +69,9 @@ export interface Bell {
   epoch: number;
   /** The slot, which is the message's priority. */
   slot: number;
+  /**
+   * Of a job that was rung before. `moved`: it has a lower slot now, and its waiting message should be heard at that one.
+   * `late`: nobody has claimed it for long; it is rung under another name, since a dead consumer may hold the first.
+   */
+  repeat?: 'moved' | 'late';
 }

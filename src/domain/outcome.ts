@@ -28,7 +28,11 @@ export type Outcome =
       /** Used up to the stop; empty where the provider confirmed that nothing is billed. */
       usage: UsageLine[];
     }
-  | { type: 'interrupted' };
+  | {
+      type: 'interrupted';
+      /** Of a chat whose call had begun: what it had said by then. Paid only if its client had asked for its stop. */
+      used: { output: string; usage: UsageLine[] } | null;
+    };
 
 /** The job as its row shows it under the lock. */
 export interface Settling {
@@ -93,7 +97,7 @@ export function conclude(
     case 'stopped':
       return stopped(job, outcome);
     case 'interrupted':
-      return interrupted(job, now);
+      return interrupted(job, outcome, now);
     case 'failed':
       return failed(job, outcome, { now, random });
   }
@@ -117,18 +121,20 @@ function stopped(job: Settling, outcome: Outcome & { type: 'stopped' }): Verdict
   });
 }
 
-function interrupted(job: Settling, now: Date): Verdict {
-  if (job.cancelRequested) return end('canceled', {});
-  if (job.deadline <= now)
-    return end('expired', {
-      error: failure('deadline_exceeded', 'The job did not end by its deadline.', false),
-    });
-  if (job.interruptions + 1 >= MAX_INTERRUPTIONS) {
-    return end('failed', {
-      error: failure('internal', `The job was interrupted ${MAX_INTERRUPTIONS} times.`, true),
-    });
+function interrupted(job: Settling, { used }: Outcome & { type: 'interrupted' }, now: Date): Verdict {
+  // A job whose stop was asked is never run again; that its worker went first does not make it free.
+  if (job.cancelRequested)
+    return used ? stopped(job, { type: 'stopped', reason: 'cancel', ...used }) : end('canceled', {});
+  const waste = used && used.usage;
+  if (job.deadline <= now) {
+    const error = failure('deadline_exceeded', 'The job did not end by its deadline.', false);
+    return end('expired', { error, waste });
   }
-  return { type: 'again', counts: 'interruption', ambiguous: false, waitMs: 0, waste: null };
+  if (job.interruptions + 1 >= MAX_INTERRUPTIONS) {
+    const error = failure('internal', `The job was interrupted ${MAX_INTERRUPTIONS} times.`, true);
+    return end('failed', { error, waste });
+  }
+  return { type: 'again', counts: 'interruption', ambiguous: false, waitMs: 0, waste };
 }
 
 function failed(

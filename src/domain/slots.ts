@@ -15,8 +15,13 @@ export function withSlot(set: SlotSet, slot: number, busy: boolean): SlotSet {
   return next;
 }
 
-/** The lowest free slot number up to `total`, or null. Low numbers go first in the queue, which is what makes waiting fair. */
+/**
+ * The lowest free slot number up to `total`, or null. Low numbers go first in the queue, which is what makes waiting fair.
+ * Null also where `total` slots are in use with numbers beyond it, as after a plan was lowered: the number counts, not
+ * the numbers.
+ */
 export function lowestFree(set: SlotSet, total: number): number | null {
+  if (countBusy(set) >= total) return null;
   for (let at = 0; at * 8 < total; at++) {
     const byte = set[at] ?? 0;
     if (byte === 0xff) continue;

@@ -56,15 +56,16 @@ export async function attach(
   } catch (error) {
     members.close();
     mutex.close();
-    throw error;
+    if (error instanceof EmbeddedError) throw error;
+    const words = error instanceof Error ? error.message : String(error);
+    throw new EmbeddedError(`${service.name} cannot be started in ${folder}: ${words}`, { cause: error });
   }
 }
 
 /** Membership comes first, so that a start that fails is cleaned up like any other departure. */
 async function joinHoldingMutex(members: LockFile, service: Service): Promise<string> {
   // Nobody takes it whole without the mutex, which is ours.
-  if (!members.tryShared())
-    throw new EmbeddedError(`${members.path} is held by a process that is none of ours`);
+  if (!members.tryShared()) throw new EmbeddedError(`${members.path} is held by none of our processes`);
   try {
     return await service.ensure();
   } catch (error) {

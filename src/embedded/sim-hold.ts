@@ -1,7 +1,8 @@
 // Loaded into the simulator before its own code (`node --import`): holds the lock that says "the simulator runs".
 // The kernel frees it with the process, so nobody has to judge a pid, and two simulators of one folder cannot be.
-import { readFileSync, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import { LockFile } from './lock.ts';
+import { beganWith } from './sim-words.ts';
 
 const { SIM_HOLD = '', SIM_OUT = '', SIM_START = '' } = process.env;
 
@@ -13,7 +14,7 @@ try {
   process.exit(0);
 }
 // Another one was started after us, or all was stopped, while we were on our way: nobody waits for us.
-if (!readFileSync(SIM_OUT, 'utf8').startsWith(`{"start":"${SIM_START}"`)) process.exit(0);
+if (!beganWith(SIM_OUT, SIM_START)) process.exit(0);
 writeSync(1, `${JSON.stringify({ pid: process.pid })}\n`);
 
 // Whoever deletes the data folder means us too: PostgreSQL ends itself in the same way.

@@ -1,6 +1,6 @@
 // Accounts come into being, and get credits.
 import type { Context } from '../context.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { persistently, transaction } from '../db/transaction.ts';
 import { hashSecret, type KeyMode, makeKey } from '../domain/api-key.ts';
 import { AppError } from '../domain/errors.ts';
@@ -51,7 +51,7 @@ export async function createAccount(maker: Maker, account: NewAccount, actor: st
 }
 
 async function insertAccount(
-  tx: Db,
+  tx: Tx,
   account: NewAccount & { id: string; testOf: string | null },
 ): Promise<void> {
   const { rowCount } = await tx.query(
@@ -71,7 +71,7 @@ async function insertAccount(
 /** @returns the token, which is not kept and cannot be shown again */
 export async function createKey(
   { secrets }: Pick<Maker, 'secrets'>,
-  tx: Db,
+  tx: Tx,
   key: { accountId: string | null; mode: KeyMode; name: string },
 ): Promise<string> {
   const made = makeKey(key.mode);
@@ -99,7 +99,7 @@ export async function grant(maker: Maker, request: Grant): Promise<{ lotId: stri
   return persistently(() => transaction(maker.flow, (tx) => grantIn(tx, request)), { forMs: 0 });
 }
 
-async function grantIn(tx: Db, request: Grant): Promise<{ lotId: string; available: bigint }> {
+async function grantIn(tx: Tx, request: Grant): Promise<{ lotId: string; available: bigint }> {
   const account = (await lockAccounts(tx, [request.accountId])).get(request.accountId);
   if (!account) throw new AppError('not_found');
   const lotId = newId('lot');
@@ -109,7 +109,7 @@ async function grantIn(tx: Db, request: Grant): Promise<{ lotId: string; availab
     [lotId, account.id, request.credits, request.expiresAt ?? null, request.tag ?? null],
   );
   const now = rows[0]?.now as Date;
-  await writePostings(tx, [postGrant(account, { lotId, amount: request.credits }, request)], now);
+  writePostings(tx, [postGrant(account, { lotId, amount: request.credits }, request)], now);
   account.eventSequence += 1n;
   const event = {
     id: newId('ev'),
@@ -125,7 +125,7 @@ async function grantIn(tx: Db, request: Grant): Promise<{ lotId: string; availab
     available: money(account.available),
     expires_at: request.expiresAt ?? null,
   };
-  await appendEvents(tx, [{ ...event, jobId: null, body: renderAccountEvent(event, data) }], now);
-  await writeAccounts(tx, [account]);
+  appendEvents(tx, [{ ...event, jobId: null, body: renderAccountEvent(event, data) }], now);
+  writeAccounts(tx, [account]);
   return { lotId, available: account.available };
 }

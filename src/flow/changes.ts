@@ -1,12 +1,13 @@
 // What a transaction is about to do to jobs it has locked, gathered in memory and written as lists. Shared by every verb
 // that ends a job or sends it back: settle, cancel, expire.
 import type { Context } from '../context.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { newId } from '../domain/ids.ts';
 import type { Bell } from '../domain/job.ts';
 import { renderJobEvent } from '../domain/job-view.ts';
 import type { Verdict } from '../domain/outcome.ts';
 import { termsFor } from '../domain/plan.ts';
+import { routeAfter } from '../domain/routes.ts';
 import { countBusy, lowestFree, withSlot } from '../domain/slots.ts';
 import { type HeldTake, heldTakes } from '../ledger/lots.ts';
 import { writePostings } from '../ledger/post.ts';
@@ -39,15 +40,31 @@ export interface Changes {
   artifacts: Artifact[];
 }
 
-/** Locks the accounts, then (by `lock`) the jobs, and reads what ending them takes. In this order, everywhere. */
+interface Named {
+  accountId: string;
+  jobId: string;
+}
+
+/**
+ * Locks the accounts, then (by `lock`) the jobs, and reads what ending them takes. In this order, everywhere; asked in
+ * one breath.
+ */
 export async function openChanges(
   ctx: Context,
-  tx: Db,
-  { accountIds, lock }: { accountIds: Iterable<string>; lock: (tx: Db) => Promise<Map<string, OpenJob>> },
+  tx: Tx,
+  { wanted, lock }: { wanted: readonly Named[]; lock: (tx: Tx) => Promise<Map<string, OpenJob>> },
 ): Promise<{ changes: Changes; jobs: Map<string, OpenJob> }> {
-  const accounts = await lockAccounts(tx, accountIds);
-  const jobs = await lock(tx);
-  const { now, takes } = await heldTakes(tx, [...jobs.keys()]);
+  const [accounts, jobs, { now, takes }] = await Promise.all([
+    lockAccounts(
+      tx,
+      wanted.map((job) => job.accountId),
+    ),
+    lock(tx),
+    heldTakes(
+      tx,
+      wanted.map((job) => job.jobId),
+    ),
+  ]);
   const changes: Changes = {
     ctx,
     now,
@@ -107,11 +124,9 @@ export function sendBack(changes: Changes, job: OpenJob, verdict: Verdict & { ty
   });
 }
 
-/** A failed attempt is followed by one on the model's next route, if it has another. */
 function nextRoute(ctx: Context, job: OpenJob): string {
-  const routes = (ctx.catalogue().models.get(job.model)?.routes ?? []).filter((route) => route.enabled);
-  const at = routes.findIndex((route) => route.id === job.routeId);
-  return routes[(at + 1) % Math.max(routes.length, 1)]?.id ?? job.routeId;
+  const model = ctx.catalogue().models.get(job.model);
+  return model ? routeAfter(model, job) : job.routeId;
 }
 
 function leave(account: Account, job: OpenJob): void {
@@ -142,16 +157,16 @@ function accountOf(changes: Changes, job: OpenJob): Account {
 }
 
 /** Writes everything down, gives freed slots to the next in line, and says what is to be rung once it is committed. */
-export async function writeChanges(tx: Db, changes: Changes): Promise<Bell[]> {
+export async function writeChanges(tx: Tx, changes: Changes): Promise<Bell[]> {
   const { now } = changes;
-  await insertArtifacts(tx, changes.artifacts, now);
-  await endAttempts(tx, changes.attempts, now);
-  await endJobs(tx, changes.ended, now);
-  await requeueJobs(tx, changes.requeued);
-  await writePostings(tx, changes.postings, now);
-  await appendEvents(tx, changes.events, now);
+  insertArtifacts(tx, changes.artifacts, now);
+  endAttempts(tx, changes.attempts, now);
+  endJobs(tx, changes.ended, now);
+  requeueJobs(tx, changes.requeued);
+  writePostings(tx, changes.postings, now);
+  appendEvents(tx, changes.events, now);
   const bells = await refill(tx, changes);
-  await writeAccounts(tx, changes.accounts.values());
+  writeAccounts(tx, changes.accounts.values());
   return bells;
 }
 
@@ -160,7 +175,7 @@ export async function writeChanges(tx: Db, changes: Changes): Promise<Bell[]> {
  * job that waited; called whenever slots may have come free or a plan has changed.
  */
 export async function refill(
-  tx: Db,
+  tx: Tx,
   { ctx, now, accounts }: Pick<Changes, 'ctx' | 'now' | 'accounts'>,
 ): Promise<Bell[]> {
   const hungry = [...accounts.values()].flatMap((account) => {
@@ -178,7 +193,7 @@ export async function refill(
     account.lineWaiting -= 1;
     bells.push({ ...next, slot });
   }
-  await giveSlots(tx, bells, now);
+  giveSlots(tx, bells, now);
   return bells;
 }
 

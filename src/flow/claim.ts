@@ -20,11 +20,13 @@ export function openClaims(ctx: Context, announcer: Announcer, workerId: () => s
     async (messages: Message[]) => {
       // Two messages for one job in one list: the second is void.
       const first = new Map(messages.map((message) => [message.jobId, message]));
-      const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), [...first.values()]), {
+      // By id, as everybody locks jobs: another worker may hold the same bells in another order.
+      const inOrder = [...first.values()].toSorted((a, b) => (a.jobId < b.jobId ? -1 : 1));
+      const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), inOrder), {
         forMs: PATIENCE_MS,
       });
       crashPoint('claim-after');
-      announcer.wake(claimed.map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
+      announcer.wake(claimed.map(({ jobId }) => ({ type: 'live', jobId })));
       const byJob = new Map(claimed.map((job) => [job.jobId, job]));
       return messages.map((message) =>
         first.get(message.jobId) === message ? (byJob.get(message.jobId) ?? null) : null,

@@ -2,7 +2,6 @@
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { newId } from '../domain/ids.ts';
-import type { UsageLine } from '../domain/job.ts';
 import type { Output } from '../providers/provider.ts';
 import type { Artifact } from '../store/artifacts.ts';
 
@@ -80,37 +79,4 @@ async function store(ctx: Context, { accountId, jobId }: Owner, content: Content
 function view(ctx: Context, { id, contentType, bytes, sha256 }: Artifact) {
   const url = `${ctx.publicUrl()}/v1/artifacts/${id}/content`;
   return { artifact_id: id, url, content_type: contentType, bytes, sha256, expires_at: null };
-}
-
-/** What was used, where the vendor gave no word of it. */
-export function countUsage(
-  output: Output,
-  call: { promptBytes: number; bytesPerToken: number; characters: number },
-): UsageLine[] {
-  switch (output.kind) {
-    case 'chat':
-      return countTokens({ ...call, text: output.text });
-    case 'image':
-      return [{ name: 'image', measure: 'output', quantity: output.images.length }];
-    case 'tts':
-      return [{ name: 'character', measure: 'input', quantity: call.characters }];
-    case 'stt':
-      return [{ name: 'millisecond', measure: 'input', quantity: Math.ceil(output.durationMs) }];
-  }
-}
-
-/** Bytes divided by the model's bytes a token, rounded up (contract 0). */
-export function countTokens({
-  promptBytes,
-  text,
-  bytesPerToken,
-}: {
-  promptBytes: number;
-  text: string;
-  bytesPerToken: number;
-}): UsageLine[] {
-  return [
-    { name: 'token', measure: 'input', quantity: Math.ceil(promptBytes / bytesPerToken) },
-    { name: 'token', measure: 'output', quantity: Math.ceil(Buffer.byteLength(text) / bytesPerToken) },
-  ];
 }

@@ -16,7 +16,7 @@ export function openDeltaLog(ctx: Context, announcer: Announcer): AppendStep {
     async (steps: DeltaStep[]) => {
       await persistently(() => appendDeltas(ctx.flow, steps), { forMs: PATIENCE_MS });
       crashPoint('delta-stored');
-      announcer.wake(steps.map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
+      announcer.wake(steps.map(({ jobId }) => ({ type: 'live', jobId })));
       return steps.map(() => undefined);
     },
     { max: LIST_MAX, inFlight: 2 },
@@ -30,39 +30,44 @@ export interface Recorder {
   flushed(): Promise<void>;
 }
 
+/** A step is no longer, unless it is a single delta: readers take whole steps. */
+const STEP_MAX_BYTES = 64 * 1024;
+
 /** Gathers an attempt's deltas while its last step is being written, and makes them the next one. */
 export function recordDeltas(
   append: AppendStep,
   key: { accountId: string; jobId: string; attempt: number },
 ): Recorder {
-  let pending: string[] = [];
+  const pending: string[] = [];
   let stored = 0;
   let writing: Promise<void> | null = null;
 
+  // A failure is for good: what came after it would be stored under numbers that are not its own.
   const write = async (): Promise<void> => {
     while (pending.length > 0) {
-      const deltas = pending;
-      pending = [];
+      const deltas = pending.splice(0, stepLength(pending));
       await append({ ...key, first: stored, count: deltas.length, deltasJson: `[${deltas.join(',')}]` });
       stored += deltas.length;
     }
-  };
-  const start = (): void => {
-    writing ??= write().finally(() => {
-      writing = null;
-    });
-    // Whoever asks whether it is flushed hears of the failure.
-    writing.catch(() => {});
+    writing = null;
   };
 
   return {
     add(delta) {
       pending.push(delta);
-      start();
+      writing ??= write();
+      // Whoever asks whether it is flushed hears of the failure.
+      writing.catch(() => {});
     },
     async flushed() {
-      if (writing) await writing;
-      if (pending.length > 0) await write();
+      await writing;
     },
   };
+}
+
+/** How many of the first deltas make a step; at least one. */
+function stepLength(deltas: readonly string[]): number {
+  let bytes = 0;
+  const end = deltas.findIndex((delta) => (bytes += Buffer.byteLength(delta)) > STEP_MAX_BYTES);
+  return end === -1 ? deltas.length : Math.max(end, 1);
 }

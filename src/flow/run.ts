@@ -1,42 +1,22 @@
 // One attempt: a claimed job's call of its provider, and what came of it. Never throws for a provider's fault.
-import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
-import { rawMember } from '../domain/json-members.ts';
-import type { Bounds, Kind } from '../domain/job.ts';
+import type { Bounds, UsageLine } from '../domain/job.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Call, CallResult, Evidence, Provider, Route } from '../providers/provider.ts';
-import { type Artifact, findArtifact } from '../store/artifacts.ts';
 import { noteRemoteId } from '../store/attempts.ts';
-import type { FullRoute } from '../store/catalogue.ts';
 import type { Claimed } from '../store/jobs.ts';
-import { countTokens, countUsage, keepOutput } from './keep-output.ts';
+import { applyBrake, type Brake, type StopReason } from './brake.ts';
+import { countOutput, countStored, partialChat } from './count.ts';
+import { keepOutput } from './keep-output.ts';
+import { findRoute, openAudio, openRoute } from './open-call.ts';
 import { type AppendStep, recordDeltas } from './record-deltas.ts';
-import { openSeal } from './seal.ts';
 import type { Settlement } from './settle.ts';
-
-/** Why a call is ended from our side. `leave`: the worker itself is going, or no longer owns the job. */
-export type StopReason = 'cancel' | 'deadline' | 'time_limit' | 'leave';
-
-/** An attempt's brake: pulled by the worker (cancel, drain, lost lease) and by this file's own timers. */
-export interface Brake {
-  signal: AbortSignal;
-  pull(reason: StopReason): void;
-}
 
 export interface RunTools {
   provider(name: string): Provider;
   appendDeltas: AppendStep;
 }
-
-const MINUTE = 60_000;
-/** Contract 19: how long one attempt may take. */
-export const ATTEMPT_LIMIT_MS: Record<Kind, number> = {
-  chat: 10 * MINUTE,
-  image: 5 * MINUTE,
-  tts: 5 * MINUTE,
-  stt: 30 * MINUTE,
-};
 
 type Ended = Pick<Settlement, 'outcome' | 'evidence' | 'artifacts'>;
 
@@ -51,9 +31,18 @@ export async function run(
       { err: { message: (error as Error).message, stack: (error as Error).stack }, job: jobId },
       'an attempt broke on our side',
     );
-    return failed({ code: 'internal', message: 'Something went wrong on our side.', retryable: true });
+    return broken();
   });
   return { accountId, jobId, epoch, ...ended };
+}
+
+/** The settlement of an attempt whose own could not be written down: a job must not run for ever. */
+export function unwritten({ accountId, jobId, epoch }: Settlement): Settlement {
+  return { accountId, jobId, epoch, ...broken() };
+}
+
+function broken(): Ended {
+  return failed({ code: 'internal', message: 'Something went wrong on our side.', retryable: true });
 }
 
 async function attempt(
@@ -62,7 +51,7 @@ async function attempt(
   { claimed, brake }: { claimed: Claimed; brake: Brake },
 ): Promise<Ended> {
   if (claimed.cancelRequested) return stopped('cancel');
-  const row = ctx.catalogue().routes.get(claimed.routeId);
+  const row = await findRoute(ctx, claimed.routeId);
   if (!row?.enabled)
     return failed({
       code: 'provider_unavailable',
@@ -90,30 +79,39 @@ async function attempt(
     onDelta: (delta) => recorder.add(delta),
     onRemoteId: (remoteId) => keepRemoteId(ctx, claimed, remoteId),
   };
-  const release = applyBrake({ claimed, brake, inner, provider, route, call });
+  const braked = applyBrake({ brake, inner, provider, route, call, remainingMs: claimed.remainingMs });
   try {
-    const result = await callOnce(provider, route, { call, earlier: claimed.earlier });
+    const known = await askAfter(ctx, tools, { call, earlier: claimed.earlier });
+    const result = known ?? (await callOnce(provider, route, call));
     await recorder.flushed();
-    return await conclude(ctx, {
-      claimed,
-      call,
-      result,
-      reason: inner.signal.aborted ? (inner.signal.reason as StopReason) : null,
-    });
+    const reason = result.type === 'succeeded' ? null : await braked.reason();
+    return await conclude(ctx, { claimed, call, result, reason });
   } finally {
-    release();
+    braked.release();
   }
 }
 
-/** An earlier attempt whose end nobody saw is asked after first: what the vendor did once need not be done again. */
-async function callOnce(
-  provider: Provider,
-  route: Route,
-  { call, earlier }: { call: Call; earlier: Claimed['earlier'] },
-): Promise<CallResult> {
-  const found = earlier && (await provider.lookup?.(route, call, earlier));
-  if (found) return found;
-  crashPoint('provider-sent');
+/** What was learned of earlier attempts whose end nobody saw; null: nothing, so the call is to be made. */
+async function askAfter(ctx: Context, tools: RunTools, { call, earlier }: Asked): Promise<CallResult | null> {
+  // All of them, since one that was cut off while it asked leaves no trace of its own at the vendor; and each at the
+  // vendor it went to, which another route's does not know of.
+  for (const { routeId, ...attempt } of earlier) {
+    const row = await findRoute(ctx, routeId);
+    const found = row && (await tools.provider(row.provider).lookup?.(openRoute(ctx, row), call, attempt));
+    // Stopped while asking: of this attempt's own call nothing was sent.
+    if (found?.type === 'stopped') return { ...found, evidence: { ...found.evidence, sent: false } };
+    if (found) return found;
+  }
+  return null;
+}
+
+interface Asked {
+  call: Call;
+  earlier: Claimed['earlier'];
+}
+
+/** A call whose answer was lost is looked up at once, where the vendor can. */
+async function callOnce(provider: Provider, route: Route, call: Call): Promise<CallResult> {
   const result = await provider.call(route, call);
   if (result.type !== 'ambiguous') return result;
   return (await provider.lookup?.(route, call, { attempt: call.attempt, remoteId: null })) ?? result;
@@ -128,84 +126,49 @@ async function keepRemoteId(
   await noteRemoteId(ctx.flow, { accountId, jobId, attempt: epoch, remoteId });
 }
 
-interface Braking {
+interface Result {
   claimed: Claimed;
-  brake: Brake;
-  inner: AbortController;
-  provider: Provider;
-  route: Route;
   call: Call;
+  result: CallResult;
+  reason: StopReason | null;
 }
 
-/**
- * Carries the brake over to the call. Chat stops at once. Other kinds may be billed whole, so a client's stop is first
- * put to the provider, and only what it confirms ends the call; else the work is awaited and paid (contract 7).
- */
-function applyBrake({ claimed, brake, inner, provider, route, call }: Braking): () => void {
-  const onPull = (): void => {
-    const reason = brake.signal.reason as StopReason;
-    if (claimed.kind === 'chat' || reason === 'leave' || reason === 'time_limit') return inner.abort(reason);
-    provider
-      .stop?.(route, call)
-      .then((confirmed) => {
-        if (confirmed) inner.abort(reason);
-      })
-      .catch(() => {});
-  };
-  if (brake.signal.aborted) onPull();
-  else brake.signal.addEventListener('abort', onPull, { once: true });
-  const limit = setTimeout(
-    () => inner.abort('time_limit' satisfies StopReason),
-    ATTEMPT_LIMIT_MS[claimed.kind],
-  );
-  const deadline = setTimeout(() => brake.pull('deadline'), Math.min(claimed.remainingMs, 2 ** 31 - 1));
-  return () => {
-    clearTimeout(limit);
-    clearTimeout(deadline);
-    brake.signal.removeEventListener('abort', onPull);
-  };
-}
-
-async function conclude(
-  ctx: Context,
-  {
-    claimed,
-    call,
-    result,
-    reason,
-  }: { claimed: Claimed; call: Call; result: CallResult; reason: StopReason | null },
-): Promise<Ended> {
+async function conclude(ctx: Context, { claimed, call, result, reason }: Result): Promise<Ended> {
   const { evidence } = result;
-  const count = {
-    promptBytes: promptBytes(call.input),
-    bytesPerToken: ctx.catalogue().models.get(claimed.model)?.data.bytes_per_token ?? 4,
-    characters: call.bounds.characters ?? 0,
-  };
+  const counted = { ...call, model: claimed.model };
   switch (result.type) {
     case 'succeeded':
       try {
         const { outputJson, artifacts } = await keepOutput(ctx, claimed, result.output);
-        const usage = result.usage ?? countUsage(result.output, count);
+        const usage = result.usage ?? countOutput(ctx, counted, result.output);
         return { outcome: { type: 'succeeded', output: outputJson, usage }, evidence, artifacts };
       } catch (error) {
         ctx.log.error(
           { err: { message: (error as Error).message }, job: claimed.jobId },
           'an output could not be stored',
         );
+        const billed = result.usage;
         return failed(
-          { code: 'storage_unavailable', message: 'The output could not be stored.', retryable: true },
+          {
+            code: 'storage_unavailable',
+            message: 'The output could not be stored.',
+            retryable: true,
+            billed,
+          },
           evidence,
         );
       }
     case 'failed':
-      return failed(result, evidence);
     case 'ambiguous':
+      // A provider that confirmed our stop ends the call as it likes: that is no failure.
+      if (call.kind !== 'chat' && (reason === 'cancel' || reason === 'deadline'))
+        return stopped(reason, { evidence });
+      if (result.type === 'failed') return failed(result, evidence);
       return failed(
         { code: 'provider_unavailable', message: result.message, retryable: true, ambiguous: true },
         evidence,
       );
-    case 'stopped':
-      if (reason === 'leave') return { outcome: { type: 'interrupted' }, evidence, artifacts: [] };
+    case 'stopped': {
       if (reason === 'time_limit' || reason === null) {
         return failed(
           {
@@ -216,18 +179,27 @@ async function conclude(
           evidence,
         );
       }
-      if (claimed.kind !== 'chat') return stopped(reason, { evidence });
-      return stopped(reason, {
-        evidence,
-        output: `{"text":${JSON.stringify(result.text)},"completion":null}`,
-        usage: result.usage ?? countTokens({ ...count, text: result.text }),
-      });
+      const used = await usedSoFar(ctx, { claimed, call, result });
+      if (reason === 'leave') return { outcome: { type: 'interrupted', used }, evidence, artifacts: [] };
+      return stopped(reason, { evidence, ...used });
+    }
   }
+}
+
+/** Of a chat whose call had begun: what it said, and what that used by the vendor's word or our own count. */
+async function usedSoFar(
+  ctx: Context,
+  { claimed, call, result }: { claimed: Claimed; call: Call; result: CallResult & { type: 'stopped' } },
+): Promise<{ output: string; usage: UsageLine[] } | null> {
+  if (call.kind !== 'chat' || !result.evidence.sent) return null;
+  const counted = { ...call, model: claimed.model };
+  const usage = result.usage ?? (await countStored(ctx, counted, call)).usage;
+  return { output: partialChat(result.text), usage };
 }
 
 function stopped(
   reason: 'cancel' | 'deadline',
-  rest: { evidence?: Evidence; output?: string; usage?: (Outcome & { type: 'stopped' })['usage'] } = {},
+  rest: { evidence?: Evidence; output?: string; usage?: UsageLine[] } = {},
 ): Ended {
   const { evidence = null, output = null, usage = [] } = rest;
   return { outcome: { type: 'stopped', reason, output, usage }, evidence, artifacts: [] };
@@ -242,39 +214,5 @@ function failed(failure: Failure, evidence: Evidence | null = null): Ended {
     outcome: { type: 'failed', code, message, retryable, retryAfterMs, ambiguous, billed },
     evidence,
     artifacts: [],
-  };
-}
-
-/** UTF-8 bytes of what a chat model reads, as the client wrote it. */
-export function promptBytes(inputJson: string): number {
-  return ['messages', 'tools', 'response_format'].reduce(
-    (sum, name) => sum + Buffer.byteLength(rawMember(inputJson, name) ?? ''),
-    0,
-  );
-}
-
-function openRoute(ctx: Context, row: FullRoute): Route {
-  const apiKey = row.sealedKey && openSeal(ctx.secrets.key, row.sealedKey);
-  return {
-    id: row.id,
-    provider: row.provider,
-    upstreamModel: row.upstreamModel,
-    baseUrl: row.baseUrl ?? '',
-    apiKey,
-  };
-}
-
-async function openAudio(ctx: Context, accountId: string, input: string): Promise<Call['audio']> {
-  const { artifact: id, audio } = JSON.parse(input) as { artifact?: string; audio?: string };
-  if (audio !== undefined) {
-    const bytes = Buffer.from(audio, 'base64');
-    return { contentType: 'audio/wav', bytes: bytes.length, open: async () => Readable.from([bytes]) };
-  }
-  const artifact: Artifact | null = id === undefined ? null : await findArtifact(ctx.flow, accountId, id);
-  if (!artifact) return null;
-  return {
-    contentType: artifact.contentType,
-    bytes: artifact.bytes,
-    open: () => ctx.storage.open(artifact.storageKey),
   };
 }

@@ -3,7 +3,7 @@
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { groupCommit } from '../db/group-commit.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { persistently, transaction } from '../db/transaction.ts';
 import type { Bell } from '../domain/job.ts';
 import { conclude, type Outcome, type Settling, type Verdict } from '../domain/outcome.ts';
@@ -11,7 +11,7 @@ import { priceOf } from '../domain/pricing.ts';
 import type { UsageLine } from '../domain/job.ts';
 import type { Evidence } from '../providers/provider.ts';
 import type { Artifact } from '../store/artifacts.ts';
-import { lockRunning, type OpenJob } from '../store/jobs.ts';
+import { findRunning, type OpenJob } from '../store/jobs.ts';
 import type { Announcer } from './announce.ts';
 import { type Changes, endJob, openChanges, sendBack, writeChanges } from './changes.ts';
 
@@ -50,33 +50,39 @@ async function settleList(ctx: Context, announcer: Announcer, list: Settlement[]
   );
   crashPoint('settle-after-commit');
   announcer.ring(bells);
-  announcer.wake(
-    list
-      .filter(({ jobId }) => settled.has(jobId))
-      .map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })),
-  );
-  return list.map(({ jobId }) => settled.has(jobId));
+  announcer.wake([...settled].map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
+  return list.map((settlement) => settled.has(settlement));
 }
 
 async function settleIn(
-  tx: Db,
+  tx: Tx,
   ctx: Context,
   list: Settlement[],
-): Promise<{ bells: Bell[]; settled: Set<string> }> {
+): Promise<{ bells: Bell[]; settled: Set<Settlement> }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
-    accountIds: list.map((settlement) => settlement.accountId),
-    lock: (tx) => lockRunning(tx, list),
+    wanted: list,
+    lock: (tx) => findRunning(tx, list),
   });
-  const settled = new Set<string>();
+  await knowAll(ctx, jobs.values());
+  const settled = new Set<Settlement>();
   for (const settlement of list) {
     const job = jobs.get(settlement.jobId);
-    if (!job || job.epoch !== settlement.epoch || settled.has(job.id)) continue;
+    if (!job || job.epoch !== settlement.epoch) continue;
+    // Taken once: what comes after it in the list comes too late.
+    jobs.delete(job.id);
     apply(changes, job, settlement);
-    settled.add(job.id);
+    settled.add(settlement);
   }
   const bells = settled.size === 0 ? [] : await writeChanges(tx, changes);
   crashPoint('settle-before-commit');
   return { bells, settled };
+}
+
+/** A job may come from a process that heard of a new price or route before this one did. */
+async function knowAll(ctx: Context, jobs: Iterable<OpenJob>): Promise<void> {
+  const { prices, routes } = ctx.catalogue();
+  for (const { priceId, routeId } of jobs)
+    if (!prices.has(priceId) || !routes.has(routeId)) return ctx.refreshCatalogue();
 }
 
 function apply(changes: Changes, job: OpenJob, settlement: Settlement): void {
@@ -114,12 +120,7 @@ function settlingOf(ctx: Context, job: OpenJob): Settling {
 
 /** What the vendor charges the operator for the attempt, by the route's own price. */
 function costs(ctx: Context, job: OpenJob, { outcome, verdict }: { outcome: Outcome; verdict: Verdict }) {
-  const usage =
-    outcome.type === 'succeeded' || outcome.type === 'stopped'
-      ? outcome.usage
-      : outcome.type === 'failed'
-        ? outcome.billed
-        : null;
+  const usage = usageOf(outcome);
   const cost = (lines: UsageLine[] | null) =>
     lines && priceOf(ctx.catalogue().routes.get(job.routeId)?.cost ?? [], lines);
   return {
@@ -128,4 +129,16 @@ function costs(ctx: Context, job: OpenJob, { outcome, verdict }: { outcome: Outc
     waste: cost(verdict.waste),
     overrun: verdict.type === 'end' ? verdict.overrun : null,
   };
+}
+
+function usageOf(outcome: Outcome): UsageLine[] | null {
+  switch (outcome.type) {
+    case 'succeeded':
+    case 'stopped':
+      return outcome.usage;
+    case 'failed':
+      return outcome.billed;
+    case 'interrupted':
+      return outcome.used && outcome.used.usage;
+  }
 }

@@ -1,17 +1,18 @@
 // Submission: what a client sent becomes a priced request for admission. Nothing is written here but a long input's bytes.
 import type { Context } from '../context.ts';
-import { worstCase, type KnownInput } from '../domain/bounds.ts';
+import { type KnownInput, type Worst, worstCase } from '../domain/bounds.ts';
 import { AppError } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
 import { type Kind, PRIORITIES } from '../domain/job.ts';
 import { members } from '../domain/json-members.ts';
 import type { Model, ModelRoute } from '../domain/model.ts';
 import type { PlanTerms } from '../domain/plan.ts';
+import { promptSize } from '../domain/prompt.ts';
+import { openRoutes } from '../domain/routes.ts';
 import type { ChatInput, ImageInput, SttInput, Submission, TtsInput } from '../domain/submission.ts';
 import { wavDurationMs } from '../domain/wav.ts';
 import { findArtifact } from '../store/artifacts.ts';
 import type { Request } from './admit.ts';
-import { promptBytes } from './run.ts';
 
 export interface Submitter {
   accountId: string;
@@ -28,6 +29,13 @@ export interface Submitted {
   metadataJson: string;
   idempotency: { key: string; hash: Buffer } | null;
   clientRequestId: string | null;
+}
+
+/** A request for admission, with what a refusal for want of credits is explained by. */
+export interface Prepared {
+  request: Request;
+  model: Model;
+  worst: Worst;
 }
 
 /** Checks an input against its kind's schema. @throws AppError invalid_request */
@@ -48,14 +56,14 @@ export async function prepare(
     clientRequestId,
     assertInput,
   }: Submitted & { assertInput: AssertInput },
-): Promise<{ request: Request; model: Model }> {
+): Promise<Prepared> {
   const model = findModel(ctx, body);
   const route = chooseRoute(model, caller);
   assertInput(model.kind, body.input);
   if (model.kind === 'chat') assertKnownFields(inputJson, body.input as ChatInput, route);
   else refuseSim(body.input, route);
   const known = await knowInput(ctx, caller, { kind: model.kind, input: body.input, inputJson });
-  const { bounds, hold } = worstCase(known, model, caller.terms);
+  const worst = worstCase(known, model, caller.terms);
   const request: Request = {
     ...caller,
     jobId: newId('job'),
@@ -64,12 +72,12 @@ export async function prepare(
     routeId: route.id,
     priceId: model.price?.id ?? '',
     priority: PRIORITIES.indexOf(body.priority ?? 'normal'),
-    hold,
+    hold: worst.hold,
     maxCredits: body.max_credits === undefined ? null : BigInt(body.max_credits),
     tags: model.tags,
-    ...deadlineOf(body),
+    ...deadlineOf(body, caller.terms),
     maxDeadlineS: caller.terms.maxDeadlineS,
-    boundsJson: JSON.stringify(bounds),
+    boundsJson: JSON.stringify(worst.bounds),
     metadataJson,
     endUser: body.end_user ?? null,
     clientRequestId,
@@ -77,7 +85,7 @@ export async function prepare(
     inputJson,
     inputKey: null,
   };
-  return { request, model };
+  return { request, model, worst };
 }
 
 /** Moves a long input to storage, whose bytes are then there before the job is. */
@@ -104,11 +112,8 @@ function findModel(ctx: Context, { model: name, kind }: Submission): Model {
   return model;
 }
 
-/** A test key's jobs reach the simulator only. */
 function chooseRoute(model: Model, { livemode }: Submitter): ModelRoute {
-  const route = model.routes.find(
-    (candidate) => candidate.enabled && (livemode || candidate.provider === 'sim'),
-  );
+  const [route] = openRoutes(model, { livemode });
   if (route) return route;
   if (!livemode && model.routes.some((candidate) => candidate.enabled)) {
     throw new AppError('model_not_found', {
@@ -164,7 +169,7 @@ async function knowInput(
 ): Promise<KnownInput> {
   switch (kind) {
     case 'chat':
-      return { kind, input: input as ChatInput, promptBytes: promptBytes(inputJson) };
+      return { kind, input: input as ChatInput, prompt: promptSize(inputJson) };
     case 'image':
       return { kind, input: input as ImageInput };
     case 'tts':
@@ -203,7 +208,10 @@ async function audioMs(
   return artifact.durationMs;
 }
 
-function deadlineOf({ deadline, expires_in }: Submission): Pick<Request, 'deadline' | 'deadlineNamed'> {
+function deadlineOf(
+  { deadline, expires_in }: Submission,
+  { maxDeadlineS }: PlanTerms,
+): Pick<Request, 'deadline' | 'deadlineNamed'> {
   if (deadline !== undefined && expires_in !== undefined) {
     const message = 'must not be given with expires_in';
     throw new AppError('invalid_request', {
@@ -213,7 +221,7 @@ function deadlineOf({ deadline, expires_in }: Submission): Pick<Request, 'deadli
   }
   if (deadline !== undefined) return { deadline: new Date(deadline), deadlineNamed: true };
   return {
-    deadline: { inSeconds: expires_in ?? DEFAULT_DEADLINE_S },
+    deadline: { inSeconds: expires_in ?? Math.min(DEFAULT_DEADLINE_S, maxDeadlineS) },
     deadlineNamed: expires_in !== undefined,
   };
 }

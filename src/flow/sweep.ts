@@ -1,9 +1,9 @@
 // The sweep: what was left behind is found and finished. Every worker runs it; each task is done by one at a time.
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { isConnectionError, transaction } from '../db/transaction.ts';
-import { type Bell, KINDS } from '../domain/job.ts';
+import type { Bell, Bounds } from '../domain/job.ts';
 import { renderAccountEvent } from '../domain/event.ts';
 import { newId } from '../domain/ids.ts';
 import { money } from '../domain/money.ts';
@@ -12,27 +12,24 @@ import { writePostings } from '../ledger/post.ts';
 import { type Posting, postExpire } from '../ledger/posting.ts';
 import { lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { databaseNow } from '../store/clock.ts';
-import { deltasFrom } from '../store/deltas.ts';
 import { appendEvents, type Event } from '../store/events.ts';
-import { lockOpen } from '../store/jobs.ts';
+import { endBackOffs, lockOpen } from '../store/jobs.ts';
 import {
   accountsDue,
   alone,
   disableRoute,
-  expectedDepths,
   lapsedLots,
   type Orphan,
   orphans,
   overdue,
   overrunRoutes,
   ringAgain,
-  ringAll,
 } from '../store/sweep.ts';
 import { buryWorkers } from '../store/workers.ts';
 import type { Announcer } from './announce.ts';
 import { endJob, openChanges, refill, writeChanges } from './changes.ts';
-import { countTokens } from './keep-output.ts';
-import { promptBytes } from './run.ts';
+import { countStored, partialChat } from './count.ts';
+import { openRingLost } from './ring-lost.ts';
 import type { Settle } from './settle.ts';
 
 export interface SweepTools {
@@ -46,7 +43,7 @@ const PASS_MAX = 500;
 type Task = (ctx: Context, tools: SweepTools) => Promise<void>;
 
 /** Done at every pass, in this order. */
-const TASKS: Record<string, Task> = { takeBack, ringLost, ringUnheard, expireWaiting, refillDue, expireLots };
+const TASKS: Record<string, Task> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
 /** Done at every sixtieth. */
 const SLOW_TASKS: Record<string, Task> = { rotate, guardOverrun };
 
@@ -56,10 +53,11 @@ export interface Sweeper {
 
 /** A task that fails is logged and does not keep the others from being done. */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
+  const everyPass = { ringLost: openRingLost(), ...TASKS };
   let passes = 0;
   return {
     async pass() {
-      const tasks = passes++ % 60 === 0 ? { ...TASKS, ...SLOW_TASKS } : TASKS;
+      const tasks = passes++ % 60 === 0 ? { ...everyPass, ...SLOW_TASKS } : everyPass;
       for (const [name, task] of Object.entries(tasks)) {
         try {
           await task(ctx, tools);
@@ -84,45 +82,36 @@ async function takeBack(ctx: Context, { settle }: SweepTools): Promise<void> {
   if (found.length === 0) return;
   const settled = await Promise.all(
     found.map(async (orphan) =>
-      settle({ ...orphan, outcome: await lastWord(ctx, orphan), evidence: null, artifacts: [] }),
+      settle({ ...orphan, outcome: await lastWordOf(ctx, orphan), evidence: null, artifacts: [] }),
     ),
   );
   crashPoint('sweep-between');
   ctx.log.info({ jobs: settled.filter(Boolean).length }, 'jobs of lost workers were taken back');
 }
 
-/** A chat job whose stop was asked is charged for what its subscribers could read. */
-async function lastWord(ctx: Context, orphan: Orphan): Promise<Outcome> {
-  if (!orphan.stopAsked || orphan.kind !== 'chat') return { type: 'interrupted' };
-  const { accountId, jobId, epoch: attempt } = orphan;
-  const text = (await deltasFrom(ctx.flow, { accountId, jobId, attempt, from: 0 }))
-    .flatMap((step) => JSON.parse(step.deltasJson) as { content?: unknown }[])
-    .map((delta) => (typeof delta.content === 'string' ? delta.content : ''))
-    .join('');
-  const input = orphan.inputJson ?? (await ctx.storage.read(orphan.inputKey ?? '')).toString('utf8');
-  const bytesPerToken = ctx.catalogue().models.get(orphan.model)?.data.bytes_per_token ?? 4;
-  const usage = countTokens({ promptBytes: promptBytes(input), text, bytesPerToken });
-  return {
-    type: 'stopped',
-    reason: 'cancel',
-    output: `{"text":${JSON.stringify(text)},"completion":null}`,
-    usage,
-  };
+/** A job whose last word cannot be read is taken back all the same. */
+async function lastWordOf(ctx: Context, orphan: Orphan): Promise<Outcome> {
+  try {
+    return await lastWord(ctx, orphan);
+  } catch (error) {
+    if (isConnectionError(error)) throw error;
+    ctx.log.error(
+      { err: { message: (error as Error).message }, job: orphan.jobId },
+      "a lost worker's chat could not be read",
+    );
+    return { type: 'interrupted', used: null };
+  }
 }
 
-/** If the queue holds fewer messages than there are jobs waiting with a slot, it has forgotten some: all are rung. */
-async function ringLost(ctx: Context, { announcer }: SweepTools): Promise<void> {
-  const expected = await expectedDepths(ctx.flow);
-  for (const kind of KINDS) {
-    const jobs = expected.get(kind) ?? 0;
-    if (jobs === 0 || (await ctx.queue.depth(kind)) >= jobs) continue;
-    let bells: Bell[];
-    do {
-      bells = await ringAll(ctx.flow, kind, PASS_MAX);
-      announcer.ring(bells);
-    } while (bells.length === PASS_MAX);
-    ctx.log.warn({ kind, expected: jobs }, 'the queue had lost messages; its jobs were rung again');
-  }
+/** What a chat had said is kept with its end: if its stop was asked, that is what is charged. */
+async function lastWord(ctx: Context, orphan: Orphan): Promise<Outcome> {
+  if (orphan.kind !== 'chat') return { type: 'interrupted', used: null };
+  const { accountId, jobId, epoch, model, boundsJson } = orphan;
+  const input = orphan.inputJson ?? (await ctx.storage.read(orphan.inputKey ?? '')).toString('utf8');
+  const counted = { model, input, bounds: JSON.parse(boundsJson) as Bounds };
+  const { text, deltas, usage } = await countStored(ctx, counted, { accountId, jobId, attempt: epoch });
+  // Nothing stored: nobody knows whether the call had begun.
+  return { type: 'interrupted', used: deltas === 0 ? null : { output: partialChat(text), usage } };
 }
 
 async function ringUnheard(ctx: Context, { announcer }: SweepTools): Promise<void> {
@@ -134,7 +123,7 @@ async function expireWaiting(ctx: Context, { announcer }: SweepTools): Promise<v
   if (found.length === 0) return;
   const bells = await transaction(ctx.flow, async (tx) => {
     const { changes, jobs } = await openChanges(ctx, tx, {
-      accountIds: found.map((job) => job.accountId),
+      wanted: found,
       lock: (tx) => lockOpen(tx, found),
     });
     for (const job of jobs.values()) {
@@ -154,11 +143,11 @@ async function refillDue(ctx: Context, { announcer }: SweepTools): Promise<void>
 /** Refill for accounts named from outside a settlement. The caller rings. */
 export async function refillAccounts(ctx: Context, accountIds: readonly string[]): Promise<Bell[]> {
   if (accountIds.length === 0) return [];
-  return transaction(ctx.flow, async (tx: Db) => {
-    const accounts = await lockAccounts(tx, accountIds);
-    const now = await databaseNow(tx);
+  return transaction(ctx.flow, async (tx: Tx) => {
+    const [accounts, now] = await Promise.all([lockAccounts(tx, accountIds), databaseNow(tx)]);
     const bells = await refill(tx, { ctx, now, accounts });
-    if (bells.length > 0) await writeAccounts(tx, accounts.values());
+    endBackOffs(tx, accountIds, now);
+    if (bells.length > 0) writeAccounts(tx, accounts.values());
     return bells;
   });
 }
@@ -197,9 +186,9 @@ async function expireLots(ctx: Context, { announcer }: SweepTools): Promise<void
       events.push({ ...event, jobId: null, body: renderAccountEvent(event, data) });
     }
     const now = rows[0]?.now ?? new Date();
-    await writePostings(tx, postings, now);
-    await appendEvents(tx, events, now);
-    await writeAccounts(tx, accounts.values());
+    writePostings(tx, postings, now);
+    appendEvents(tx, events, now);
+    writeAccounts(tx, accounts.values());
   });
   announcer.wake(found.map(({ accountId }) => ({ type: 'account', accountId })));
 }

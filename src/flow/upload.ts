@@ -1,12 +1,13 @@
 // An upload becomes an artifact: first its bytes, then its row.
 import type { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
+import { transaction } from '../db/transaction.ts';
 import { AppError } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
 import { wavFormat } from '../domain/wav.ts';
 import { StorageTooLarge } from '../storage/storage.ts';
 import { databaseNow } from '../store/clock.ts';
-import { findArtifact, insertArtifacts, type StoredArtifact } from '../store/artifacts.ts';
+import { type Artifact, insertArtifacts, type StoredArtifact } from '../store/artifacts.ts';
 
 export const ARTIFACT_MAX_BYTES = 100 * 1024 * 1024;
 const HEAD_BYTES = 64 * 1024;
@@ -32,27 +33,20 @@ export async function keepUpload(
   }
   const wave = await waveOf(ctx, storageKey, written.bytes);
   const now = await databaseNow(ctx.flow);
-  await insertArtifacts(
-    ctx.flow,
-    [
-      {
-        id,
-        accountId,
-        direction: 'input',
-        jobId: null,
-        contentType: safeType(contentType),
-        width: null,
-        height: null,
-        storageKey,
-        ...wave,
-        ...written,
-      },
-    ],
-    now,
-  );
-  const artifact = await findArtifact(ctx.flow, accountId, id);
-  if (!artifact) throw new Error('the artifact that was just written is gone');
-  return artifact;
+  const artifact: Artifact = {
+    id,
+    accountId,
+    direction: 'input',
+    jobId: null,
+    contentType: safeType(contentType),
+    width: null,
+    height: null,
+    storageKey,
+    ...wave,
+    ...written,
+  };
+  await transaction(ctx.flow, async (tx) => insertArtifacts(tx, [artifact], now));
+  return { ...artifact, createdAt: now, expiresAt: null, deletedAt: null };
 }
 
 /** Only the head is read; the length that counts is the stored one, not the one the header claims. */

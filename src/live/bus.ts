@@ -2,14 +2,18 @@
 // one that is lost costs a moment (readers also look by themselves), never a fact.
 
 export type Wake =
-  /** Something of this job changed: its state, an event, a delta. */
+  /** This job changed in a way that an event tells. */
   | { type: 'job'; accountId: string; jobId: string }
+  /** It changed in a way that only its own stream tells: it runs, it waits again, it said more. */
+  | { type: 'live'; jobId: string }
   /** Something of this account changed that belongs to no job. */
   | { type: 'account'; accountId: string }
   /** The job's stop was asked: its worker should act. */
   | { type: 'stop'; jobId: string }
   /** Models, routes, prices, plans or keys changed. */
-  | { type: 'catalogue' };
+  | { type: 'catalogue' }
+  /** Wake-ups may have been lost, of any type: everybody looks. */
+  | { type: 'missed' };
 
 export interface Bus {
   /** Fire and forget. */
@@ -43,9 +47,11 @@ export function unpack(message: string): Wake[] {
         return [{ type, accountId: first, jobId: second }];
       case 'account':
         return [{ type, accountId: first }];
+      case 'live':
       case 'stop':
         return [{ type, jobId: first }];
       case 'catalogue':
+      case 'missed':
         return [{ type }];
       default:
         // A newer version's word: not for us.
@@ -60,10 +66,12 @@ function encode(wake: Wake): string {
       return `job:${wake.accountId}:${wake.jobId}`;
     case 'account':
       return `account:${wake.accountId}`;
+    case 'live':
     case 'stop':
-      return `stop:${wake.jobId}`;
+      return `${wake.type}:${wake.jobId}`;
     case 'catalogue':
-      return 'catalogue';
+    case 'missed':
+      return wake.type;
   }
 }
 

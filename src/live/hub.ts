@@ -4,10 +4,22 @@ import type { Bus } from './bus.ts';
 
 /** How long anybody waits without looking. */
 export const LOOK_ANYWAY_MS = 1_000;
+/** A stream is woken no more often: what happens meanwhile is told together, and nobody sees the difference. */
+const STREAM_EVERY_MS = 25;
+
+export type Topic =
+  /** All that happens to a job. */
+  | { jobId: string }
+  /** What events tell of it. */
+  | { eventsOf: string }
+  /** All events of an account. */
+  | { accountId: string };
 
 export interface Hub {
-  /** A watch on one job, or on all of an account. Close it. */
-  watch(topic: { jobId: string } | { accountId: string }): Watch;
+  /** Close it. */
+  watch(topic: Topic): Watch;
+  /** How many watches are open. */
+  watching(): number;
   close(): void;
 }
 
@@ -44,36 +56,79 @@ class Watcher {
   }
 }
 
+/** Who watches one thing. */
+class Audience {
+  readonly watchers = new Set<Watcher>();
+  readonly #everyMs: number;
+  #wokenAt = -Infinity;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(everyMs: number) {
+    this.#everyMs = everyMs;
+  }
+
+  /** At once if it was quiet, else when its time has come; all together, so that they can share what they read. */
+  wake(): void {
+    if (this.#timer) return;
+    const early = this.#wokenAt + this.#everyMs - performance.now();
+    if (early > 0) this.#timer = setTimeout(() => this.wakeNow(), early);
+    else this.wakeNow();
+  }
+
+  wakeNow(): void {
+    this.still();
+    this.#wokenAt = performance.now();
+    for (const watcher of this.watchers) watcher.wake();
+  }
+
+  still(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}
+
 export function openHub(bus: Bus): Hub {
-  const watchers = new Map<string, Set<Watcher>>();
-  const wake = (key: string): void => {
-    for (const watcher of watchers.get(key) ?? []) watcher.wake();
-  };
+  const audiences = new Map<string, Audience>();
+  const wake = (topic: Topic): void => audiences.get(keyOf(topic))?.wake();
   const unsubscribe = bus.subscribe((event) => {
     if (event.type === 'job') {
-      wake(event.jobId);
-      wake(event.accountId);
+      wake({ eventsOf: event.jobId });
+      wake({ jobId: event.jobId });
+      wake({ accountId: event.accountId });
+    } else if (event.type === 'live') {
+      wake({ jobId: event.jobId });
     } else if (event.type === 'account') {
-      wake(event.accountId);
+      wake({ accountId: event.accountId });
+    } else if (event.type === 'missed') {
+      for (const audience of audiences.values()) audience.wake();
     }
   });
   return {
     watch(topic) {
-      const key = 'jobId' in topic ? topic.jobId : topic.accountId;
+      const key = keyOf(topic);
       const watcher = new Watcher();
-      const set = watchers.get(key) ?? new Set();
-      watchers.set(key, set.add(watcher));
+      const audience = audiences.get(key) ?? new Audience('eventsOf' in topic ? 0 : STREAM_EVERY_MS);
+      audiences.set(key, audience);
+      audience.watchers.add(watcher);
       return {
         next: (forMs, signal) => watcher.next(forMs, signal),
         close() {
-          set.delete(watcher);
-          if (set.size === 0) watchers.delete(key);
+          audience.watchers.delete(watcher);
+          if (audience.watchers.size > 0 || audiences.get(key) !== audience) return;
+          audience.still();
+          audiences.delete(key);
         },
       };
     },
+    watching: () => [...audiences.values()].reduce((sum, { watchers }) => sum + watchers.size, 0),
     close() {
       unsubscribe();
-      for (const set of watchers.values()) for (const watcher of set) watcher.wake();
+      for (const audience of audiences.values()) audience.wakeNow();
     },
   };
+}
+
+function keyOf(topic: Topic): string {
+  const [[name, id]] = Object.entries(topic) as [[string, string]];
+  return `${name}:${id}`;
 }

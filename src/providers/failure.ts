@@ -143,6 +143,8 @@ export function retryAfterMs(headers: IncomingHttpHeaders): number | null {
   if (exact >= 0) return Math.min(Math.ceil(exact), MOST_PAUSE_MS);
   const text = headers['retry-after']?.trim();
   if (!text) return null;
-  const ms = /^\d+(\.\d+)?$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  // Date.parse takes much for a date that is none, "-5" for one; every form of an HTTP date begins with a weekday.
+  const at = /^[a-z]{3}/i.test(text) ? Date.parse(text) : NaN;
+  const ms = /^\d+(\.\d+)?$/.test(text) ? Number(text) * 1000 : at - Date.now();
   return Number.isNaN(ms) ? null : Math.min(Math.max(0, Math.ceil(ms)), MOST_PAUSE_MS);
 }

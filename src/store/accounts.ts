@@ -1,4 +1,4 @@
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
 import { rowset } from '../db/rowset.ts';
 import type { PlanOverrides } from '../domain/plan.ts';
 import type { SlotSet } from '../domain/slots.ts';
@@ -53,8 +53,8 @@ const written = rowset<Account>({
 });
 
 /** Writes back accounts that this transaction has locked. */
-export async function writeAccounts(tx: Db, accounts: Iterable<Account>): Promise<void> {
-  await tx.query({
+export function writeAccounts(tx: Tx, accounts: Iterable<Account>): void {
+  tx.send({
     name: 'write-accounts',
     text: `update accounts a set available = r.available, held = r.held, debt = r.debt, busy_slots = r.busy_slots,
         line_waiting = r.line_waiting, event_sequence = r.event_sequence, ledger_sequence = r.ledger_sequence

@@ -1,4 +1,4 @@
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
 import { inserter } from '../db/rowset.ts';
 
 export interface Event {
@@ -25,9 +25,9 @@ const written = inserter<Event & { at: Date }>('events', {
  * Appends events, and a delivery for each webhook endpoint that wants one. Their numbers were taken under the accounts'
  * locks, so whoever reads up to a number has seen everything before it.
  */
-export async function appendEvents(tx: Db, events: readonly Event[], at: Date): Promise<void> {
+export function appendEvents(tx: Tx, events: readonly Event[], at: Date): void {
   if (events.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'append-events',
     text: `with written as (${written.text} returning account_id, sequence, type)
       insert into deliveries (account_id, event_sequence, endpoint_id, next_attempt_at, created_at)
@@ -37,27 +37,15 @@ export async function appendEvents(tx: Db, events: readonly Event[], at: Date): 
   });
 }
 
-/** Events after a number, in order; of one job or of the whole account. */
+/** An account's events after a number, in order. */
 export async function eventsAfter(
   db: Db,
-  query: { accountId: string; jobId: string | null; after: bigint; limit: number },
-): Promise<Pick<Event, 'sequence' | 'type' | 'jobId' | 'body'>[]> {
-  const { rows } = await db.query<Pick<Event, 'sequence' | 'type' | 'jobId' | 'body'>>({
-    name: query.jobId === null ? 'events-after' : 'job-events-after',
-    text: `select sequence, type, job_id as "jobId", body from events
-      where account_id = $1 and sequence > $2 ${query.jobId === null ? '' : 'and job_id = $4'} order by sequence limit $3`,
-    values: [query.accountId, query.after, query.limit, ...(query.jobId === null ? [] : [query.jobId])],
+  query: { accountId: string; after: bigint; limit: number },
+): Promise<Pick<Event, 'sequence' | 'body'>[]> {
+  const { rows } = await db.query<Pick<Event, 'sequence' | 'body'>>({
+    name: 'events-after',
+    text: 'select sequence, body from events where account_id = $1 and sequence > $2 order by sequence limit $3',
+    values: [query.accountId, query.after, query.limit],
   });
   return rows;
-}
-
-/** The oldest number still kept (0 where there is none), and the last one given out. */
-export async function eventRange(db: Db, accountId: string): Promise<{ oldest: bigint; newest: bigint }> {
-  const { rows } = await db.query<{ oldest: bigint; newest: bigint }>({
-    name: 'event-range',
-    text: `select coalesce((select sequence from events where account_id = a.id order by sequence limit 1), 0::bigint) as oldest,
-        a.event_sequence as newest from accounts a where a.id = $1`,
-    values: [accountId],
-  });
-  return rows[0] ?? { oldest: 0n, newest: 0n };
 }

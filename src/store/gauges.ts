@@ -2,7 +2,8 @@ import type { Db } from '../db/pool.ts';
 import type { Kind } from '../domain/job.ts';
 
 export interface Gauges {
-  jobs: { kind: Kind; state: string; count: number; oldest_s: number | null }[];
+  /** `kind` is `all` for the line, which is counted on the accounts. */
+  jobs: { kind: Kind | 'all'; state: string; count: number; oldest_s: number | null }[];
   workers: { queue: string; count: number }[];
   credits: { available: bigint; held: bigint };
   operator: { provider: string; waste: bigint; overrun: bigint }[];
@@ -13,7 +14,7 @@ export async function readGauges(db: Db): Promise<Gauges> {
   const jobs = await db.query<Gauges['jobs'][number]>(
     `select kind, status as state, count(*)::int as count, extract(epoch from (select millrace_now()) - min(rung_at))::float8 as oldest_s
       from jobs where slot is not null group by 1, 2
-      union all select kind, 'line', count(*)::int, null from jobs where place is not null group by 1`,
+      union all select 'all', 'line', coalesce(sum(line_waiting), 0)::int, null from accounts`,
   );
   const workers = await db.query<Gauges['workers'][number]>(
     `select unnest(queues) as queue, count(*)::int as count from workers where lease_until > (select millrace_now()) group by 1`,
@@ -23,7 +24,8 @@ export async function readGauges(db: Db): Promise<Gauges> {
   );
   const operator = await db.query<Gauges['operator'][number]>(
     `select r.provider, coalesce(sum(a.waste), 0)::bigint as waste, coalesce(sum(a.overrun), 0)::bigint as overrun
-      from routes r left join attempts a on a.route_id = r.id and a.ended_at > (select millrace_now()) - interval '1 hour' group by 1`,
+      from routes r left join attempts a on a.route_id = r.id and (a.waste > 0 or a.overrun > 0)
+        and a.ended_at > (select millrace_now()) - interval '1 hour' group by 1`,
   );
   return {
     jobs: jobs.rows,

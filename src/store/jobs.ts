@@ -1,7 +1,7 @@
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
 import { inserter, rowset } from '../db/rowset.ts';
 import type { Bell, FinalStatus, Kind } from '../domain/job.ts';
-import type { Job } from '../domain/job-view.ts';
+import type { EventJob, Job } from '../domain/job-view.ts';
 
 export const JOB_COLUMNS = `id, account_id as "accountId", key_id as "keyId", livemode, kind, model, status, version, epoch, priority, slot,
   due_at as "dueAt", metadata as "metadataJson", bounds as "boundsJson", input as "inputJson", input_key as "inputKey",
@@ -48,8 +48,8 @@ const newJobs = inserter<NewJob>('jobs', {
   created_at: ['timestamptz', (j) => j.createdAt],
 });
 
-export async function insertJobs(tx: Db, jobs: readonly NewJob[]): Promise<void> {
-  await tx.query({ name: 'insert-jobs', text: newJobs.text, values: newJobs.values(jobs) });
+export function insertJobs(tx: Tx, jobs: readonly NewJob[]): void {
+  tx.send({ name: 'insert-jobs', text: newJobs.text, values: newJobs.values(jobs) });
 }
 
 const pairs = rowset<{ accountId: string; jobId: string }>({
@@ -71,6 +71,18 @@ export async function findJobs(
   return new Map(rows.map((job) => [job.id, job]));
 }
 
+/** An account's jobs that have not ended, newest first. */
+export async function openJobs(db: Db, accountId: string, limit: number): Promise<EventJob[]> {
+  const { rows } = await db.query<EventJob>({
+    name: 'open-jobs',
+    text: `select id, kind, model, status, version, metadata as "metadataJson", output as "outputJson", error as "errorJson", cost,
+        created_at as "createdAt", ended_at as "endedAt"
+      from jobs where account_id = $1 and (slot is not null or place is not null) order by id desc limit $2`,
+    values: [accountId, limit],
+  });
+  return rows;
+}
+
 // ---------------------------------------------------------------- claim
 
 /** A job in a worker's hands. */
@@ -78,6 +90,8 @@ export interface Claimed {
   accountId: string;
   jobId: string;
   epoch: number;
+  /** The name it was claimed under, which may have lapsed since. */
+  workerId: string;
   slot: number;
   kind: Kind;
   model: string;
@@ -89,8 +103,8 @@ export interface Claimed {
   /** Until its deadline, by the database's clock. */
   remainingMs: number;
   cancelRequested: boolean;
-  /** The attempt before this one, if its end is not known: ask the vendor before calling again. */
-  earlier: { attempt: number; remoteId: string | null } | null;
+  /** Attempts whose end is not known, the latest first: the vendor is asked after each before it is called again. */
+  earlier: { attempt: number; remoteId: string | null; routeId: string }[];
 }
 
 /** What a message names. */
@@ -114,25 +128,24 @@ export async function claimJobs(db: Db, workerId: string, rung: readonly Rung[])
   const { rows } = await db.query<Claimed>({
     name: 'claim-jobs',
     text: `with clock as materialized (select millrace_now() as now),
-      waiting as materialized (
-        select j.account_id, j.id from jobs j join ${rings.sql} on j.account_id = r.account_id and j.id = r.id
-        where j.status = 'queued' and j.slot is not null and j.epoch = r.epoch and j.deadline > (select now from clock)
-          and exists (select from workers w where w.id = $1 and w.lease_until > (select now from clock))
-        order by j.id for update of j),
       claimed as (
         update jobs j set status = 'running', version = j.version + 1, epoch = j.epoch + 1, worker_id = $1,
           rings = 0, started_at = coalesce(j.started_at, (select now from clock))
-        from waiting w where j.account_id = w.account_id and j.id = w.id and j.status = 'queued' returning j.*),
+        from ${rings.sql} where j.account_id = r.account_id and j.id = r.id and j.epoch = r.epoch
+          and j.status = 'queued' and j.slot is not null and j.deadline > (select now from clock)
+          and exists (select from workers w where w.id = $1 and w.lease_until > (select now from clock))
+        returning j.*),
       written as (
         insert into attempts (account_id, job_id, attempt, worker_id, route_id, slot, started_at)
         select account_id, id, epoch, $1, route_id, slot, (select now from clock) from claimed)
-      select c.account_id as "accountId", c.id as "jobId", c.epoch, c.slot, c.kind, c.model, c.route_id as "routeId",
+      select c.account_id as "accountId", c.id as "jobId", c.epoch, c.worker_id as "workerId", c.slot, c.kind, c.model, c.route_id as "routeId",
         c.livemode, c.bounds as "boundsJson", c.input as "inputJson", c.input_key as "inputKey",
         (extract(epoch from c.deadline - (select now from clock)) * 1000)::float8 as "remainingMs",
         c.cancel_requested_at is not null as "cancelRequested",
-        (select json_build_object('attempt', a.attempt, 'remoteId', a.remote_id) from attempts a
-          where c.epoch > 1 and a.account_id = c.account_id and a.job_id = c.id and a.attempt = c.epoch - 1
-            and a.outcome in ('interrupted', 'ambiguous')) as earlier
+        case when c.epoch > 1 then (
+          select coalesce(json_agg(json_build_object('attempt', a.attempt, 'remoteId', a.remote_id, 'routeId', a.route_id) order by a.attempt desc), '[]')
+          from attempts a where a.account_id = c.account_id and a.job_id = c.id and a.attempt < c.epoch
+            and a.outcome in ('interrupted', 'ambiguous')) else '[]' end as earlier
       from claimed c`,
     values: [workerId, ...rings.values(rung)],
   });
@@ -161,15 +174,18 @@ const fences = rowset<{ accountId: string; jobId: string; epoch: number }>({
   epoch: ['integer', (f) => f.epoch],
 });
 
-/** Locks the jobs that still run at the given epoch. Who comes too late finds none. */
-export async function lockRunning(
+/**
+ * The jobs that still run at the given epoch; who comes too late finds none. Without a lock of their own: all who change
+ * a running job hold its account's lock.
+ */
+export async function findRunning(
   tx: Db,
   wanted: readonly { accountId: string; jobId: string; epoch: number }[],
 ): Promise<Map<string, OpenJob>> {
   const { rows } = await tx.query<OpenJob>({
-    name: 'lock-running',
+    name: 'find-running',
     text: `select ${OPEN_COLUMNS} from jobs where status = 'running'
-      and (account_id, id, epoch) in (select account_id, id, epoch from ${fences.sql}) order by id for no key update`,
+      and (account_id, id, epoch) in (select account_id, id, epoch from ${fences.sql})`,
     values: fences.values(wanted),
   });
   return new Map(rows.map((job) => [job.id, job]));
@@ -215,9 +231,9 @@ const ended = rowset<EndedJob>(
 );
 
 /** Ends jobs that this transaction has locked open. */
-export async function endJobs(tx: Db, jobs: readonly EndedJob[], at: Date): Promise<void> {
+export function endJobs(tx: Tx, jobs: readonly EndedJob[], at: Date): void {
   if (jobs.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'end-jobs',
     text: `update jobs j set status = r.status, version = j.version + 1, cost = r.cost, output = r.output, usage = r.usage,
         error = r.error, canceled_by = r.canceled_by, slot = null, place = null, due_at = null, worker_id = null, ended_at = $1
@@ -247,9 +263,9 @@ const requeued = rowset<RequeuedJob>({
 });
 
 /** Sends running jobs that this transaction has locked back to their place in the line, without their slot. */
-export async function requeueJobs(tx: Db, jobs: readonly RequeuedJob[]): Promise<void> {
+export function requeueJobs(tx: Tx, jobs: readonly RequeuedJob[]): void {
   if (jobs.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'requeue-jobs',
     text: `update jobs j set status = 'queued', version = j.version + 1, slot = null, worker_id = null, place = j.sequence,
         due_at = r.due_at, failures = j.failures + r.failed, interruptions = j.interruptions + r.interrupted,
@@ -300,13 +316,25 @@ const given = rowset<Bell>(
   2,
 );
 
-export async function giveSlots(tx: Db, bells: readonly Bell[], at: Date): Promise<void> {
+export function giveSlots(tx: Tx, bells: readonly Bell[], at: Date): void {
   if (bells.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'give-slots',
     text: `update jobs j set slot = r.slot, place = null, due_at = null, rung_at = $1, rings = 0
       from ${given.sql} where j.account_id = r.account_id and j.id = r.id and j.place is not null`,
     values: [at, ...given.values(bells)],
+  });
+}
+
+/**
+ * Back-offs that are over and found no free slot: from now on the jobs wait for one like any other, and the sweep, which
+ * looks at so many back-offs a pass, does not find them again.
+ */
+export function endBackOffs(tx: Tx, accountIds: readonly string[], at: Date): void {
+  tx.send({
+    name: 'end-back-offs',
+    text: `update jobs set due_at = null where account_id = any($1) and place is not null and due_at <= $2`,
+    values: [accountIds, at],
   });
 }
 
@@ -337,18 +365,25 @@ export async function requestCancel(
   );
 }
 
-/** The worker's own jobs whose stop was asked: what a lost wake-up would have told it. */
-export async function stopsAsked(
-  db: Db,
-  workerId: string,
-  jobs: readonly { accountId: string; jobId: string }[],
-): Promise<string[]> {
-  if (jobs.length === 0) return [];
-  const { rows } = await db.query<{ id: string }>({
-    name: 'stops-asked',
-    text: `select id from jobs where (account_id, id) in (select account_id, id from ${pairs.sql})
-      and worker_id = $3 and status = 'running' and cancel_requested_at is not null`,
-    values: [...pairs.values(jobs), workerId],
+/** A job that runs under a worker's name. */
+export interface Held {
+  accountId: string;
+  jobId: string;
+  epoch: number;
+  /** How long it has been running, by the database's clock. */
+  runningMs: number;
+  stopAsked: boolean;
+}
+
+/** What the database thinks a worker is doing. Found in the index of slots, which holds just what is open. */
+export async function heldBy(db: Db, workerId: string): Promise<Held[]> {
+  const { rows } = await db.query<Held>({
+    name: 'held-by',
+    text: `select j.account_id as "accountId", j.id as "jobId", j.epoch, j.cancel_requested_at is not null as "stopAsked",
+        (extract(epoch from (select millrace_now()) - a.started_at) * 1000)::float8 as "runningMs"
+      from jobs j join attempts a on a.account_id = j.account_id and a.job_id = j.id and a.attempt = j.epoch
+      where j.slot is not null and j.status = 'running' and j.worker_id = $1`,
+    values: [workerId],
   });
-  return rows.map((row) => row.id);
+  return rows;
 }

@@ -31,27 +31,54 @@ export async function ringAgain(db: Db, limit: number): Promise<Bell[]> {
   return rows;
 }
 
-/** How many jobs of each kind should be in the queue or at a worker, not counting those rung only just now. */
-export async function expectedDepths(db: Db): Promise<Map<Kind, number>> {
-  const { rows } = await db.query<{ kind: Kind; jobs: number }>({
-    name: 'expected-depths',
-    text: `select kind, count(*)::int as jobs from jobs, (select millrace_now() as now offset 0) clock
-      where slot is not null and status = 'queued' and rung_at < now - interval '1 second' group by kind`,
-  });
-  return new Map(rows.map((row) => [row.kind, row.jobs]));
+/** What of one kind the queue should hold a message for. */
+export interface Expected {
+  kind: Kind;
+  /** Jobs that wait with a slot, not counting those rung only just now. */
+  waiting: number;
+  /** Those, and the jobs that run: a message stays until its job's attempt is over. */
+  messages: number;
+  /** The database's time. */
+  at: Date;
 }
 
-/** Every job of a kind that waits with a slot, in pages by slot order. Marks them rung. */
-export async function ringAll(db: Db, kind: Kind, limit: number): Promise<Bell[]> {
+/**
+ * Running jobs count if they were rung longer than `settledMs` ago, and not before `goneBefore`. Kinds for which no job
+ * waits are left out.
+ */
+export async function expectedMessages(
+  db: Db,
+  { settledMs, goneBefore }: { settledMs: number; goneBefore: Date | null },
+): Promise<Expected[]> {
+  const { rows } = await db.query<Expected>({
+    name: 'expected-messages',
+    text: `with clock as materialized (select millrace_now() as now)
+      select kind, now as at, count(*) filter (where status = 'queued')::int as waiting, count(*)::int as messages from jobs, clock
+      where slot is not null and (status = 'queued' and rung_at < now - interval '1 second'
+        or status = 'running' and rung_at < now - make_interval(secs => $1::float8 / 1000) and rung_at >= coalesce($2::timestamptz, '-infinity'))
+      group by kind, now having count(*) filter (where status = 'queued') > 0`,
+    values: [settledMs, goneBefore],
+  });
+  return rows;
+}
+
+/**
+ * The jobs of a kind that wait with a slot and were last rung before an instant, in pages by slot order. Marks them rung,
+ * so that the same instant never finds them again.
+ */
+export async function ringAll(
+  db: Db,
+  { kind, before, limit }: { kind: Kind; before: Date; limit: number },
+): Promise<Bell[]> {
   const { rows } = await db.query<Bell>({
     name: 'ring-all',
     text: `with clock as materialized (select millrace_now() as now),
-      lost as (select account_id, id from jobs, clock where slot is not null and status = 'queued' and kind = $1
-        and rung_at < now - interval '1 second' order by slot limit $2 for update skip locked)
+      lost as (select account_id, id from jobs where slot is not null and status = 'queued' and kind = $1
+        and rung_at < $2 order by slot limit $3 for update skip locked)
       update jobs j set rung_at = (select now from clock) from lost l
       where j.account_id = l.account_id and j.id = l.id and j.status = 'queued' and j.slot is not null
       returning j.kind, j.account_id as "accountId", j.id as "jobId", j.epoch, j.slot`,
-    values: [kind, limit],
+    values: [kind, before, limit],
   });
   return rows;
 }
@@ -76,7 +103,7 @@ export interface Orphan extends Named {
   model: string;
   inputJson: string | null;
   inputKey: string | null;
-  stopAsked: boolean;
+  boundsJson: string;
 }
 
 /**
@@ -91,7 +118,7 @@ export async function orphans(
     name: 'orphans',
     text: `with clock as materialized (select millrace_now() as now)
       select account_id as "accountId", id as "jobId", epoch, kind, model, input as "inputJson", input_key as "inputKey",
-        cancel_requested_at is not null as "stopAsked"
+        bounds as "boundsJson"
       from jobs j where slot is not null and status = 'running'
         and pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $1::float8 / 1000)
         and not exists (select from workers w where w.id = j.worker_id and w.lease_until > (select now from clock))
@@ -125,10 +152,17 @@ export async function lapsedLots(db: Db, limit: number): Promise<{ id: string; a
 /** Routes whose overrun passed 1% of what they captured in the last hour; those of `sim` are only reported. */
 export async function overrunRoutes(db: Db): Promise<{ id: string; overrun: bigint; captured: bigint }[]> {
   const { rows } = await db.query<{ id: string; overrun: bigint; captured: bigint }>(
-    `select r.id, sum(a.overrun)::bigint as overrun, sum(j.cost)::bigint as captured
-      from routes r join attempts a on a.route_id = r.id and a.ended_at > (select millrace_now()) - interval '1 hour' and a.outcome = 'succeeded'
-        join jobs j on j.account_id = a.account_id and j.id = a.job_id
-      where r.enabled and r.provider <> 'sim' group by r.id having sum(a.overrun) > 0 and sum(a.overrun) * 100 > sum(j.cost)`,
+    `with hour as materialized (select (select millrace_now()) - interval '1 hour' as start),
+      beyond as materialized (
+        select a.route_id as id, sum(a.overrun)::bigint as overrun from attempts a join routes r on r.id = a.route_id
+        where (a.waste > 0 or a.overrun > 0) and a.ended_at > (select start from hour) and a.overrun > 0
+          and r.enabled and r.provider <> 'sim' group by 1)
+      select b.id, b.overrun, c.captured from beyond b cross join lateral (
+        select coalesce(sum(j.cost), 0)::bigint as captured from attempts a
+          join jobs j on j.account_id = a.account_id and j.id = a.job_id
+        where a.route_id = b.id and a.started_at > (select start from hour) - interval '1 day'
+          and a.ended_at > (select start from hour) and a.outcome = 'succeeded') c
+      where b.overrun * 100 > c.captured`,
   );
   return rows;
 }

@@ -1,39 +1,33 @@
-import type { Brake, StopReason } from '../flow/run.ts';
-
-interface Running {
-  accountId: string;
-  brake: Brake;
-}
+import { type Brake, openBrake, type StopReason } from '../flow/brake.ts';
 
 /** The attempts under way in this process, each with its brake. */
 export class Brakes {
-  readonly #running = new Map<string, Running>();
+  readonly #running = new Map<string, Brake>();
 
   get size(): number {
     return this.#running.size;
   }
 
-  jobs(): { accountId: string; jobId: string }[] {
-    return [...this.#running].map(([jobId, { accountId }]) => ({ accountId, jobId }));
+  has(jobId: string): boolean {
+    return this.#running.has(jobId);
   }
 
-  open({ accountId, jobId }: { accountId: string; jobId: string }): Brake {
-    const controller = new AbortController();
-    const brake: Brake = { signal: controller.signal, pull: (reason) => controller.abort(reason) };
-    this.#running.set(jobId, { accountId, brake });
+  open(jobId: string): Brake {
+    const brake = openBrake();
+    this.#running.set(jobId, brake);
     return brake;
   }
 
   /** Only if it is still that attempt's: the same job may run here again. */
   close(jobId: string, brake: Brake): void {
-    if (this.#running.get(jobId)?.brake === brake) this.#running.delete(jobId);
+    if (this.#running.get(jobId) === brake) this.#running.delete(jobId);
   }
 
   pull(jobId: string, reason: StopReason): void {
-    this.#running.get(jobId)?.brake.pull(reason);
+    this.#running.get(jobId)?.pull(reason);
   }
 
   pullAll(reason: StopReason): void {
-    for (const { brake } of this.#running.values()) brake.pull(reason);
+    for (const brake of this.#running.values()) brake.pull(reason);
   }
 }

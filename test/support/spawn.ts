@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { Installation } from './platform.ts';
+import type { Installation } from './installation.ts';
 
 export interface Role {
   pid: number;

@@ -4,10 +4,9 @@ import { Type } from 'typebox';
 import { AppError } from '../../domain/errors.ts';
 import { isFinal } from '../../domain/job.ts';
 import { rawItems, rawMember } from '../../domain/json-members.ts';
-import type { Model } from '../../domain/model.ts';
 import { Submission } from '../../domain/submission.ts';
-import type { Answer, Request } from '../../flow/admit.ts';
-import { prepare, storeLongInput } from '../../flow/submit.ts';
+import type { Answer } from '../../flow/admit.ts';
+import { prepare, type Prepared, storeLongInput } from '../../flow/submit.ts';
 import { type Api, clientRequestId } from '../api.ts';
 import { BATCH_MAX_BYTES } from '../body.ts';
 import { errorBody, toAppError } from '../errors.ts';
@@ -30,7 +29,7 @@ const BatchAnswer = Type.Object({
   ),
 });
 
-type Prepared = { request: Request; model: Model } | { refusal: AppError };
+type Item = Prepared | { refusal: AppError };
 
 export function batchRoutes(app: FastifyInstance, api: Api): void {
   app.post<{ Body: { jobs: unknown[]; all_or_nothing?: boolean } }>(
@@ -59,7 +58,7 @@ export function batchRoutes(app: FastifyInstance, api: Api): void {
       const texts = rawItems(rawMember(request.rawBody, 'jobs') ?? '[]');
       const prepared = await Promise.all(
         jobs.map((_, index) =>
-          prepareItem(api, request, { value: jobs[index], text: texts[index] ?? '{}', index }),
+          prepareItem(api, request, { value: jobs[index], text: texts[index] ?? '{}', index, atomic }),
         ),
       );
       const refused = prepared.find((item): item is { refusal: AppError } => 'refusal' in item);
@@ -98,11 +97,12 @@ function shapeOf(body: unknown): { jobs: unknown[]; atomic: boolean } {
 async function prepareItem(
   { ctx }: Api,
   request: FastifyRequest,
-  { value, text, index }: { value: unknown; text: string; index: number },
-): Promise<Prepared> {
+  { value, text, index, atomic }: { value: unknown; text: string; index: number; atomic: boolean },
+): Promise<Item> {
   try {
     const body = asSubmission(value);
-    const idempotency = idempotencyOf(request, text, index);
+    // All or nothing is one key: the same items among others are another request.
+    const idempotency = idempotencyOf(request, atomic ? request.rawBody : text, index);
     const named = clientRequestId(request.headers['x-client-request-id']);
     const prepared = await prepare(ctx, request.caller, {
       body,
@@ -119,7 +119,7 @@ async function prepareItem(
 
 async function admitAll(
   { admit }: Api,
-  prepared: readonly Prepared[],
+  prepared: readonly Item[],
   atomic: boolean,
 ): Promise<Map<number, Answer>> {
   const wanted = prepared.flatMap((item, index) =>
@@ -142,7 +142,7 @@ async function admitAll(
 async function resultOf(
   api: Api,
   request: FastifyRequest,
-  { item, answer, index }: { item: Prepared; answer: Answer | null; index: number },
+  { item, answer, index }: { item: Item; answer: Answer | null; index: number },
 ): Promise<string> {
   try {
     if ('refusal' in item) throw item.refusal;

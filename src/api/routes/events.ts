@@ -1,26 +1,42 @@
 // Live channels: one job's stream, and all of an account's events.
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { readAs } from '../../db/transaction.ts';
-import { followAccount, followJob, hasMore } from '../../flow/follow.ts';
-import { eventRange, eventsAfter } from '../../store/events.ts';
+import { START } from '../../domain/cursor.ts';
+import { openAccountFollower } from '../../flow/follow-account.ts';
+import { followJob, openJobStream } from '../../flow/follow-job.ts';
+import { eventsAfter } from '../../store/events.ts';
+import { eventRange } from '../../store/looks.ts';
 import type { Api } from '../api.ts';
+import type { Authenticator } from '../auth.ts';
 import { sendPage } from '../page.ts';
 import { ErrorAnswer } from '../shapes.ts';
-import { cursorOf, sendEvents } from '../sse.ts';
+import { cursorOf, sendEvents, type Stream } from '../sse.ts';
 import { callerOf } from './jobs.ts';
 
-const After = Type.Optional(
-  Type.String({ description: 'The last id seen; as the header Last-Event-ID. Default: from the start.' }),
-);
-const Stream = Type.String({ description: 'text/event-stream' });
+const LAST_SEEN = 'The last id seen; as the header Last-Event-ID. Default: from the start.';
+const After = Type.Optional(Type.String({ description: LAST_SEEN }));
+const AfterOrNow = Type.Optional(Type.String({ description: `${LAST_SEEN} \`now\`: only new ones.` }));
+const StreamAnswer = Type.String({ description: 'text/event-stream' });
+/** A stream has no end that a HEAD could answer with. */
+const exposeHeadRoute = false;
 
-export function eventRoutes(app: FastifyInstance, api: Api): void {
-  const { ctx, hub, closing, shower } = api;
+export function eventRoutes(app: FastifyInstance, api: Api, { client }: Authenticator): void {
+  const { ctx, hub } = api;
+  const followAccount = openAccountFollower(api);
+
+  const send = (request: FastifyRequest, reply: FastifyReply, frames: Stream['frames']) =>
+    sendEvents(request, reply, {
+      frames,
+      closing: api.closing,
+      heartbeatMs: ctx.config.heartbeatMs,
+      authenticate: client,
+    });
 
   app.get<{ Params: { id: string } }>(
     '/v1/jobs/:id/events',
     {
+      exposeHeadRoute,
       schema: {
         tags: ['events'],
         summary: 'Follow a job',
@@ -28,54 +44,52 @@ export function eventRoutes(app: FastifyInstance, api: Api): void {
           'Its events, and what a chat says as it says it. Past the last event the stream ends, and coming back answers 204.',
         params: Type.Object({ id: Type.String() }),
         querystring: Type.Object({ after: After }, { additionalProperties: false }),
-        response: { 200: Stream, 204: Type.Null(), '4xx': ErrorAnswer },
+        response: { 200: StreamAnswer, 204: Type.Null(), '4xx': ErrorAnswer },
       },
     },
     async (request, reply) => {
-      const { job } = await shower.show(callerOf(request), request.params.id);
-      const follow = { accountId: job.accountId, jobId: job.id, cursor: cursorOf(request) };
-      if (!(await hasMore(ctx, follow))) return reply.code(204).send();
-      return sendEvents(request, reply, {
-        closing,
-        frames: (signal) => followJob(ctx, hub, { ...follow, signal }),
+      const stream = await openJobStream(api, {
+        caller: callerOf(request),
+        jobId: request.params.id,
+        cursor: cursorOf(request) ?? START,
       });
+      if (stream === null) return reply.code(204).send();
+      return send(request, reply, (signal) => followJob({ ctx, hub }, stream, signal));
     },
   );
 
   app.get<{ Querystring: { after?: string; limit: number } }>(
     '/v1/events',
     {
+      exposeHeadRoute,
       schema: {
         tags: ['events'],
         summary: "Follow all of the account's events",
         description:
           'A stream, or with `Accept: application/json` a page of what is kept (30 days and more), oldest first.',
         querystring: Type.Object(
-          { after: After, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })) },
+          {
+            after: AfterOrNow,
+            limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
+          },
           { additionalProperties: false },
         ),
-        response: { 200: Stream, '4xx': ErrorAnswer },
+        response: { 200: StreamAnswer, '4xx': ErrorAnswer },
       },
     },
     async (request, reply) => {
       const { accountId } = request.caller;
-      const { after, limit } = request.query;
-      const now = after === 'now' && request.headers['last-event-id'] === undefined;
-      const cursor = now
-        ? {
-            sequence: (await readAs(ctx.client, accountId, (tx) => eventRange(tx, accountId))).newest,
-            attempt: 0,
-            offset: 0,
-          }
-        : cursorOf(request);
-      if (!/\bapplication\/json\b/.test(request.headers.accept ?? '')) {
-        return sendEvents(request, reply, {
-          closing,
-          frames: (signal) => followAccount(ctx, hub, { accountId, cursor, signal }),
-        });
-      }
-      const query = { accountId, jobId: null, after: cursor.sequence, limit: limit + 1 };
-      const rows = await readAs(ctx.client, accountId, (tx) => eventsAfter(tx, query));
+      const after = cursorOf(request, { orNow: true })?.sequence ?? null;
+      if (!/\bapplication\/json\b/.test(request.headers.accept ?? ''))
+        return send(request, reply, (signal) => followAccount({ accountId, after, signal }));
+      const { limit } = request.query;
+      const rows = await readAs(ctx.client, accountId, async (tx) =>
+        eventsAfter(tx, {
+          accountId,
+          after: after ?? (await eventRange(tx, accountId)).newest,
+          limit: limit + 1,
+        }),
+      );
       const shown = rows.slice(0, limit);
       const last = shown.at(-1)?.sequence;
       return sendPage(reply, {

@@ -8,8 +8,8 @@ import { openMetrics } from '../metrics.ts';
 const CHECK_MS = 3_000;
 const Check = Type.Object({ ok: Type.Boolean() }, { additionalProperties: true });
 
-export function healthRoutes(app: FastifyInstance, { ctx }: Api): void {
-  const metrics = openMetrics(ctx);
+export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
+  const metrics = openMetrics({ ctx, hub });
 
   app.get(
     '/healthz',

@@ -8,14 +8,13 @@ import { AppError } from '../../domain/errors.ts';
 import { isFinal, KINDS, STATUSES } from '../../domain/job.ts';
 import type { Job } from '../../domain/job-view.ts';
 import { rawMember } from '../../domain/json-members.ts';
-import type { Model } from '../../domain/model.ts';
 import { Submission } from '../../domain/submission.ts';
 import type { Answer, Request } from '../../flow/admit.ts';
 import { cancel } from '../../flow/cancel.ts';
 import { explain } from '../../flow/explain.ts';
 import { listJobs } from '../../flow/list.ts';
 import { quote } from '../../flow/quote.ts';
-import { prepare, storeLongInput } from '../../flow/submit.ts';
+import { prepare, type Prepared, storeLongInput } from '../../flow/submit.ts';
 import type { Api } from '../api.ts';
 import { clientRequestId } from '../api.ts';
 import { jobHeaders, JSON_TYPE } from '../headers.ts';
@@ -189,14 +188,12 @@ export function callerOf({ caller }: FastifyRequest): { accountId: string; slots
 }
 
 /** The job of an answer. @throws AppError its refusal, which also names the bound that the balance would have carried */
-export function accepted(answer: Answer, prepared: { request: Request; model: Model }): Job {
+export function accepted(answer: Answer, { worst, model }: Prepared): Job {
   if ('job' in answer) return answer.job;
   const { refusal } = answer;
   if (refusal.code === 'out_of_credits') {
-    refusal.details['bound_that_fits'] = fittingBound(
-      prepared,
-      BigInt(refusal.details['available'] as number),
-    );
+    const available = BigInt(refusal.details['available'] as number);
+    refusal.details['bound_that_fits'] = fittingBound(worst, model, available);
   }
   throw refusal;
 }
@@ -220,7 +217,7 @@ async function sendJob(
 /** The job once it has ended, or as it is when the time is over or the process drains. */
 async function waited(api: Api, job: Job, forMs: number): Promise<Job> {
   if (forMs <= 0 || isFinal(job.status)) return job;
-  const watch = api.hub.watch({ jobId: job.id });
+  const watch = api.hub.watch({ eventsOf: job.id });
   const until = performance.now() + forMs;
   try {
     for (;;) {

@@ -18,6 +18,7 @@ import type { Account } from '../command.ts';
 import { run } from '../command.ts';
 import { EmbeddedError, lastLines } from '../error.ts';
 import type { Binaries } from './binaries.ts';
+import { complaints } from './complaints.ts';
 
 export type Settings = Record<string, string | number>;
 
@@ -108,7 +109,11 @@ async function buildCluster(cluster: Cluster, to: { partial: string; sync: boole
   ];
   options.push('--locale=C', '--no-instructions', ...(to.sync ? [] : ['--no-sync']));
   const made = await run(binaries.initdb, [...options, '--pgdata', data], account);
-  if (!made.ok) throw new EmbeddedError(`initdb failed: ${lastLines(made.errors || made.output)}`);
+  if (!made.ok) {
+    throw new EmbeddedError(
+      `initdb failed: ${complaints(made.errors) || lastLines(made.errors || made.output)}`,
+    );
+  }
 
   await rm(passwordFile);
   await appendFile(

@@ -4,9 +4,9 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, statSync } 
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { plainEnvironment } from '../command.ts';
-import { lastLines } from '../error.ts';
 import type { Cluster } from './cluster.ts';
 import { dataFolder } from './cluster.ts';
+import { complaints } from './complaints.ts';
 
 const LAST_WORDS_MS = 2_000;
 
@@ -48,12 +48,6 @@ async function lastWords(said: () => string): Promise<string> {
     if (words || Date.now() > deadline) return words;
     await sleep(20);
   }
-}
-
-/** The lines that complain, without their time and pid. */
-function complaints(text: string): string {
-  const lines = text.split('\n').filter((line) => /(FATAL|PANIC|ERROR|WARNING): |^postgres: /.test(line));
-  return lastLines(lines.map((line) => line.replace(/^[-\d]+ [:.\d]+ \S+ \[\d+\] /, '')).join('\n'));
 }
 
 interface Log {

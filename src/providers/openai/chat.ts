@@ -1,11 +1,10 @@
 // One chat call of any server that speaks OpenAI's dialect: the client's bytes go up, the vendor's bytes come back.
 import type { Agent } from 'undici';
+import { members, rewriteObject } from '../../domain/json-members.ts';
 import { type Ended, evidenceOf, exchange, type Head, targetOf } from '../exchange.ts';
 import { failed, failureOf, malformed, parsed, TOO_LARGE } from '../failure.ts';
 import type { Call, CallResult, Route } from '../provider.ts';
 import type { Secrets } from '../vendor-error.ts';
-import { members } from './json-scan.ts';
-import { rewrite } from './rewrite.ts';
 import { ChatStream } from './stream.ts';
 import { chatUsage } from './usage.ts';
 
@@ -77,23 +76,27 @@ function request(
 ): { body: string; streamed: boolean; choices: number } {
   const named = new Map(members(input).map(({ name, start, end }) => [name, input.slice(start, end)]));
   const streamed = named.get('stream') !== 'false';
-  const set: Record<string, string> = { model: JSON.stringify(upstreamModel), stream: String(streamed) };
-  if (streamed) set.stream_options = streamOptions(named.get('stream_options'));
+  const changes: Record<string, string | null> = Object.fromEntries(drop.map((name) => [name, null]));
+  changes.model = JSON.stringify(upstreamModel);
+  changes.stream = String(streamed);
+  changes.stream_options = streamed ? streamOptions(named.get('stream_options')) : null;
   if (bounds.max_output_tokens !== undefined) {
-    const bound = String(bounds.max_output_tokens);
     const names = ['max_tokens', 'max_completion_tokens'].filter(
       (name) => (named.get(name) ?? 'null') !== 'null',
     );
-    for (const name of names.length > 0 ? names : [boundName]) set[name] = bound;
+    for (const name of names.length > 0 ? names : [boundName])
+      changes[name] = String(bounds.max_output_tokens);
   }
-  const body = rewrite(input, { set, drop: streamed ? drop : [...drop, 'stream_options'] });
-  return { body, streamed, choices: bounds.n ?? (Number(named.get('n') ?? 1) || 1) };
+  return {
+    body: rewriteObject(input, changes),
+    streamed,
+    choices: bounds.n ?? (Number(named.get('n') ?? 1) || 1),
+  };
 }
 
 /** The client's own options stay, except that the usage is always wanted. */
 function streamOptions(text: string | undefined): string {
-  const own = text?.startsWith('{') ? text : '{}';
-  return rewrite(own, { set: { include_usage: 'true' }, drop: [] });
+  return rewriteObject(text?.startsWith('{') ? text : '{}', { include_usage: 'true' });
 }
 
 interface Asked {

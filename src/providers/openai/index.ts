@@ -1,5 +1,5 @@
 // Any server with OpenAI's chat completions, named by base URL and key.
-import { openAgent } from '../exchange.ts';
+import { openAgent, targetOf } from '../exchange.ts';
 import type { Call, CallResult, Provider, Route } from '../provider.ts';
 import { chat, type Limits } from './chat.ts';
 
@@ -26,5 +26,5 @@ export function openaiProvider(limits: Partial<Limits> = {}): Provider {
  * would ignore it, which leaves the cost without a bound: they get `max_tokens`, which all know.
  */
 function boundName({ baseUrl }: Route): 'max_tokens' | 'max_completion_tokens' {
-  return new URL(baseUrl).hostname === 'api.openai.com' ? 'max_completion_tokens' : 'max_tokens';
+  return targetOf(baseUrl).origin === 'https://api.openai.com' ? 'max_completion_tokens' : 'max_tokens';
 }

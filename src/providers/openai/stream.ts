@@ -1,7 +1,7 @@
 // The answer of a chat as it streams in: deltas are handed on to the letter, and put together on the way.
+import { rawItems, rawMember } from '../../domain/json-members.ts';
 import { Assembly } from './assemble.ts';
 import { parseExact } from './exact-json.ts';
-import { elements, members } from './json-scan.ts';
 import { SseReader } from './sse.ts';
 
 /** Most bytes of deltas, and most characters of one event that is not finished. */
@@ -98,12 +98,10 @@ function onlyDelta(data: string, choice: { delta?: unknown } | undefined): strin
 
 /** The letters of each choice's delta; null where there is none. */
 function deltas(data: string, count: number): (string | null)[] {
-  const choices = count > 0 ? members(data).findLast(({ name }) => name === 'choices') : undefined;
-  if (!choices) return [];
-  return elements(data, choices.start).map(({ start, end }) => {
-    const choice = data.slice(start, end);
-    const delta = members(choice).findLast(({ name }) => name === 'delta');
-    const text = delta ? choice.slice(delta.start, delta.end) : 'null';
-    return text === 'null' ? null : text;
+  const choices = count > 0 ? rawMember(data, 'choices') : null;
+  if (choices === null) return [];
+  return rawItems(choices).map((choice) => {
+    const delta = rawMember(choice, 'delta');
+    return delta === 'null' ? null : delta;
   });
 }

@@ -1,6 +1,6 @@
+import { rewriteObject } from '../../domain/json-members.ts';
 import { type Ended, evidenceOf, exchange } from '../exchange.ts';
 import { malformed, parsed } from '../failure.ts';
-import { rewrite } from '../openai/rewrite.ts';
 import { isCount } from '../openai/usage.ts';
 import type { CallResult, ImageOutput } from '../provider.ts';
 import { type Asked, type Link, type Reader, requestFor, secretsOf } from './link.ts';
@@ -17,7 +17,7 @@ export async function simImage(link: Link, asked: Asked): Promise<CallResult> {
   };
   if (call.bounds.n !== undefined) set.n = String(call.bounds.n);
   if (call.bounds.size !== undefined) set.size = JSON.stringify(call.bounds.size);
-  const body = rewrite(call.input, { set, drop: [] });
+  const body = rewriteObject(call.input, set);
   const request = requestFor(link, asked, '/v1/images/generations');
   const ended = await exchange(link.agent, { ...request, body, maxBytes: MOST_BYTES });
   return resultOf(link, { ...asked, ended }, imageReader(asked));

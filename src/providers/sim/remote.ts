@@ -71,7 +71,8 @@ export async function follow(
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 1.5, MOST_WAIT_MS)) {
     const rest = until - performance.now();
     const ended = await exchange(link.agent, { ...request, totalMs: Math.max(1, rest) });
-    if (ended.how === 'stopped') return stopped(ended);
+    // Whatever became of this poll, the work itself was sent.
+    if (ended.how === 'stopped') return stopped({ ...ended, sent: true });
     if (rest <= 0 || ended.how === 'timeout') return failed(ended, TOO_LATE);
     if (ended.how === 'too_large') return failed(ended, TOO_LARGE);
     const { result, status } = verdict(ended, { asked, read });
@@ -93,7 +94,7 @@ interface Verdict {
   /** Null: not done yet. */
   result: CallResult | null;
   /** A status that nobody here knows: the work is taken to go on, and the operator is told. */
-  status?: string;
+  status?: string | null;
 }
 
 function verdict(ended: Ended, { asked, read }: { asked: Asked; read: Reader }): Verdict {
@@ -110,7 +111,7 @@ function verdict(ended: Ended, { asked, read }: { asked: Asked; read: Reader }):
     case 'processing':
       return { result: null };
     default:
-      return { result: null, status: String(status).slice(0, 40) };
+      return { result: null, status: typeof status === 'string' ? status.slice(0, 40) : null };
   }
 }
 

@@ -1,6 +1,6 @@
+import { rewriteObject } from '../../domain/json-members.ts';
 import { evidenceOf, exchange } from '../exchange.ts';
 import { malformed, parsed } from '../failure.ts';
-import { rewrite } from '../openai/rewrite.ts';
 import { isCount } from '../openai/usage.ts';
 import type { CallResult } from '../provider.ts';
 import { type Asked, type Link, type Reader, requestFor, secretsOf } from './link.ts';
@@ -10,10 +10,7 @@ import { wavInfo } from './sound/wav.ts';
 const MOST_BYTES = 100 << 20;
 
 export async function simSpeech(link: Link, asked: Asked): Promise<CallResult> {
-  const body = rewrite(asked.call.input, {
-    set: { model: JSON.stringify(asked.route.upstreamModel) },
-    drop: [],
-  });
+  const body = rewriteObject(asked.call.input, { model: JSON.stringify(asked.route.upstreamModel) });
   const ended = await exchange(link.agent, {
     ...requestFor(link, asked, '/v1/audio/speech'),
     body,

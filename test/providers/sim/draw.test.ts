@@ -31,6 +31,8 @@ function pixelsOf(file: Buffer): { width: number; height: number; rgb: Buffer } 
 
 const view = { prompt: 'a mill at dawn', seed: 7, width: 96, height: 64 };
 
+const top = (prompt: string) => landscape({ ...view, prompt }).rgb.subarray(0, 3);
+
 describe('a drawn picture', () => {
   it.each([
     [64, 64],
@@ -62,7 +64,6 @@ describe('a drawn picture', () => {
   });
 
   it('obeys an hour that the prompt names', () => {
-    const top = (prompt: string) => landscape({ ...view, prompt }).rgb.subarray(0, 3);
     expect([...top('the mill by night')]).toEqual([8, 12, 34]);
     expect([...top('a day in summer')]).toEqual([70, 140, 210]);
   });

@@ -125,34 +125,31 @@ describe('speech under bad conditions', () => {
   });
 });
 
+const heard = (bytes: Buffer, shift: 0 | 1 = 0) => textIn(samplesOf(bytes, shift)!.samples);
+const chunk = (name: string, data: Buffer) => {
+  const size = Buffer.alloc(4);
+  size.writeUInt32LE(data.length);
+  return Buffer.concat([Buffer.from(name, 'latin1'), size, data, Buffer.alloc(data.length % 2)]);
+};
+const riff = (...chunks: Buffer[]) => {
+  const body = Buffer.concat([Buffer.from('WAVE'), ...chunks]);
+  return chunk('RIFF', body);
+};
+const fmt = (format: number, { channels, rate, bits }: { channels: number; rate: number; bits: number }) => {
+  const data = Buffer.alloc(16);
+  data.writeUInt16LE(format, 0);
+  data.writeUInt16LE(channels, 2);
+  data.writeUInt32LE(rate, 4);
+  data.writeUInt32LE((rate * channels * bits) / 8, 8);
+  data.writeUInt16LE((channels * bits) / 8, 12);
+  data.writeUInt16LE(bits, 14);
+  return chunk('fmt ', data);
+};
+
 describe('what clients call audio', () => {
   const text = 'Any header will do.';
   const samples = speak(text, plain);
   const wav = wavFile(samples);
-  const heard = (bytes: Buffer, shift: 0 | 1 = 0) => textIn(samplesOf(bytes, shift)!.samples);
-  const chunk = (name: string, data: Buffer) => {
-    const size = Buffer.alloc(4);
-    size.writeUInt32LE(data.length);
-    return Buffer.concat([Buffer.from(name, 'latin1'), size, data, Buffer.alloc(data.length % 2)]);
-  };
-  const riff = (...chunks: Buffer[]) => {
-    const body = Buffer.concat([Buffer.from('WAVE'), ...chunks]);
-    return chunk('RIFF', body);
-  };
-  const fmt = (
-    format: number,
-    { channels, rate, bits }: { channels: number; rate: number; bits: number },
-  ) => {
-    const data = Buffer.alloc(16);
-    data.writeUInt16LE(format, 0);
-    data.writeUInt16LE(channels, 2);
-    data.writeUInt32LE(rate, 4);
-    data.writeUInt32LE((rate * channels * bits) / 8, 8);
-    data.writeUInt16LE((channels * bits) / 8, 12);
-    data.writeUInt16LE(bits, 14);
-    return chunk('fmt ', data);
-  };
-
   it('says what it is in a header of 44 bytes', () => {
     expect(wavInfo(wav)).toEqual({
       format: 1,

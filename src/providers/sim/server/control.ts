@@ -9,7 +9,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Answer, invalid, objectOf, SimError } from './answer.ts';
 import { readBody } from './body.ts';
 import { keyOf, MOST_LISTED } from './calls.ts';
-import { whole } from './perform.ts';
 import type { Simulator } from './simulator.ts';
 
 const MOST_BYTES = 64 << 10;
@@ -70,23 +69,20 @@ function missing(message: string): never {
   throw new SimError(404, 'not_found', message);
 }
 
-/** Ends an open call, or work that goes on behind one. False: it is over, or never was, and stays as it is. */
+/** How long a caller has to close the socket of a call that was stopped, in ms. */
+const CLOSING_MS = 2_000;
+
+/**
+ * Ends an open call, or work that goes on behind one. False: it is over, or never was, and stays as it is. Whoever asked is
+ * the first to know: the call itself is not answered any more, so that nobody takes its end for a failure.
+ */
 function stop(sim: Simulator, { job_id: jobId, attempt }: Record<string, unknown>): boolean {
   if (typeof jobId !== 'string' || !Number.isSafeInteger(attempt))
     throw invalid('job_id and attempt name a call.');
   const key = keyOf({ accountId: null, jobId, attempt: attempt as number }) as string;
   const live = sim.find(key);
   if (!live || live.call.billed) return sim.remotes.cancelByKey(key);
-  if (live.response.headersSent) {
-    sim.end(live, 'stopped');
-    live.socket.destroy();
-  } else {
-    const error = new SimError(499, 'stopped', 'The call was stopped on request.');
-    whole(
-      { sim, live },
-      { status: error.status, outcome: 'stopped' },
-      { contentType: 'application/json', body: error.body() },
-    );
-  }
+  sim.end(live, 'stopped');
+  setTimeout(() => live.socket.destroy(), CLOSING_MS).unref();
   return true;
 }

@@ -20,7 +20,7 @@ export interface Act {
   latencyMs: number;
 }
 
-/** Answers `live` with `work`, or as its behaviour says. Errors of the simulator's own end the call with a 500. */
+/** Answers `live` with `work`, or as its behaviour says. */
 export function perform(
   sim: Simulator,
   live: Live,
@@ -28,8 +28,7 @@ export function perform(
 ): void {
   const fault = sim.faults.next(behaviour, live.call.jobId);
   run({ sim, live, work, fault, latencyMs: behaviour.latencyMs }).catch((error: unknown) => {
-    console.error(error);
-    if (sim.end(live, 'failed')) live.socket.destroy();
+    refuse(sim, live, error);
   });
 }
 
@@ -38,11 +37,11 @@ async function run(act: Act): Promise<void> {
   switch (fault) {
     case '429':
     case '429-retry-after':
-      return refuse(act, new SimError(429, 'rate_limit_exceeded', 'Too many requests.'));
+      return fail(act, new SimError(429, 'rate_limit_exceeded', 'Too many requests.'));
     case '500':
-      return refuse(act, new SimError(500, 'server_error', 'The simulator was asked to fail.'));
+      return fail(act, new SimError(500, 'server_error', 'The simulator was asked to fail.'));
     case 'refusal':
-      return refuse(
+      return fail(
         act,
         new SimError(400, 'content_policy_violation', 'The request was refused by the content policy.'),
       );
@@ -61,11 +60,10 @@ async function run(act: Act): Promise<void> {
       billed(act);
       return whole(act, { status: 200, outcome: 'fault' }, broken(act));
     case 'billed-then-lost':
+      await work.answer(1);
       if (!(await done(act))) return;
       billed(act);
-      sim.end(live, 'fault');
-      live.socket.destroy();
-      return;
+      return sever(act);
     case 'wrong-usage':
       return finish(act, USAGE_TIMES);
     case null:
@@ -103,7 +101,7 @@ const eventStream = (events: string[]): Answer => ({
   body: events.join(''),
 });
 
-function refuse(act: Act, error: SimError): void {
+function fail(act: Act, error: SimError): void {
   const headers = act.fault === '429-retry-after' ? ['retry-after', '1'] : [];
   whole(
     act,
@@ -118,8 +116,21 @@ function broken({ live, work }: Act): Answer {
   return { contentType: 'application/json', body: text };
 }
 
+/** The answer to a call that could not be done: the caller's fault by a SimError, else our own. */
+export function refuse(sim: Simulator, live: Live, error: unknown): void {
+  const known =
+    error instanceof SimError ? error : new SimError(500, 'server_error', 'The simulator failed.');
+  if (known !== error) console.error(error);
+  const outcome = known === error ? 'refused' : 'failed';
+  whole(
+    { sim, live },
+    { status: known.status, outcome },
+    { contentType: 'application/json', body: known.body() },
+  );
+}
+
 /** The answer in one piece, its length said beforehand. */
-export function whole(
+function whole(
   { sim, live }: Pick<Act, 'sim' | 'live'>,
   { status, outcome }: { status: number; outcome: Outcome },
   { contentType, body, headers = [] }: Answer,
@@ -159,7 +170,7 @@ function stream(act: Act, events: string[], half: boolean): void {
     while (sent < last && (text === '' || timeOf(sent + 1) <= now)) text += events[sent++]!;
     if (sent < last) {
       live.response.write(text);
-      live.timer = setTimeout(send, timeOf(sent + 1) - performance.now());
+      live.timer = setTimeout(send, Math.max(0, timeOf(sent + 1) - performance.now()));
     } else if (half) {
       live.response.write(text, () => sever(act));
     } else {
@@ -167,7 +178,7 @@ function stream(act: Act, events: string[], half: boolean): void {
       live.response.end(text, () => sim.end(live, act.fault === null ? 'ok' : 'fault'));
     }
   };
-  live.timer = setTimeout(send, timeOf(1) - performance.now());
+  live.timer = setTimeout(send, Math.max(0, timeOf(1) - performance.now()));
 }
 
 function sever({ sim, live }: Act): void {

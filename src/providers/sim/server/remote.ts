@@ -1,6 +1,6 @@
 // Work that goes on after its request was answered (`fault: async`): asked for by id until it is done.
 import { randomUUID } from 'node:crypto';
-import type { Produce } from './answer.ts';
+import { type Answer, type Produce, SimError } from './answer.ts';
 
 const KEPT_MS = 10 * 60_000;
 const MOST = 10_000;
@@ -34,17 +34,20 @@ export class Remotes {
     return id;
   }
 
-  /** `{id, status, result?}`, where a result that is not JSON is `{content_type, b64, headers}`. Null: no such work. */
+  /**
+   * `{id, status, result?}`, where a result that is not JSON is `{content_type, b64, headers}`; `error` in OpenAI's form where
+   * the work could not be done. Null: no such work.
+   */
   async show(id: string): Promise<object | null> {
     const remote = this.#byId.get(id);
     if (!remote) return null;
     if (remote.status !== 'succeeded') return { id, status: remote.status };
-    const { contentType, body, headers = [] } = await remote.answer(1);
-    const result =
-      contentType === 'application/json'
-        ? (JSON.parse(body.toString()) as object)
-        : { content_type: contentType, b64: Buffer.from(body).toString('base64'), headers };
-    return { id, status: 'succeeded', result };
+    try {
+      return { id, status: 'succeeded', result: resultOf(await remote.answer(1)) };
+    } catch (error) {
+      if (!(error instanceof SimError)) throw error;
+      return { id, status: 'failed', ...(JSON.parse(error.body()) as object) };
+    }
   }
 
   /** True if the work was still going on, and nothing will be billed. Null: no such work. */
@@ -70,4 +73,9 @@ export class Remotes {
     this.#byId.delete(id);
     if (remote.key !== null && this.#idByKey.get(remote.key) === id) this.#idByKey.delete(remote.key);
   }
+}
+
+function resultOf({ contentType, body, headers = [] }: Answer): object {
+  if (contentType === 'application/json') return JSON.parse(body.toString()) as object;
+  return { content_type: contentType, b64: Buffer.from(body).toString('base64'), headers };
 }

@@ -8,8 +8,8 @@ import { chatWork } from './chat.ts';
 import { control } from './control.ts';
 import { imageWork } from './image.ts';
 import { formOf } from './multipart.ts';
-import { perform, whole } from './perform.ts';
-import { type Live, Simulator } from './simulator.ts';
+import { perform, refuse } from './perform.ts';
+import { Simulator } from './simulator.ts';
 import { speechWork } from './speech.ts';
 import { transcriptionWork } from './transcription.ts';
 
@@ -76,16 +76,4 @@ function understood(
   const behaviour = behaviourOf(json.sim);
   if (kind === 'chat') return { work: chatWork(json, { id, latencyMs: behaviour.latencyMs }), behaviour };
   return { work: kind === 'image' ? imageWork(json) : speechWork(json), behaviour };
-}
-
-function refuse(sim: Simulator, live: Live, error: unknown): void {
-  const known =
-    error instanceof SimError ? error : new SimError(500, 'server_error', 'The simulator failed.');
-  const outcome = known.status === 500 ? 'failed' : 'refused';
-  if (outcome === 'failed') console.error(error);
-  whole(
-    { sim, live },
-    { status: known.status, outcome },
-    { contentType: 'application/json', body: known.body() },
-  );
 }

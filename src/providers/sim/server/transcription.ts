@@ -14,27 +14,44 @@ interface Transcript {
   segments: { startMs: number; endMs: number; text: string }[];
 }
 
-/** Listens at once, so that what cannot be heard is refused at once. @throws SimError 400 */
+/** @throws SimError 400. So does its answer, if there is nothing to be heard. */
 export function transcriptionWork({ fields, files }: Form): Work {
   const file = files.get('file');
   if (!file) throw invalid('The form has no file.');
   const format = fields.get('response_format') ?? 'json';
   if (!FORMATS.includes(format)) throw invalid(`response_format must be one of ${FORMATS.join(', ')}.`);
-  const most = Number(fields.get('max_ms') ?? Infinity);
-  if (!(most > 0)) throw invalid('max_ms must be a number above 0.');
-  const { utterances, durationMs } = hear(file, most);
-  const transcript: Transcript = {
-    text: utterances.map(({ text }) => text).join(' '),
-    language: fields.get('language') || 'en',
-    durationMs,
-    segments: utterances.flatMap(sentences),
-  };
+  const mostMs = Number(fields.get('max_ms') ?? Infinity);
+  if (!(mostMs > 0)) throw invalid('max_ms must be a number above 0.');
+  const transcribe = once({ file, mostMs, language: fields.get('language') || 'en' });
   return {
     kind: 'stt',
-    weight: 400 + transcript.text.length * 4,
-    answer: (usageTimes) => written(transcript, format, usageTimes),
+    weight: 20_000,
+    answer: (usageTimes) => written(transcribe(), format, usageTimes),
     events: null,
   };
+}
+
+interface Recording {
+  file: Buffer;
+  mostMs: number;
+  language: string;
+}
+
+/** Listens when first asked, and lets go of the recording then: what is kept of a call must be small. */
+function once(recording: Recording): () => Transcript {
+  let unheard: Recording | null = recording;
+  let transcript: Transcript;
+  return () => {
+    if (unheard) transcript = transcriptOf(unheard);
+    unheard = null;
+    return transcript;
+  };
+}
+
+function transcriptOf({ file, mostMs, language }: Recording): Transcript {
+  const { utterances, durationMs } = hear(file, mostMs);
+  const text = utterances.map((utterance) => utterance.text).join(' ');
+  return { text, language, durationMs, segments: utterances.flatMap(sentences) };
 }
 
 function hear(file: Buffer, mostMs: number): { utterances: Utterance[]; durationMs: number } {

@@ -1,0 +1,70 @@
+// What the documents say, held to what the code does.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { readConfig, VARIABLES } from '../src/config.ts';
+
+const read = (path: string): string => readFileSync(join(import.meta.dirname, '..', path), 'utf8');
+
+/** The rows of a document's tables, as lists of trimmed cells. */
+export function tableRows(markdown: string): string[][] {
+  return markdown
+    .split('\n')
+    .filter((line) => line.startsWith('|') && !/^\|[\s|:-]+\|$/.test(line))
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+}
+
+describe('docs/configuration.md', () => {
+  it('lists every variable, with its default and meaning, and no other', () => {
+    const rows = tableRows(read('docs/configuration.md')).slice(1);
+    const expected = Object.entries(VARIABLES).map(([name, variable]) => [
+      `\`${name}\``,
+      variable.default,
+      variable.meaning,
+    ]);
+    expect(rows).toEqual(expected);
+  });
+});
+
+describe('readConfig', () => {
+  it('takes every default when nothing is set', () => {
+    expect(readConfig({})).toMatchObject({
+      port: 8080,
+      host: '127.0.0.1',
+      databaseUrl: null,
+      redisUrl: null,
+      leaseMs: 9_000,
+      drainSeconds: 20,
+    });
+  });
+
+  it.each([
+    [{ PORT: 'eighty' }, 'PORT is "eighty"; it must be a whole number from 0 to 65535.'],
+    [{ DRAIN_SECONDS: '25' }, 'DRAIN_SECONDS is "25"; it must be a whole number from 0 to 24.'],
+    [
+      { DATABASE_URL: 'mysql://x' },
+      'DATABASE_URL must be a URL that begins with postgres:// or postgresql://.',
+    ],
+    [{ PUBLIC_URL: 'example' }, 'PUBLIC_URL must be a URL that begins with http:// or https://.'],
+  ])('refuses %j in one line that names the remedy', (env, message) => {
+    expect(() => readConfig(env)).toThrow(message);
+  });
+});
+
+describe('README.md', () => {
+  it('names only commands that there are', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    const named = [...read('README.md').matchAll(/npm run ([a-z]+)/g)].map(([, name]) => name as string);
+    expect(named.filter((name) => !(name in scripts))).toEqual([]);
+  });
+
+  it('links only to files that there are', () => {
+    const links = [...read('README.md').matchAll(/\]\(((?!http)[^)]+)\)/g)].map(([, path]) => path as string);
+    for (const path of links) expect(() => (path.startsWith('src/flow') ? 0 : read(path))).not.toThrow();
+  });
+});

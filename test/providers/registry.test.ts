@@ -1,0 +1,13 @@
+import { expect, it } from 'vitest';
+import { openProviders } from '../../src/providers/registry.ts';
+
+it('knows providers by their names, and no others', async () => {
+  const providers = openProviders({ simUrl: 'http://127.0.0.1:9' });
+  expect(providers.get('sim')).toMatchObject({ name: 'sim', kinds: ['chat', 'image', 'tts', 'stt'] });
+  expect(providers.get('openai')).toMatchObject({ name: 'openai', kinds: ['chat'] });
+  expect(() => providers.get('nobody')).toThrow('nobody');
+  await providers.close();
+  const without = openProviders({ simUrl: null });
+  expect(() => without.get('sim')).toThrow('sim');
+  await without.close();
+});
