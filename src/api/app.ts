@@ -72,7 +72,17 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   });
   await installOpenApi(app, ctx);
   await app.register(helmet, {
-    contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    contentSecurityPolicy: {
+      // The plugin's defaults would let scripts of this origin run, and clients' files are of this origin.
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        baseUri: ["'none'"],
+        formAction: ["'none'"],
+        frameAncestors: ["'none'"],
+        sandbox: [],
+      },
+    },
   });
   const origins = ctx.config.corsOrigins;
   await app.register(cors, {

@@ -65,7 +65,13 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
       logLevel: 'silent',
       configuration: {
         url: '/openapi.json',
+        pageTitle: 'Millrace API',
+        favicon: 'data:,',
+        // Nothing that leads away from here, and nothing that would send the document anywhere.
         withDefaultFonts: false,
+        showDeveloperTools: 'never',
+        mcp: { disabled: true },
+        proxyUrl: '',
         telemetry: false,
         agent: { disabled: true },
         hideClientButton: true,
