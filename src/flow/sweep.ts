@@ -30,6 +30,7 @@ import { buryWorkers } from '../store/workers.ts';
 import type { Announcer } from './announce.ts';
 import { endJob, freeForLine, openChanges, refill, writeChanges } from './changes.ts';
 import { countStored, partialChat } from './count.ts';
+import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
 import type { Settle } from './settle.ts';
 
@@ -46,7 +47,12 @@ type Task = (ctx: Context, tools: SweepTools) => Promise<void>;
 /** Done at every pass, in this order. */
 const TASKS: Record<string, Task> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
 /** Done at every sixtieth. */
-const SLOW_TASKS: Record<string, Task> = { rotate, guardOverrun, refillForgotten };
+const SLOW_TASKS: Record<string, Task> = {
+  rotate,
+  guardOverrun,
+  refillForgotten,
+  removeOrphans: async (ctx) => void (await removeOrphans(ctx)),
+};
 
 export interface Sweeper {
   pass(): Promise<void>;

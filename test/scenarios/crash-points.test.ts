@@ -1,7 +1,10 @@
 // Each named crash point: a process dies just there, and what must be true after recovery is (research: reliability 4.3).
 // The other roles run in this process; what dies is a process of its own.
+import { readdir, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { readConfig } from '../../src/config.ts';
+import { removeOrphans } from '../../src/flow/remove-orphans.ts';
 import { CRASH_POINTS, type CrashPoint } from '../../src/crash.ts';
 import { chat, type Json, openClient } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
@@ -245,8 +248,21 @@ describe('on redis', () => {
     await stage().endedOnce(job);
     expect(job.output.images).toHaveLength(1);
     expect(await stage().calls(id)).toHaveLength(1);
-    const rows = await stage().millrace.sql('select id from artifacts where job_id = $1', [id]);
+    const { sql, dataDir, platform } = stage().millrace;
+    const rows = await sql<{ id: string }>('select id from artifacts where job_id = $1', [id]);
     expect(rows).toEqual([{ id: job.output.images[0].artifact_id }]);
+
+    const folder = join(dataDir, 'artifacts/objects', stage().account.id);
+    expect(await readdir(folder)).toHaveLength(2);
+    // Young ones may yet be named, and it is done once an hour.
+    await sql(`delete from settings where name = 'remove_orphans_at'`);
+    expect(await removeOrphans(platform.ctx)).toBe(0);
+    expect(await removeOrphans(platform.ctx)).toBeNull();
+    const dayAgo = Date.now() / 1000 - 86_400;
+    for (const name of await readdir(folder)) await utimes(join(folder, name), dayAgo, dayAgo);
+    await sql(`delete from settings where name = 'remove_orphans_at'`);
+    expect(await removeOrphans(platform.ctx)).toBe(1);
+    expect(await readdir(folder)).toEqual([rows[0]?.id]);
   });
 
   it('settle-after-commit: the message that is left finds nothing to do', async () => {
