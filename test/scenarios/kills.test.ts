@@ -95,8 +95,26 @@ describe.each(BACKENDS)('on %s', (backend) => {
     await sql(`update jobs set rings = 6 where slot is not null and status = 'queued'`);
     await ground.wipeQueue();
     const at = Date.now();
-    const spy = setInterval(async () => console.log(Date.now() - at, await ground.messages(), JSON.stringify(await sql(`select kind, status, count(*), min(clock_timestamp()-rung_at), max(clock_timestamp()-rung_at), max(rings) from jobs where slot is not null group by 1,2 order by 1,2`))), 1000);
-    setTimeout(() => (clearInterval(spy), console.log(fleet.workers.map((w) => w.log.slice(-30).join('\n')).join('\n----\n'))), 12000);
+    const spy = setInterval(
+      async () =>
+        console.log(
+          Date.now() - at,
+          await ground.messages(),
+          JSON.stringify(
+            await sql(
+              `select kind, status, count(*), min(clock_timestamp()-rung_at), max(clock_timestamp()-rung_at), max(rings) from jobs where slot is not null group by 1,2 order by 1,2`,
+            ),
+          ),
+        ),
+      1000,
+    );
+    setTimeout(
+      () => (
+        clearInterval(spy),
+        console.log(fleet.workers.map((w) => w.log.slice(-30).join('\n')).join('\n----\n'))
+      ),
+      12000,
+    );
     await eventually(async () => (await ids('slot is not null')).every((id) => !lost.includes(id)), {
       what: 'what the queue forgot is run',
       withinMs: 90_000,
@@ -116,7 +134,21 @@ describe.each(BACKENDS)('on %s', (backend) => {
     await calm(ground.installation, { withinMs: 60_000 });
     const verdict = await judge(ground.installation, load.accepted, await simCalls(ground.simUrl));
     console.log(backend, verdict);
-    if (verdict.doubleBilled.length) console.log(JSON.stringify(await ground.installation.sql('select j.id, j.kind, attempt, a.started_at, a.ended_at, outcome, worker_id, a.evidence from attempts a join jobs j on j.id=a.job_id where job_id = any($1) order by 1,3'.replace('worker_id','a.worker_id'), [verdict.doubleBilled.slice(0,3)]), null, 1), (await simCalls(ground.simUrl)).filter((c) => verdict.doubleBilled.slice(0,3).includes(c.jobId)));
+    if (verdict.doubleBilled.length)
+      console.log(
+        JSON.stringify(
+          await ground.installation.sql(
+            'select j.id, j.kind, attempt, a.started_at, a.ended_at, outcome, worker_id, a.evidence from attempts a join jobs j on j.id=a.job_id where job_id = any($1) order by 1,3'.replace(
+              'worker_id',
+              'a.worker_id',
+            ),
+            [verdict.doubleBilled.slice(0, 3)],
+          ),
+          null,
+          1,
+        ),
+        (await simCalls(ground.simUrl)).filter((c) => verdict.doubleBilled.slice(0, 3).includes(c.jobId)),
+      );
     expect(verdict).toMatchObject({
       lost: [],
       misCharged: [],
