@@ -3,7 +3,13 @@ import pino, { type Logger } from 'pino';
 
 export function openLog(level: string): Logger {
   return pino(
-    { level, base: { pid: process.pid }, serializers: { err: faultOf } },
+    {
+      level,
+      base: { pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: faultOf },
+    },
     pino.destination({ fd: 2, sync: true }),
   );
 }

@@ -30,10 +30,12 @@ export function openRingLost(): (ctx: Context, tools: { announcer: Announcer }) 
   };
 }
 
-async function ringKind(ctx: Context, announcer: Announcer, { kind, waiting }: Expected): Promise<void> {
+/** One instant for all pages: each job is rung once, however long it takes. */
+async function ringKind(ctx: Context, announcer: Announcer, { kind, waiting, at }: Expected): Promise<void> {
+  const before = new Date(at.getTime() - ARRIVAL_MS);
   let bells: Bell[];
   do {
-    bells = await ringAll(ctx.flow, kind, PAGE);
+    bells = await ringAll(ctx.flow, { kind, before, limit: PAGE });
     announcer.ring(bells);
   } while (bells.length === PAGE);
   ctx.log.warn({ kind, waiting }, 'the queue had lost messages; the jobs that wait were rung again');

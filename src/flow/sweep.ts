@@ -10,12 +10,13 @@ import { money } from '../domain/money.ts';
 import { endWaiting, type Outcome } from '../domain/outcome.ts';
 import { writePostings } from '../ledger/post.ts';
 import { type Posting, postExpire } from '../ledger/posting.ts';
-import { lockAccounts, writeAccounts } from '../store/accounts.ts';
+import { findAccounts, lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { databaseNow } from '../store/clock.ts';
 import { appendEvents, type Event } from '../store/events.ts';
-import { lockOpen } from '../store/jobs.ts';
+import { endBackOffs, lockOpen } from '../store/jobs.ts';
 import {
   accountsDue,
+  accountsInLine,
   alone,
   disableRoute,
   lapsedLots,
@@ -27,7 +28,7 @@ import {
 } from '../store/sweep.ts';
 import { buryWorkers } from '../store/workers.ts';
 import type { Announcer } from './announce.ts';
-import { endJob, openChanges, refill, writeChanges } from './changes.ts';
+import { endJob, freeForLine, openChanges, refill, writeChanges } from './changes.ts';
 import { countStored, partialChat } from './count.ts';
 import { openRingLost } from './ring-lost.ts';
 import type { Settle } from './settle.ts';
@@ -45,7 +46,7 @@ type Task = (ctx: Context, tools: SweepTools) => Promise<void>;
 /** Done at every pass, in this order. */
 const TASKS: Record<string, Task> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
 /** Done at every sixtieth. */
-const SLOW_TASKS: Record<string, Task> = { rotate, guardOverrun };
+const SLOW_TASKS: Record<string, Task> = { rotate, guardOverrun, refillForgotten };
 
 export interface Sweeper {
   pass(): Promise<void>;
@@ -82,11 +83,25 @@ async function takeBack(ctx: Context, { settle }: SweepTools): Promise<void> {
   if (found.length === 0) return;
   const settled = await Promise.all(
     found.map(async (orphan) =>
-      settle({ ...orphan, outcome: await lastWord(ctx, orphan), evidence: null, artifacts: [] }),
+      settle({ ...orphan, outcome: await lastWordOf(ctx, orphan), evidence: null, artifacts: [] }),
     ),
   );
   crashPoint('sweep-between');
   ctx.log.info({ jobs: settled.filter(Boolean).length }, 'jobs of lost workers were taken back');
+}
+
+/** A job whose last word cannot be read is taken back all the same. */
+async function lastWordOf(ctx: Context, orphan: Orphan): Promise<Outcome> {
+  try {
+    return await lastWord(ctx, orphan);
+  } catch (error) {
+    if (isConnectionError(error)) throw error;
+    ctx.log.error(
+      { err: { message: (error as Error).message }, job: orphan.jobId },
+      "a lost worker's chat could not be read",
+    );
+    return { type: 'interrupted', used: null };
+  }
 }
 
 /** What a chat had said is kept with its end: if its stop was asked, that is what is charged. */
@@ -126,12 +141,30 @@ async function refillDue(ctx: Context, { announcer }: SweepTools): Promise<void>
   announcer.ring(await refillAccounts(ctx, await accountsDue(ctx.flow, PASS_MAX)));
 }
 
+/** Lines with a free slot that nobody saw: a plan that was changed past us, say. Looked at without a lock. */
+async function refillForgotten(ctx: Context, { announcer }: SweepTools): Promise<void> {
+  for (let after = ''; ;) {
+    const ids = await accountsInLine(ctx.flow, after, PASS_MAX);
+    const open = (await findAccounts(ctx.flow, ids)).filter((account) => freeForLine(ctx, account) > 0);
+    announcer.ring(
+      await refillAccounts(
+        ctx,
+        open.map(({ id }) => id),
+      ),
+    );
+    const last = ids.at(-1);
+    if (last === undefined || ids.length < PASS_MAX) return;
+    after = last;
+  }
+}
+
 /** Refill for accounts named from outside a settlement. The caller rings. */
 export async function refillAccounts(ctx: Context, accountIds: readonly string[]): Promise<Bell[]> {
   if (accountIds.length === 0) return [];
   return transaction(ctx.flow, async (tx: Tx) => {
     const [accounts, now] = await Promise.all([lockAccounts(tx, accountIds), databaseNow(tx)]);
     const bells = await refill(tx, { ctx, now, accounts });
+    endBackOffs(tx, accountIds, now);
     if (bells.length > 0) writeAccounts(tx, accounts.values());
     return bells;
   });

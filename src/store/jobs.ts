@@ -104,7 +104,7 @@ export interface Claimed {
   remainingMs: number;
   cancelRequested: boolean;
   /** Attempts whose end is not known, the latest first: the vendor is asked after each before it is called again. */
-  earlier: { attempt: number; remoteId: string | null }[];
+  earlier: { attempt: number; remoteId: string | null; routeId: string }[];
 }
 
 /** What a message names. */
@@ -143,7 +143,7 @@ export async function claimJobs(db: Db, workerId: string, rung: readonly Rung[])
         (extract(epoch from c.deadline - (select now from clock)) * 1000)::float8 as "remainingMs",
         c.cancel_requested_at is not null as "cancelRequested",
         case when c.epoch > 1 then (
-          select coalesce(json_agg(json_build_object('attempt', a.attempt, 'remoteId', a.remote_id) order by a.attempt desc), '[]')
+          select coalesce(json_agg(json_build_object('attempt', a.attempt, 'remoteId', a.remote_id, 'routeId', a.route_id) order by a.attempt desc), '[]')
           from attempts a where a.account_id = c.account_id and a.job_id = c.id and a.attempt < c.epoch
             and a.outcome in ('interrupted', 'ambiguous')) else '[]' end as earlier
       from claimed c`,
@@ -323,6 +323,18 @@ export function giveSlots(tx: Tx, bells: readonly Bell[], at: Date): void {
     text: `update jobs j set slot = r.slot, place = null, due_at = null, rung_at = $1, rings = 0
       from ${given.sql} where j.account_id = r.account_id and j.id = r.id and j.place is not null`,
     values: [at, ...given.values(bells)],
+  });
+}
+
+/**
+ * Back-offs that are over and found no free slot: from now on the jobs wait for one like any other, and the sweep, which
+ * looks at so many back-offs a pass, does not find them again.
+ */
+export function endBackOffs(tx: Tx, accountIds: readonly string[], at: Date): void {
+  tx.send({
+    name: 'end-back-offs',
+    text: `update jobs set due_at = null where account_id = any($1) and place is not null and due_at <= $2`,
+    values: [accountIds, at],
   });
 }
 

@@ -6,6 +6,7 @@ import { readConfig } from '../../src/config.ts';
 import type { Address } from '../../src/context.ts';
 import { type Kind, KINDS } from '../../src/domain/job.ts';
 import { openPlatform, type Platform, readCredentials } from '../../src/platform.ts';
+import type { OpenQueue } from '../../src/queue/queue.ts';
 import { startWorker } from '../../src/workers/start.ts';
 import { type Client, openClient } from './client.ts';
 import { makeAccount, type TestAccount } from './accounts.ts';
@@ -31,6 +32,8 @@ export async function install(backend: BackendName, env: Record<string, string> 
 }
 
 export interface TestPlatform extends Installation {
+  /** Another worker, with a context of its own as if it were another process. Drain it, or let `stop` do so. */
+  addWorker(options?: WorkerOptions): Promise<TestWorker>;
   url: string;
   platform: Platform;
   /** With the operator's key. */
@@ -44,26 +47,52 @@ export interface TestPlatform extends Installation {
   stop(): Promise<void>;
 }
 
-export interface PlatformOptions {
+export interface WorkerOptions {
+  queues?: Kind[];
+  concurrency?: number;
+}
+
+export interface TestWorker {
+  platform: Platform;
+  /** Drains it and closes its context. */
+  stop(): Promise<void>;
+}
+
+export interface RunOptions {
+  /** No worker at all: jobs are admitted and wait. */
+  worker?: false | WorkerOptions;
+  /** A queue of the test's own, whatever the environment says. Called once for each context. */
+  openQueue?: OpenQueue;
+}
+
+export interface PlatformOptions extends RunOptions {
   backend?: BackendName;
   env?: Record<string, string>;
-  /** No worker at all: jobs are admitted and wait. */
-  worker?: false | { queues?: Kind[]; concurrency?: number };
 }
 
 export async function startPlatform({
   backend = 'postgres',
   env = {},
-  worker = {},
+  ...options
 }: PlatformOptions = {}): Promise<TestPlatform> {
-  const installation = await install(backend, env);
+  return runPlatform(await install(backend, env), options);
+}
+
+/** API and worker of an installation in this process. `stop` removes the installation too. */
+export async function runPlatform(
+  installation: Installation,
+  { worker = {}, openQueue }: RunOptions = {},
+): Promise<TestPlatform> {
   const config = readConfig(installation.env);
   const address: Address = { url: null };
-  const platform = await openPlatform({ address, config, quiet: true });
+  const open = (rest: { address?: Address } = {}) =>
+    openPlatform({ config, quiet: true, ...rest, ...(openQueue && { openQueue }) });
+  const platform = await open({ address });
   const api = await startApi(platform, address);
-  const running =
-    worker &&
-    (await startWorker(platform, { queues: worker.queues ?? KINDS, concurrency: worker.concurrency ?? 50 }));
+  const generate = (platform: Platform, { queues, concurrency }: WorkerOptions) =>
+    startWorker(platform, { queues: queues ?? KINDS, concurrency: concurrency ?? 50 });
+  const running = worker && (await generate(platform, worker));
+  const others = new Set<TestWorker>();
   const credentials = await readCredentials(config);
   if (!credentials) throw new Error('the first start wrote no credentials');
   const admin = openClient(api.url, credentials.admin_key);
@@ -73,7 +102,23 @@ export async function startPlatform({
     platform,
     admin,
     account: (options) => makeAccount(api.url, admin, options),
+    async addWorker(options = {}) {
+      const platform = await open();
+      const running = await generate(platform, options);
+      const other: TestWorker = {
+        platform,
+        async stop() {
+          if (!others.delete(other)) return;
+          await running.drain();
+          await platform.ctx.close();
+          await platform.leave();
+        },
+      };
+      others.add(other);
+      return other;
+    },
     async stop() {
+      await Promise.all([...others].map((other) => other.stop()));
       await Promise.all([api.close(), running && running.drain()]);
       await platform.ctx.close();
       await platform.leave();
