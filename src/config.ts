@@ -1,6 +1,7 @@
 // Every variable Millrace reads, once, at start. docs/configuration.md is the same table; a test compares them.
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
+import { type CrashAt, parseCrashAt } from './crash.ts';
 
 export interface Config {
   host: string;
@@ -22,6 +23,8 @@ export interface Config {
   heartbeatMs: number;
   logLevel: string;
   production: boolean;
+  /** Null in production, whatever the variable says. */
+  crashAt: CrashAt | null;
   hostName: string;
 }
 
@@ -83,6 +86,8 @@ export const VARIABLES = {
   NODE_ENV: { default: 'none', meaning: '`production` switches test aids off.' },
 } as const satisfies Record<string, Variable>;
 
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
+
 type Env = Partial<Record<string, string>>;
 
 /** @throws Error naming the variable and what it should be. */
@@ -106,7 +111,14 @@ export function readConfig(env: Env = process.env): Config {
     }
     return raw.replace(/\/+$/, '');
   };
+  const oneOf = (name: keyof typeof VARIABLES, values: readonly string[]): string => {
+    const value = text(name) ?? VARIABLES[name].default;
+    if (values.includes(value)) return value;
+    throw new Error(`${name} is "${value}"; it must be one of ${values.join(', ')}.`);
+  };
   const postgres = ['postgres:', 'postgresql:'];
+  const production = text('NODE_ENV') === 'production';
+  const crashAt = text('CRASH_AT');
   return Object.freeze({
     host: text('HOST') ?? VARIABLES.HOST.default,
     port: whole('PORT', 0, 65_535),
@@ -127,8 +139,9 @@ export function readConfig(env: Env = process.env): Config {
     leaseMs: whole('LEASE_MS', 500, 600_000),
     sweepMs: whole('SWEEP_MS', 50, 60_000),
     heartbeatMs: whole('HEARTBEAT_MS', 50, 60_000),
-    logLevel: text('LOG_LEVEL') ?? VARIABLES.LOG_LEVEL.default,
-    production: text('NODE_ENV') === 'production',
+    logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
+    production,
+    crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),
     hostName: hostname(),
   });
 }

@@ -1,22 +1,35 @@
 import type pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Db, Pool } from './pool.ts';
+import type { Db, Pool, Tx } from './pool.ts';
 
 /**
  * Runs `work` in one transaction. An error from `commit` itself is thrown like any other: whether it took effect is then
  * unknown, which is why everything written through here is a no-op the second time.
  */
-export async function transaction<T>(pool: Pool, work: (tx: Db) => Promise<T>): Promise<T> {
+export async function transaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await pool.connect();
+  const sent: Promise<pg.QueryResult>[] = [];
+  const send = (statement: pg.QueryConfig): void => {
+    const answer = client.query(statement);
+    // What follows a failure fails for the failure's sake, so the first one is the one to tell.
+    answer.catch((error: unknown) => {
+      failure ??= error;
+    });
+    sent.push(answer);
+  };
+  let failure: unknown;
   let broken: Error | undefined;
   try {
-    await client.query('begin');
-    const result = await work(client);
-    await client.query('commit');
+    send({ text: 'begin' });
+    const result = await work({ query: client.query.bind(client) as Tx['query'], send });
+    // Behind a statement that failed, this is a rollback: nothing of the transaction is ever half there.
+    send({ text: 'commit' });
+    const commit = (await Promise.all(sent)).at(-1);
+    if (commit?.command !== 'COMMIT') throw new Error('the transaction was rolled back');
     return result;
   } catch (error) {
-    broken = await rollback(client, error);
-    throw error;
+    broken = await rollback(client, failure ?? error);
+    throw failure ?? error;
   } finally {
     client.release(broken);
   }
@@ -73,7 +86,9 @@ export function isConnectionError(error: unknown): boolean {
   if (typeof code === 'string' && (CONNECTION_CODES.has(code) || code.startsWith('08'))) return true;
   return (
     typeof message === 'string' &&
-    /Connection terminated|timeout exceeded when trying to connect|not queryable/i.test(message)
+    /Connection terminated|timeout exceeded when trying to connect|Query read timeout|not queryable/i.test(
+      message,
+    )
   );
 }
 
@@ -92,12 +107,12 @@ export async function persistently<T>(
   work: () => Promise<T>,
   options: { forMs: number; signal?: AbortSignal },
 ): Promise<T> {
-  const until = Date.now() + options.forMs;
+  const until = performance.now() + options.forMs;
   for (let attempt = 0; ; attempt++) {
     try {
       return await work();
     } catch (error) {
-      const hopeless = Date.now() > until || options.signal?.aborted === true;
+      const hopeless = performance.now() > until || options.signal?.aborted === true;
       if (hopeless || !(isConnectionError(error) || isContention(error))) throw error;
       await sleep(Math.random() * Math.min(1000, 25 * 2 ** attempt));
     }

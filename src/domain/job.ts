@@ -69,4 +69,9 @@ export interface Bell {
   epoch: number;
   /** The slot, which is the message's priority. */
   slot: number;
+  /**
+   * Of a job that was rung before. `moved`: it has a lower slot now, and its waiting message should be heard at that one.
+   * `late`: nobody has claimed it for long; it is rung under another name, since a dead consumer may hold the first.
+   */
+  repeat?: 'moved' | 'late';
 }

@@ -1,9 +1,8 @@
 // Accounts come into being, and get credits.
 import type { Context } from '../context.ts';
-import type { Db } from '../db/pool.ts';
-import { persistently, transaction } from '../db/transaction.ts';
+import type { Tx } from '../db/pool.ts';
 import { hashSecret, type KeyMode, makeKey } from '../domain/api-key.ts';
-import { AppError } from '../domain/errors.ts';
+import { AppError, invalidRequest } from '../domain/errors.ts';
 import { renderAccountEvent } from '../domain/event.ts';
 import { newId } from '../domain/ids.ts';
 import { money } from '../domain/money.ts';
@@ -12,7 +11,9 @@ import { writePostings } from '../ledger/post.ts';
 import { postGrant } from '../ledger/posting.ts';
 import { lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { appendEvents } from '../store/events.ts';
+import { noteDeed } from '../store/audit-log.ts';
 import { insertKey } from '../store/keys.ts';
+import { type Idempotency, once } from './once.ts';
 
 /** What making keys and accounts needs; start-up has no whole context yet. */
 export type Maker = Pick<Context, 'flow' | 'secrets'>;
@@ -34,10 +35,15 @@ export interface MadeAccount {
 /** What a test account begins with: 10 USD that are none. */
 const TEST_CREDITS = 20_000_000n;
 
-export async function createAccount(maker: Maker, account: NewAccount, actor: string): Promise<MadeAccount> {
-  const id = newId('acc');
-  const twin = newId('acc');
-  const made = await transaction(maker.flow, async (tx) => {
+/** @param request with the same key it makes one account, and answers with that one's keys */
+export async function createAccount(
+  maker: Maker,
+  account: NewAccount,
+  { actor, idempotency }: { actor: string; idempotency: Idempotency | null },
+): Promise<{ answer: MadeAccount; replayed: boolean }> {
+  return once(maker, idempotency, async (tx) => {
+    const id = newId('acc');
+    const twin = newId('acc');
     await insertAccount(tx, { ...account, id, testOf: null });
     await insertAccount(tx, { ...account, id: twin, testOf: id });
     const apiKey = await createKey(maker, tx, { accountId: id, mode: 'live', name: 'first' });
@@ -45,13 +51,14 @@ export async function createAccount(maker: Maker, account: NewAccount, actor: st
     if (account.credits > 0n)
       await grantIn(tx, { accountId: id, credits: account.credits, reason: 'opening balance', actor });
     await grantIn(tx, { accountId: twin, credits: TEST_CREDITS, reason: 'test credits', actor });
+    const details = { plan: account.plan, credits: Number(account.credits) };
+    noteDeed(tx, { id: newId('log'), actor, action: 'account.create', target: id, reason: null, details });
     return { id, apiKey, testApiKey };
   });
-  return made;
 }
 
 async function insertAccount(
-  tx: Db,
+  tx: Tx,
   account: NewAccount & { id: string; testOf: string | null },
 ): Promise<void> {
   const { rowCount } = await tx.query(
@@ -59,11 +66,11 @@ async function insertAccount(
     [account.id, account.name, account.testOf, account.plan, JSON.stringify(account.overrides)],
   );
   if (rowCount === 0) {
-    throw new AppError('invalid_request', {
-      message: `There is no plan "${account.plan}".`,
-      details: {
-        issues: [{ path: 'plan', message: 'must name a plan', expected: 'a plan', received: account.plan }],
-      },
+    throw invalidRequest({
+      path: 'plan',
+      message: 'must name a plan',
+      expected: 'a plan',
+      received: account.plan,
     });
   }
 }
@@ -71,7 +78,7 @@ async function insertAccount(
 /** @returns the token, which is not kept and cannot be shown again */
 export async function createKey(
   { secrets }: Pick<Maker, 'secrets'>,
-  tx: Db,
+  tx: Tx,
   key: { accountId: string | null; mode: KeyMode; name: string },
 ): Promise<string> {
   const made = makeKey(key.mode);
@@ -94,12 +101,20 @@ export interface Grant {
   tag?: string | null;
 }
 
-/** Adds a lot. @throws AppError not_found */
-export async function grant(maker: Maker, request: Grant): Promise<{ lotId: string; available: bigint }> {
-  return persistently(() => transaction(maker.flow, (tx) => grantIn(tx, request)), { forMs: 0 });
+/** Adds a lot; one, however often it is asked for with the same key. @throws AppError not_found */
+export async function grant(
+  maker: Maker,
+  request: Grant,
+  idempotency: Idempotency | null,
+): Promise<{ lotId: string; available: bigint; replayed: boolean }> {
+  const { answer, replayed } = await once(maker, idempotency, async (tx) => {
+    const { lotId, available } = await grantIn(tx, request);
+    return { lotId, available: String(available) };
+  });
+  return { lotId: answer.lotId, available: BigInt(answer.available), replayed };
 }
 
-async function grantIn(tx: Db, request: Grant): Promise<{ lotId: string; available: bigint }> {
+async function grantIn(tx: Tx, request: Grant): Promise<{ lotId: string; available: bigint }> {
   const account = (await lockAccounts(tx, [request.accountId])).get(request.accountId);
   if (!account) throw new AppError('not_found');
   const lotId = newId('lot');
@@ -109,7 +124,7 @@ async function grantIn(tx: Db, request: Grant): Promise<{ lotId: string; availab
     [lotId, account.id, request.credits, request.expiresAt ?? null, request.tag ?? null],
   );
   const now = rows[0]?.now as Date;
-  await writePostings(tx, [postGrant(account, { lotId, amount: request.credits }, request)], now);
+  writePostings(tx, [postGrant(account, { lotId, amount: request.credits }, request)], now);
   account.eventSequence += 1n;
   const event = {
     id: newId('ev'),
@@ -125,7 +140,7 @@ async function grantIn(tx: Db, request: Grant): Promise<{ lotId: string; availab
     available: money(account.available),
     expires_at: request.expiresAt ?? null,
   };
-  await appendEvents(tx, [{ ...event, jobId: null, body: renderAccountEvent(event, data) }], now);
-  await writeAccounts(tx, [account]);
+  appendEvents(tx, [{ ...event, jobId: null, body: renderAccountEvent(event, data) }], now);
+  writeAccounts(tx, [account]);
   return { lotId, available: account.available };
 }

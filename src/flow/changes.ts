@@ -1,7 +1,7 @@
 // What a transaction is about to do to jobs it has locked, gathered in memory and written as lists. Shared by every verb
 // that ends a job or sends it back: settle, cancel, expire.
 import type { Context } from '../context.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { newId } from '../domain/ids.ts';
 import type { Bell } from '../domain/job.ts';
 import { renderJobEvent } from '../domain/job-view.ts';
@@ -40,15 +40,31 @@ export interface Changes {
   artifacts: Artifact[];
 }
 
-/** Locks the accounts, then (by `lock`) the jobs, and reads what ending them takes. In this order, everywhere. */
+interface Named {
+  accountId: string;
+  jobId: string;
+}
+
+/**
+ * Locks the accounts, then (by `lock`) the jobs, and reads what ending them takes. In this order, everywhere; asked in
+ * one breath.
+ */
 export async function openChanges(
   ctx: Context,
-  tx: Db,
-  { accountIds, lock }: { accountIds: Iterable<string>; lock: (tx: Db) => Promise<Map<string, OpenJob>> },
+  tx: Tx,
+  { wanted, lock }: { wanted: readonly Named[]; lock: (tx: Tx) => Promise<Map<string, OpenJob>> },
 ): Promise<{ changes: Changes; jobs: Map<string, OpenJob> }> {
-  const accounts = await lockAccounts(tx, accountIds);
-  const jobs = await lock(tx);
-  const { now, takes } = await heldTakes(tx, [...jobs.keys()]);
+  const [accounts, jobs, { now, takes }] = await Promise.all([
+    lockAccounts(
+      tx,
+      wanted.map((job) => job.accountId),
+    ),
+    lock(tx),
+    heldTakes(
+      tx,
+      wanted.map((job) => job.jobId),
+    ),
+  ]);
   const changes: Changes = {
     ctx,
     now,
@@ -141,16 +157,16 @@ function accountOf(changes: Changes, job: OpenJob): Account {
 }
 
 /** Writes everything down, gives freed slots to the next in line, and says what is to be rung once it is committed. */
-export async function writeChanges(tx: Db, changes: Changes): Promise<Bell[]> {
+export async function writeChanges(tx: Tx, changes: Changes): Promise<Bell[]> {
   const { now } = changes;
-  await insertArtifacts(tx, changes.artifacts, now);
-  await endAttempts(tx, changes.attempts, now);
-  await endJobs(tx, changes.ended, now);
-  await requeueJobs(tx, changes.requeued);
-  await writePostings(tx, changes.postings, now);
-  await appendEvents(tx, changes.events, now);
+  insertArtifacts(tx, changes.artifacts, now);
+  endAttempts(tx, changes.attempts, now);
+  endJobs(tx, changes.ended, now);
+  requeueJobs(tx, changes.requeued);
+  writePostings(tx, changes.postings, now);
+  appendEvents(tx, changes.events, now);
   const bells = await refill(tx, changes);
-  await writeAccounts(tx, changes.accounts.values());
+  writeAccounts(tx, changes.accounts.values());
   return bells;
 }
 
@@ -159,13 +175,12 @@ export async function writeChanges(tx: Db, changes: Changes): Promise<Bell[]> {
  * job that waited; called whenever slots may have come free or a plan has changed.
  */
 export async function refill(
-  tx: Db,
+  tx: Tx,
   { ctx, now, accounts }: Pick<Changes, 'ctx' | 'now' | 'accounts'>,
 ): Promise<Bell[]> {
   const hungry = [...accounts.values()].flatMap((account) => {
-    const free = slotsOf(ctx, account) - countBusy(account.busySlots);
-    const open = account.status === 'active' || account.status === 'restricted';
-    return free > 0 && account.lineWaiting > 0 && open ? [{ accountId: account.id, free }] : [];
+    const free = freeForLine(ctx, account);
+    return free > 0 ? [{ accountId: account.id, free }] : [];
   });
   if (hungry.length === 0) return [];
   const bells: Bell[] = [];
@@ -177,8 +192,15 @@ export async function refill(
     account.lineWaiting -= 1;
     bells.push({ ...next, slot });
   }
-  await giveSlots(tx, bells, now);
+  giveSlots(tx, bells, now);
   return bells;
+}
+
+/** How many slots its line may be given: none if nobody waits, or the account may not run. */
+export function freeForLine(ctx: Context, account: Account): number {
+  const open = account.status === 'active' || account.status === 'restricted';
+  if (!open || account.lineWaiting === 0) return 0;
+  return Math.max(0, slotsOf(ctx, account) - countBusy(account.busySlots));
 }
 
 function slotsOf(ctx: Context, account: Account): number {

@@ -20,7 +20,9 @@ export function openClaims(ctx: Context, announcer: Announcer, workerId: () => s
     async (messages: Message[]) => {
       // Two messages for one job in one list: the second is void.
       const first = new Map(messages.map((message) => [message.jobId, message]));
-      const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), [...first.values()]), {
+      // By id, as everybody locks jobs: another worker may hold the same bells in another order.
+      const inOrder = [...first.values()].toSorted((a, b) => (a.jobId < b.jobId ? -1 : 1));
+      const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), inOrder), {
         forMs: PATIENCE_MS,
       });
       crashPoint('claim-after');

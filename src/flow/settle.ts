@@ -3,7 +3,7 @@
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { groupCommit } from '../db/group-commit.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { persistently, transaction } from '../db/transaction.ts';
 import type { Bell } from '../domain/job.ts';
 import { conclude, type Outcome, type Settling, type Verdict } from '../domain/outcome.ts';
@@ -50,30 +50,28 @@ async function settleList(ctx: Context, announcer: Announcer, list: Settlement[]
   );
   crashPoint('settle-after-commit');
   announcer.ring(bells);
-  announcer.wake(
-    list
-      .filter(({ jobId }) => settled.has(jobId))
-      .map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })),
-  );
-  return list.map(({ jobId }) => settled.has(jobId));
+  announcer.wake([...settled].map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
+  return list.map((settlement) => settled.has(settlement));
 }
 
 async function settleIn(
-  tx: Db,
+  tx: Tx,
   ctx: Context,
   list: Settlement[],
-): Promise<{ bells: Bell[]; settled: Set<string> }> {
+): Promise<{ bells: Bell[]; settled: Set<Settlement> }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
-    accountIds: list.map((settlement) => settlement.accountId),
+    wanted: list,
     lock: (tx) => findRunning(tx, list),
   });
   await knowAll(ctx, jobs.values());
-  const settled = new Set<string>();
+  const settled = new Set<Settlement>();
   for (const settlement of list) {
     const job = jobs.get(settlement.jobId);
-    if (!job || job.epoch !== settlement.epoch || settled.has(job.id)) continue;
+    if (!job || job.epoch !== settlement.epoch) continue;
+    // Taken once: what comes after it in the list comes too late.
+    jobs.delete(job.id);
     apply(changes, job, settlement);
-    settled.add(job.id);
+    settled.add(settlement);
   }
   const bells = settled.size === 0 ? [] : await writeChanges(tx, changes);
   crashPoint('settle-before-commit');

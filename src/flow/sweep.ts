@@ -1,36 +1,36 @@
 // The sweep: what was left behind is found and finished. Every worker runs it; each task is done by one at a time.
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { isConnectionError, transaction } from '../db/transaction.ts';
-import { type Bell, type Bounds, KINDS } from '../domain/job.ts';
+import type { Bell, Bounds } from '../domain/job.ts';
 import { renderAccountEvent } from '../domain/event.ts';
 import { newId } from '../domain/ids.ts';
 import { money } from '../domain/money.ts';
 import { endWaiting, type Outcome } from '../domain/outcome.ts';
 import { writePostings } from '../ledger/post.ts';
 import { type Posting, postExpire } from '../ledger/posting.ts';
-import { lockAccounts, writeAccounts } from '../store/accounts.ts';
+import { findAccounts, lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { databaseNow } from '../store/clock.ts';
 import { appendEvents, type Event } from '../store/events.ts';
-import { lockOpen } from '../store/jobs.ts';
+import { endBackOffs, lockOpen } from '../store/jobs.ts';
 import {
   accountsDue,
+  accountsInLine,
   alone,
   disableRoute,
-  expectedDepths,
   lapsedLots,
   type Orphan,
   orphans,
   overdue,
   overrunRoutes,
   ringAgain,
-  ringAll,
 } from '../store/sweep.ts';
 import { buryWorkers } from '../store/workers.ts';
 import type { Announcer } from './announce.ts';
-import { endJob, openChanges, refill, writeChanges } from './changes.ts';
+import { endJob, freeForLine, openChanges, refill, writeChanges } from './changes.ts';
 import { countStored, partialChat } from './count.ts';
+import { openRingLost } from './ring-lost.ts';
 import type { Settle } from './settle.ts';
 
 export interface SweepTools {
@@ -44,9 +44,9 @@ const PASS_MAX = 500;
 type Task = (ctx: Context, tools: SweepTools) => Promise<void>;
 
 /** Done at every pass, in this order. */
-const TASKS: Record<string, Task> = { takeBack, ringLost, ringUnheard, expireWaiting, refillDue, expireLots };
+const TASKS: Record<string, Task> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
 /** Done at every sixtieth. */
-const SLOW_TASKS: Record<string, Task> = { rotate, guardOverrun };
+const SLOW_TASKS: Record<string, Task> = { rotate, guardOverrun, refillForgotten };
 
 export interface Sweeper {
   pass(): Promise<void>;
@@ -54,16 +54,17 @@ export interface Sweeper {
 
 /** A task that fails is logged and does not keep the others from being done. */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
+  const everyPass = { ringLost: openRingLost(), ...TASKS };
   let passes = 0;
   return {
     async pass() {
-      const tasks = passes++ % 60 === 0 ? { ...TASKS, ...SLOW_TASKS } : TASKS;
+      const tasks = passes++ % 60 === 0 ? { ...everyPass, ...SLOW_TASKS } : everyPass;
       for (const [name, task] of Object.entries(tasks)) {
         try {
           await task(ctx, tools);
         } catch (error) {
           ctx.log[isConnectionError(error) ? 'warn' : 'error'](
-            { err: { message: (error as Error).message }, task: name },
+            { err: error, task: name },
             'a task of the sweep failed',
           );
         }
@@ -82,11 +83,25 @@ async function takeBack(ctx: Context, { settle }: SweepTools): Promise<void> {
   if (found.length === 0) return;
   const settled = await Promise.all(
     found.map(async (orphan) =>
-      settle({ ...orphan, outcome: await lastWord(ctx, orphan), evidence: null, artifacts: [] }),
+      settle({ ...orphan, outcome: await lastWordOf(ctx, orphan), evidence: null, artifacts: [] }),
     ),
   );
   crashPoint('sweep-between');
   ctx.log.info({ jobs: settled.filter(Boolean).length }, 'jobs of lost workers were taken back');
+}
+
+/** A job whose last word cannot be read is taken back all the same. */
+async function lastWordOf(ctx: Context, orphan: Orphan): Promise<Outcome> {
+  try {
+    return await lastWord(ctx, orphan);
+  } catch (error) {
+    if (isConnectionError(error)) throw error;
+    ctx.log.error(
+      { err: { message: (error as Error).message }, job: orphan.jobId },
+      "a lost worker's chat could not be read",
+    );
+    return { type: 'interrupted', used: null };
+  }
 }
 
 /** What a chat had said is kept with its end: if its stop was asked, that is what is charged. */
@@ -100,21 +115,6 @@ async function lastWord(ctx: Context, orphan: Orphan): Promise<Outcome> {
   return { type: 'interrupted', used: deltas === 0 ? null : { output: partialChat(text), usage } };
 }
 
-/** If the queue holds fewer messages than there are jobs waiting with a slot, it has forgotten some: all are rung. */
-async function ringLost(ctx: Context, { announcer }: SweepTools): Promise<void> {
-  const expected = await expectedDepths(ctx.flow);
-  for (const kind of KINDS) {
-    const jobs = expected.get(kind) ?? 0;
-    if (jobs === 0 || (await ctx.queue.depth(kind)) >= jobs) continue;
-    let bells: Bell[];
-    do {
-      bells = await ringAll(ctx.flow, kind, PASS_MAX);
-      announcer.ring(bells);
-    } while (bells.length === PASS_MAX);
-    ctx.log.warn({ kind, expected: jobs }, 'the queue had lost messages; its jobs were rung again');
-  }
-}
-
 async function ringUnheard(ctx: Context, { announcer }: SweepTools): Promise<void> {
   announcer.ring(await ringAgain(ctx.flow, PASS_MAX));
 }
@@ -124,7 +124,7 @@ async function expireWaiting(ctx: Context, { announcer }: SweepTools): Promise<v
   if (found.length === 0) return;
   const bells = await transaction(ctx.flow, async (tx) => {
     const { changes, jobs } = await openChanges(ctx, tx, {
-      accountIds: found.map((job) => job.accountId),
+      wanted: found,
       lock: (tx) => lockOpen(tx, found),
     });
     for (const job of jobs.values()) {
@@ -141,14 +141,31 @@ async function refillDue(ctx: Context, { announcer }: SweepTools): Promise<void>
   announcer.ring(await refillAccounts(ctx, await accountsDue(ctx.flow, PASS_MAX)));
 }
 
+/** Lines with a free slot that nobody saw: a plan that was changed past us, say. Looked at without a lock. */
+async function refillForgotten(ctx: Context, { announcer }: SweepTools): Promise<void> {
+  for (let after = ''; ;) {
+    const ids = await accountsInLine(ctx.flow, after, PASS_MAX);
+    const open = (await findAccounts(ctx.flow, ids)).filter((account) => freeForLine(ctx, account) > 0);
+    announcer.ring(
+      await refillAccounts(
+        ctx,
+        open.map(({ id }) => id),
+      ),
+    );
+    const last = ids.at(-1);
+    if (last === undefined || ids.length < PASS_MAX) return;
+    after = last;
+  }
+}
+
 /** Refill for accounts named from outside a settlement. The caller rings. */
 export async function refillAccounts(ctx: Context, accountIds: readonly string[]): Promise<Bell[]> {
   if (accountIds.length === 0) return [];
-  return transaction(ctx.flow, async (tx: Db) => {
-    const accounts = await lockAccounts(tx, accountIds);
-    const now = await databaseNow(tx);
+  return transaction(ctx.flow, async (tx: Tx) => {
+    const [accounts, now] = await Promise.all([lockAccounts(tx, accountIds), databaseNow(tx)]);
     const bells = await refill(tx, { ctx, now, accounts });
-    if (bells.length > 0) await writeAccounts(tx, accounts.values());
+    endBackOffs(tx, accountIds, now);
+    if (bells.length > 0) writeAccounts(tx, accounts.values());
     return bells;
   });
 }
@@ -187,9 +204,9 @@ async function expireLots(ctx: Context, { announcer }: SweepTools): Promise<void
       events.push({ ...event, jobId: null, body: renderAccountEvent(event, data) });
     }
     const now = rows[0]?.now ?? new Date();
-    await writePostings(tx, postings, now);
-    await appendEvents(tx, events, now);
-    await writeAccounts(tx, accounts.values());
+    writePostings(tx, postings, now);
+    appendEvents(tx, events, now);
+    writeAccounts(tx, accounts.values());
   });
   announcer.wake(found.map(({ accountId }) => ({ type: 'account', accountId })));
 }

@@ -1,4 +1,4 @@
-import type { Db } from '../db/pool.ts';
+import type { Tx } from '../db/pool.ts';
 import { inserter, rowset } from '../db/rowset.ts';
 import type { Line, Posting } from './posting.ts';
 
@@ -46,7 +46,7 @@ const changes = rowset<LotChange>({
  * caller, who writes the balances back. A second posting of one kind for one job breaks the unique index, and with it
  * the transaction.
  */
-export async function writePostings(tx: Db, postings: readonly Posting[], at: Date): Promise<void> {
+export function writePostings(tx: Tx, postings: readonly Posting[], at: Date): void {
   if (postings.length === 0) return;
   const numbered = postings.flatMap(({ accountId, sequence, lines }) =>
     lines.map((line, i) => ({ ...line, accountId, sequence, line: i })),
@@ -54,19 +54,19 @@ export async function writePostings(tx: Db, postings: readonly Posting[], at: Da
   // The lots first: the lines' foreign keys then find rows that this transaction holds already.
   const moved = lotChanges(numbered);
   if (moved.length > 0) {
-    await tx.query({
+    tx.send({
       name: 'ledger-lots',
       text: `update lots l set remaining = l.remaining + r.remaining, held = l.held + r.held
         from ${changes.sql} where l.account_id = r.account_id and l.id = r.id`,
       values: changes.values(moved),
     });
   }
-  await tx.query({
+  tx.send({
     name: 'ledger-headers',
     text: headers.text,
     values: headers.values(postings.map((p) => ({ ...p, at }))),
   });
-  await tx.query({ name: 'ledger-lines', text: lines.text, values: lines.values(numbered) });
+  tx.send({ name: 'ledger-lines', text: lines.text, values: lines.values(numbered) });
 }
 
 function lotChanges(lines: readonly Numbered[]): LotChange[] {

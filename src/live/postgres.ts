@@ -40,6 +40,7 @@ export async function openPostgresBus(url: string, onError: (error: Error) => vo
       await client.end().catch(() => {});
       throw error;
     }
+    if (closed) return client.end();
     ear = client;
   };
 

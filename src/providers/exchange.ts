@@ -3,6 +3,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
+import { crashPointSoon } from '../crash.ts';
 import type { Evidence } from './provider.ts';
 
 /** An answer's body is kept to this size when its status is no success: enough for an error's words. */
@@ -114,6 +115,8 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.#settled) return controller.abort(new Error('ended'));
     this.#controller = controller;
     this.#sent = true;
+    // By then its bytes have been written; polls and look-ups are not meant.
+    if (this.#request.method === 'POST') crashPointSoon('provider-sent');
   }
 
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {

@@ -6,7 +6,7 @@ import type { Bell, Kind } from '../domain/job.ts';
 export type Message = Pick<Bell, 'accountId' | 'jobId' | 'epoch'>;
 
 export interface Consumer {
-  /** Takes no more messages; resolves once none is being fetched. Handlers run on. */
+  /** Takes no more messages; one that was being fetched meanwhile is given back. Handlers run on. */
   stopTaking(): Promise<void>;
   /** Lets go of the connection. Messages whose handler has not returned come again, elsewhere. */
   close(): Promise<void>;
@@ -27,3 +27,14 @@ export interface Queue {
   ping(): Promise<void>;
   close(): Promise<void>;
 }
+
+/** Where the queue is kept. Whoever opens a context may give another way to open one (tests, benches). */
+export interface QueueOptions {
+  /** Redis if given, else PostgreSQL. */
+  redisUrl: string | null;
+  /** As a login that may take the flow role. */
+  databaseUrl: string;
+  onError(error: Error): void;
+}
+
+export type OpenQueue = (options: QueueOptions) => Promise<Queue>;

@@ -1,4 +1,4 @@
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
 import { rowset } from '../db/rowset.ts';
 import type { PlanOverrides } from '../domain/plan.ts';
 import type { SlotSet } from '../domain/slots.ts';
@@ -41,6 +41,29 @@ export async function findAccount(db: Db, id: string): Promise<Account | null> {
   return rows[0] ?? null;
 }
 
+export async function findAccounts(db: Db, ids: readonly string[]): Promise<Account[]> {
+  if (ids.length === 0) return [];
+  const { rows } = await db.query<Account>(`select ${COLUMNS} from accounts where id = any($1)`, [ids]);
+  return rows;
+}
+
+/** Changes what is given; `null` leaves as it is. Locks the row. */
+export function changeTerms(
+  tx: Tx,
+  {
+    id,
+    plan,
+    status,
+    overrides,
+  }: { id: string; plan: string | null; status: Account['status'] | null; overrides: PlanOverrides | null },
+): void {
+  tx.send({
+    text: `update accounts set plan_id = coalesce($2, plan_id), status = coalesce($3, status), overrides = coalesce($4, overrides),
+        status_since = case when coalesce($3, status) = status then status_since else millrace_now() end where id = $1`,
+    values: [id, plan, status, overrides && JSON.stringify(overrides)],
+  });
+}
+
 const written = rowset<Account>({
   id: ['text', (a) => a.id],
   available: ['bigint', (a) => a.available],
@@ -53,8 +76,8 @@ const written = rowset<Account>({
 });
 
 /** Writes back accounts that this transaction has locked. */
-export async function writeAccounts(tx: Db, accounts: Iterable<Account>): Promise<void> {
-  await tx.query({
+export function writeAccounts(tx: Tx, accounts: Iterable<Account>): void {
+  tx.send({
     name: 'write-accounts',
     text: `update accounts a set available = r.available, held = r.held, debt = r.debt, busy_slots = r.busy_slots,
         line_waiting = r.line_waiting, event_sequence = r.event_sequence, ledger_sequence = r.ledger_sequence

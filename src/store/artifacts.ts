@@ -1,4 +1,4 @@
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
 import { inserter } from '../db/rowset.ts';
 
 /** Bytes that go in or come out. */
@@ -33,9 +33,9 @@ const written = inserter<Artifact & { at: Date }>('artifacts', {
   created_at: ['timestamptz', (a) => a.at],
 });
 
-export async function insertArtifacts(tx: Db, artifacts: readonly Artifact[], at: Date): Promise<void> {
+export function insertArtifacts(tx: Tx, artifacts: readonly Artifact[], at: Date): void {
   if (artifacts.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'insert-artifacts',
     text: `${written.text} on conflict (id) do nothing`,
     values: written.values(artifacts.map((artifact) => ({ ...artifact, at }))),

@@ -1,4 +1,4 @@
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
 import { rowset } from '../db/rowset.ts';
 
 /** How an attempt ended, for the record; money is decided elsewhere. Fields ending in `Json` are JSON texts. */
@@ -31,9 +31,9 @@ const ended = rowset<EndedAttempt>(
   2,
 );
 
-export async function endAttempts(tx: Db, attempts: readonly EndedAttempt[], at: Date): Promise<void> {
+export function endAttempts(tx: Tx, attempts: readonly EndedAttempt[], at: Date): void {
   if (attempts.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'end-attempts',
     text: `update attempts a set ended_at = $1, outcome = r.outcome, error_code = r.error_code, evidence = r.evidence,
         usage = r.usage, provider_cost = r.provider_cost, waste = r.waste, overrun = r.overrun

@@ -1,4 +1,4 @@
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
 import { inserter } from '../db/rowset.ts';
 
 export interface Event {
@@ -25,9 +25,9 @@ const written = inserter<Event & { at: Date }>('events', {
  * Appends events, and a delivery for each webhook endpoint that wants one. Their numbers were taken under the accounts'
  * locks, so whoever reads up to a number has seen everything before it.
  */
-export async function appendEvents(tx: Db, events: readonly Event[], at: Date): Promise<void> {
+export function appendEvents(tx: Tx, events: readonly Event[], at: Date): void {
   if (events.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'append-events',
     text: `with written as (${written.text} returning account_id, sequence, type)
       insert into deliveries (account_id, event_sequence, endpoint_id, next_attempt_at, created_at)

@@ -1,4 +1,4 @@
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
 import { inserter, rowset } from '../db/rowset.ts';
 
 /** Which request made which job. `hash` is over the path and the body's bytes. */
@@ -14,7 +14,10 @@ const sought = rowset<{ accountId: string; key: string }>({
   key: ['text', (k) => k.key],
 });
 
-/** Requests of the last 30 days by account and key. Read under the accounts' locks, so a twin in flight has ended. */
+/**
+ * Requests of the last 30 days by account and key. Read under the accounts' locks, so a twin in flight has ended. The
+ * upper bound keeps later partitions unread; a day is more than a clock ever steps back.
+ */
 export async function knownRequests(
   tx: Db,
   keys: readonly { accountId: string; key: string }[],
@@ -24,7 +27,7 @@ export async function knownRequests(
     name: 'known-requests',
     text: `select k.account_id as "accountId", k.key, k.request_hash as hash, k.job_id as "jobId"
       from idempotency_keys k join ${sought.sql} on k.account_id = r.account_id and k.key = r.key
-      where k.created_at > (select millrace_now()) - interval '30 days' and k.created_at <= (select millrace_now())`,
+      where k.created_at > (select millrace_now()) - interval '30 days' and k.created_at < (select millrace_now()) + interval '1 day'`,
     values: sought.values(keys),
   });
   return new Map(rows.map((row) => [requestId(row), row]));
@@ -42,9 +45,9 @@ const written = inserter<KnownRequest & { at: Date }>('idempotency_keys', {
   created_at: ['timestamptz', (k) => k.at],
 });
 
-export async function rememberRequests(tx: Db, requests: readonly KnownRequest[], at: Date): Promise<void> {
+export function rememberRequests(tx: Tx, requests: readonly KnownRequest[], at: Date): void {
   if (requests.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'remember-requests',
     text: written.text,
     values: written.values(requests.map((request) => ({ ...request, at }))),

@@ -1,4 +1,4 @@
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
 import { inserter, rowset } from '../db/rowset.ts';
 import type { Bell, FinalStatus, Kind } from '../domain/job.ts';
 import type { EventJob, Job } from '../domain/job-view.ts';
@@ -48,8 +48,8 @@ const newJobs = inserter<NewJob>('jobs', {
   created_at: ['timestamptz', (j) => j.createdAt],
 });
 
-export async function insertJobs(tx: Db, jobs: readonly NewJob[]): Promise<void> {
-  await tx.query({ name: 'insert-jobs', text: newJobs.text, values: newJobs.values(jobs) });
+export function insertJobs(tx: Tx, jobs: readonly NewJob[]): void {
+  tx.send({ name: 'insert-jobs', text: newJobs.text, values: newJobs.values(jobs) });
 }
 
 const pairs = rowset<{ accountId: string; jobId: string }>({
@@ -90,6 +90,8 @@ export interface Claimed {
   accountId: string;
   jobId: string;
   epoch: number;
+  /** The name it was claimed under, which may have lapsed since. */
+  workerId: string;
   slot: number;
   kind: Kind;
   model: string;
@@ -101,8 +103,8 @@ export interface Claimed {
   /** Until its deadline, by the database's clock. */
   remainingMs: number;
   cancelRequested: boolean;
-  /** The attempt before this one, if its end is not known: ask the vendor before calling again. */
-  earlier: { attempt: number; remoteId: string | null } | null;
+  /** Attempts whose end is not known, the latest first: the vendor is asked after each before it is called again. */
+  earlier: { attempt: number; remoteId: string | null; routeId: string }[];
 }
 
 /** What a message names. */
@@ -136,13 +138,14 @@ export async function claimJobs(db: Db, workerId: string, rung: readonly Rung[])
       written as (
         insert into attempts (account_id, job_id, attempt, worker_id, route_id, slot, started_at)
         select account_id, id, epoch, $1, route_id, slot, (select now from clock) from claimed)
-      select c.account_id as "accountId", c.id as "jobId", c.epoch, c.slot, c.kind, c.model, c.route_id as "routeId",
+      select c.account_id as "accountId", c.id as "jobId", c.epoch, c.worker_id as "workerId", c.slot, c.kind, c.model, c.route_id as "routeId",
         c.livemode, c.bounds as "boundsJson", c.input as "inputJson", c.input_key as "inputKey",
         (extract(epoch from c.deadline - (select now from clock)) * 1000)::float8 as "remainingMs",
         c.cancel_requested_at is not null as "cancelRequested",
-        (select json_build_object('attempt', a.attempt, 'remoteId', a.remote_id) from attempts a
-          where c.epoch > 1 and a.account_id = c.account_id and a.job_id = c.id and a.attempt = c.epoch - 1
-            and a.outcome in ('interrupted', 'ambiguous')) as earlier
+        case when c.epoch > 1 then (
+          select coalesce(json_agg(json_build_object('attempt', a.attempt, 'remoteId', a.remote_id, 'routeId', a.route_id) order by a.attempt desc), '[]')
+          from attempts a where a.account_id = c.account_id and a.job_id = c.id and a.attempt < c.epoch
+            and a.outcome in ('interrupted', 'ambiguous')) else '[]' end as earlier
       from claimed c`,
     values: [workerId, ...rings.values(rung)],
   });
@@ -228,9 +231,9 @@ const ended = rowset<EndedJob>(
 );
 
 /** Ends jobs that this transaction has locked open. */
-export async function endJobs(tx: Db, jobs: readonly EndedJob[], at: Date): Promise<void> {
+export function endJobs(tx: Tx, jobs: readonly EndedJob[], at: Date): void {
   if (jobs.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'end-jobs',
     text: `update jobs j set status = r.status, version = j.version + 1, cost = r.cost, output = r.output, usage = r.usage,
         error = r.error, canceled_by = r.canceled_by, slot = null, place = null, due_at = null, worker_id = null, ended_at = $1
@@ -260,9 +263,9 @@ const requeued = rowset<RequeuedJob>({
 });
 
 /** Sends running jobs that this transaction has locked back to their place in the line, without their slot. */
-export async function requeueJobs(tx: Db, jobs: readonly RequeuedJob[]): Promise<void> {
+export function requeueJobs(tx: Tx, jobs: readonly RequeuedJob[]): void {
   if (jobs.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'requeue-jobs',
     text: `update jobs j set status = 'queued', version = j.version + 1, slot = null, worker_id = null, place = j.sequence,
         due_at = r.due_at, failures = j.failures + r.failed, interruptions = j.interruptions + r.interrupted,
@@ -313,13 +316,25 @@ const given = rowset<Bell>(
   2,
 );
 
-export async function giveSlots(tx: Db, bells: readonly Bell[], at: Date): Promise<void> {
+export function giveSlots(tx: Tx, bells: readonly Bell[], at: Date): void {
   if (bells.length === 0) return;
-  await tx.query({
+  tx.send({
     name: 'give-slots',
     text: `update jobs j set slot = r.slot, place = null, due_at = null, rung_at = $1, rings = 0
       from ${given.sql} where j.account_id = r.account_id and j.id = r.id and j.place is not null`,
     values: [at, ...given.values(bells)],
+  });
+}
+
+/**
+ * Back-offs that are over and found no free slot: from now on the jobs wait for one like any other, and the sweep, which
+ * looks at so many back-offs a pass, does not find them again.
+ */
+export function endBackOffs(tx: Tx, accountIds: readonly string[], at: Date): void {
+  tx.send({
+    name: 'end-back-offs',
+    text: `update jobs set due_at = null where account_id = any($1) and place is not null and due_at <= $2`,
+    values: [accountIds, at],
   });
 }
 

@@ -31,27 +31,54 @@ export async function ringAgain(db: Db, limit: number): Promise<Bell[]> {
   return rows;
 }
 
-/** How many jobs of each kind should be in the queue or at a worker, not counting those rung only just now. */
-export async function expectedDepths(db: Db): Promise<Map<Kind, number>> {
-  const { rows } = await db.query<{ kind: Kind; jobs: number }>({
-    name: 'expected-depths',
-    text: `select kind, count(*)::int as jobs from jobs, (select millrace_now() as now offset 0) clock
-      where slot is not null and status = 'queued' and rung_at < now - interval '1 second' group by kind`,
-  });
-  return new Map(rows.map((row) => [row.kind, row.jobs]));
+/** What of one kind the queue should hold a message for. */
+export interface Expected {
+  kind: Kind;
+  /** Jobs that wait with a slot, not counting those rung only just now. */
+  waiting: number;
+  /** Those, and the jobs that run: a message stays until its job's attempt is over. */
+  messages: number;
+  /** The database's time. */
+  at: Date;
 }
 
-/** Every job of a kind that waits with a slot, in pages by slot order. Marks them rung. */
-export async function ringAll(db: Db, kind: Kind, limit: number): Promise<Bell[]> {
+/**
+ * Running jobs count if they were rung longer than `settledMs` ago, and not before `goneBefore`. Kinds for which no job
+ * waits are left out.
+ */
+export async function expectedMessages(
+  db: Db,
+  { settledMs, goneBefore }: { settledMs: number; goneBefore: Date | null },
+): Promise<Expected[]> {
+  const { rows } = await db.query<Expected>({
+    name: 'expected-messages',
+    text: `with clock as materialized (select millrace_now() as now)
+      select kind, now as at, count(*) filter (where status = 'queued')::int as waiting, count(*)::int as messages from jobs, clock
+      where slot is not null and (status = 'queued' and rung_at < now - interval '1 second'
+        or status = 'running' and rung_at < now - make_interval(secs => $1::float8 / 1000) and rung_at >= coalesce($2::timestamptz, '-infinity'))
+      group by kind, now having count(*) filter (where status = 'queued') > 0`,
+    values: [settledMs, goneBefore],
+  });
+  return rows;
+}
+
+/**
+ * The jobs of a kind that wait with a slot and were last rung before an instant, in pages by slot order. Marks them rung,
+ * so that the same instant never finds them again.
+ */
+export async function ringAll(
+  db: Db,
+  { kind, before, limit }: { kind: Kind; before: Date; limit: number },
+): Promise<Bell[]> {
   const { rows } = await db.query<Bell>({
     name: 'ring-all',
     text: `with clock as materialized (select millrace_now() as now),
-      lost as (select account_id, id from jobs, clock where slot is not null and status = 'queued' and kind = $1
-        and rung_at < now - interval '1 second' order by slot limit $2 for update skip locked)
+      lost as (select account_id, id from jobs where slot is not null and status = 'queued' and kind = $1
+        and rung_at < $2 order by slot limit $3 for update skip locked)
       update jobs j set rung_at = (select now from clock) from lost l
       where j.account_id = l.account_id and j.id = l.id and j.status = 'queued' and j.slot is not null
       returning j.kind, j.account_id as "accountId", j.id as "jobId", j.epoch, j.slot`,
-    values: [kind, limit],
+    values: [kind, before, limit],
   });
   return rows;
 }
@@ -108,6 +135,21 @@ export async function accountsDue(db: Db, limit: number): Promise<string[]> {
     text: `select distinct account_id as id from (
         select account_id from jobs where due_at <= (select millrace_now()) order by due_at limit $1) due`,
     values: [limit],
+  });
+  return rows.map((row) => row.id);
+}
+
+/** The next accounts by id for which jobs wait in line: one probe of the line's index for each, however long the lines. */
+export async function accountsInLine(db: Db, after: string, limit: number): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: 'accounts-in-line',
+    text: `with recursive line as (
+        (select account_id as id from jobs where place is not null and account_id > $1 order by account_id limit 1)
+        union all
+        select (select j.account_id from jobs j where j.place is not null and j.account_id > line.id order by j.account_id limit 1)
+        from line where line.id is not null)
+      select id from line where id is not null limit $2`,
+    values: [after, limit],
   });
   return rows.map((row) => row.id);
 }

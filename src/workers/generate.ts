@@ -51,10 +51,15 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
         if (held.stopAsked) brakes.pull(held.jobId, 'cancel');
         if (brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
         ctx.log.warn({ job: held.jobId }, 'a job in our name was run by nobody; it is handed back');
-        await settle({ ...held, outcome: { type: 'interrupted', used: null }, evidence: null, artifacts: [] });
+        await settle({
+          ...held,
+          outcome: { type: 'interrupted', used: null },
+          evidence: null,
+          artifacts: [],
+        });
       }
     } catch (error) {
-      ctx.log.warn({ err: { message: (error as Error).message } }, 'own jobs could not be compared');
+      ctx.log.warn({ err: error }, 'own jobs could not be compared');
     }
   };
   const unsubscribe = ctx.bus.subscribe((wake) => {
@@ -70,10 +75,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   /** Nobody else would end a job that runs here while this worker lives. */
   const settleSomehow = (settlement: Settlement): Promise<boolean> =>
     settle(settlement).catch((error: Error) => {
-      ctx.log.error(
-        { err: { message: error.message }, job: settlement.jobId },
-        'an outcome cannot be written',
-      );
+      ctx.log.error({ err: error, job: settlement.jobId }, 'an outcome cannot be written');
       return settle(unwritten(settlement));
     });
 
@@ -81,20 +83,19 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
     if (draining) return;
     handling += 1;
     try {
+      await lease.held();
+      if (draining) return;
       crashPoint('message-taken');
       const claimed = await claim(message);
       if (!claimed) return;
       const brake = brakes.open(claimed.jobId);
-      // The drain may have begun while the claim was under way.
-      if (gone) brake.pull('leave');
+      // The drain may have begun, or the lease lapsed, while the claim was under way.
+      if (gone || !lease.holds(claimed.workerId)) brake.pull('leave');
       const settlement = await run(ctx, tools, { claimed, brake });
       await settleSomehow(settlement).finally(() => brakes.close(claimed.jobId, brake));
     } catch (error) {
       // The lease or the sweep brings the job back; nothing was decided here.
-      ctx.log.error(
-        { err: { message: (error as Error).message }, job: message.jobId },
-        'a message could not be handled',
-      );
+      ctx.log.error({ err: error, job: message.jobId }, 'a message could not be handled');
     } finally {
       handling -= 1;
     }
@@ -124,11 +125,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
         await idle(HANDBACK_MS);
       }
       unsubscribe();
-      await lease
-        .end()
-        .catch((error: Error) =>
-          ctx.log.warn({ err: { message: error.message } }, 'the lease could not be ended'),
-        );
+      await lease.end().catch((error: Error) => ctx.log.warn({ err: error }, 'the lease could not be ended'));
       await Promise.race([Promise.allSettled(consumers.map((consumer) => consumer.close())), sleep(1_000)]);
     },
   };

@@ -7,6 +7,10 @@ import { endLease, registerWorker, renewLease } from '../store/workers.ts';
 
 export interface Lease {
   workerId(): string;
+  /** Whether that name is still ours by our own clock, so that its calls may be made and go on. */
+  holds(workerId: string): boolean;
+  /** Resolves once there is a lease to claim under: at once, but for a worker that lost its own. */
+  held(): Promise<void>;
   /** Lets go of it, so that what is left is taken back at once. */
   end(): Promise<void>;
 }
@@ -20,18 +24,35 @@ export async function holdLease(
   let goodUntil = 0;
   let ended = false;
   let lost = false;
+  let lapse: NodeJS.Timeout | undefined;
+  let waiting: (() => void)[] = [];
+
+  /** From when it was asked for: the database cannot have begun to count before. */
+  const hold = (id: string, asked: number): void => {
+    workerId = id;
+    goodUntil = asked + leaseMs;
+    lost = false;
+    clearTimeout(lapse);
+    lapse = setTimeout(lose, Math.max(0, goodUntil - performance.now()));
+    release();
+  };
+
+  const release = (): void => {
+    for (const resolve of waiting) resolve();
+    waiting = [];
+  };
+
+  const holds = (id: string): boolean => id === workerId && !lost && performance.now() < goodUntil;
 
   const register = async (): Promise<void> => {
     const id = newId('wkr');
     const asked = performance.now();
     await registerWorker(ctx.flow, { id, queues: options.queues, host: hostName, pid: process.pid, leaseMs });
-    workerId = id;
-    goodUntil = asked + leaseMs;
-    lost = false;
+    hold(id, asked);
   };
 
   const lose = (): void => {
-    if (lost) return;
+    if (lost || ended) return;
     lost = true;
     ctx.log.warn({ worker: workerId }, 'the lease lapsed; running calls are ended');
     options.onLost();
@@ -40,7 +61,9 @@ export async function holdLease(
   const renew = async (): Promise<void> => {
     const asked = performance.now();
     if (!lost && (await renewLease(ctx.flow, { id: workerId, leaseMs }))) {
-      goodUntil = asked + leaseMs;
+      // It may have lapsed by our clock while the answer was on its way: what ran has been ended.
+      if (lost) return register();
+      hold(workerId, asked);
       options.onRenewed();
       return;
     }
@@ -48,17 +71,13 @@ export async function holdLease(
     await register();
   };
 
-  // Two clocks: the database's decides, ours notices that we can no longer ask it.
+  // Two clocks: the database's decides, ours (the timer of `hold`) notices that we can no longer ask it.
   let renewing = false;
   const beat = setInterval(() => {
-    if (ended) return;
-    if (performance.now() > goodUntil) lose();
-    if (renewing) return;
+    if (ended || renewing) return;
     renewing = true;
     renew()
-      .catch((error: Error) =>
-        ctx.log.warn({ err: { message: error.message } }, 'the lease could not be renewed'),
-      )
+      .catch((error: Error) => ctx.log.warn({ err: error }, 'the lease could not be renewed'))
       .finally(() => {
         renewing = false;
       });
@@ -67,9 +86,14 @@ export async function holdLease(
   await register();
   return {
     workerId: () => workerId,
+    holds,
+    held: () =>
+      holds(workerId) || ended ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve)),
     async end() {
       ended = true;
       clearInterval(beat);
+      clearTimeout(lapse);
+      release();
       await endLease(ctx.flow, workerId);
     },
   };

@@ -320,7 +320,6 @@ export type attemptsWhereInput = {
   provider_cost?: Prisma.BigIntNullableFilter<"attempts"> | bigint | number | null
   waste?: Prisma.BigIntNullableFilter<"attempts"> | bigint | number | null
   overrun?: Prisma.BigIntNullableFilter<"attempts"> | bigint | number | null
-  jobs?: Prisma.XOR<Prisma.JobsScalarRelationFilter, Prisma.jobsWhereInput>
 }
 
 export type attemptsOrderByWithRelationInput = {
@@ -340,7 +339,6 @@ export type attemptsOrderByWithRelationInput = {
   provider_cost?: Prisma.SortOrderInput | Prisma.SortOrder
   waste?: Prisma.SortOrderInput | Prisma.SortOrder
   overrun?: Prisma.SortOrderInput | Prisma.SortOrder
-  jobs?: Prisma.jobsOrderByWithRelationInput
 }
 
 export type attemptsWhereUniqueInput = Prisma.AtLeast<{
@@ -364,7 +362,6 @@ export type attemptsWhereUniqueInput = Prisma.AtLeast<{
   provider_cost?: Prisma.BigIntNullableFilter<"attempts"> | bigint | number | null
   waste?: Prisma.BigIntNullableFilter<"attempts"> | bigint | number | null
   overrun?: Prisma.BigIntNullableFilter<"attempts"> | bigint | number | null
-  jobs?: Prisma.XOR<Prisma.JobsScalarRelationFilter, Prisma.jobsWhereInput>
 }, "account_id_job_id_attempt">
 
 export type attemptsOrderByWithAggregationInput = {
@@ -414,6 +411,8 @@ export type attemptsScalarWhereWithAggregatesInput = {
 }
 
 export type attemptsCreateInput = {
+  account_id: string
+  job_id: string
   attempt: number
   worker_id: string
   route_id: string
@@ -428,7 +427,6 @@ export type attemptsCreateInput = {
   provider_cost?: bigint | number | null
   waste?: bigint | number | null
   overrun?: bigint | number | null
-  jobs: Prisma.jobsCreateNestedOneWithoutAttemptsInput
 }
 
 export type attemptsUncheckedCreateInput = {
@@ -451,6 +449,8 @@ export type attemptsUncheckedCreateInput = {
 }
 
 export type attemptsUpdateInput = {
+  account_id?: Prisma.StringFieldUpdateOperationsInput | string
+  job_id?: Prisma.StringFieldUpdateOperationsInput | string
   attempt?: Prisma.IntFieldUpdateOperationsInput | number
   worker_id?: Prisma.StringFieldUpdateOperationsInput | string
   route_id?: Prisma.StringFieldUpdateOperationsInput | string
@@ -465,7 +465,6 @@ export type attemptsUpdateInput = {
   provider_cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
   waste?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
   overrun?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  jobs?: Prisma.jobsUpdateOneRequiredWithoutAttemptsNestedInput
 }
 
 export type attemptsUncheckedUpdateInput = {
@@ -507,6 +506,8 @@ export type attemptsCreateManyInput = {
 }
 
 export type attemptsUpdateManyMutationInput = {
+  account_id?: Prisma.StringFieldUpdateOperationsInput | string
+  job_id?: Prisma.StringFieldUpdateOperationsInput | string
   attempt?: Prisma.IntFieldUpdateOperationsInput | number
   worker_id?: Prisma.StringFieldUpdateOperationsInput | string
   route_id?: Prisma.StringFieldUpdateOperationsInput | string
@@ -621,214 +622,12 @@ export type attemptsSumOrderByAggregateInput = {
   overrun?: Prisma.SortOrder
 }
 
-export type AttemptsListRelationFilter = {
-  every?: Prisma.attemptsWhereInput
-  some?: Prisma.attemptsWhereInput
-  none?: Prisma.attemptsWhereInput
-}
-
-export type attemptsOrderByRelationAggregateInput = {
-  _count?: Prisma.SortOrder
-}
-
 export type NullableBigIntFieldUpdateOperationsInput = {
   set?: bigint | number | null
   increment?: bigint | number
   decrement?: bigint | number
   multiply?: bigint | number
   divide?: bigint | number
-}
-
-export type attemptsCreateNestedManyWithoutJobsInput = {
-  create?: Prisma.XOR<Prisma.attemptsCreateWithoutJobsInput, Prisma.attemptsUncheckedCreateWithoutJobsInput> | Prisma.attemptsCreateWithoutJobsInput[] | Prisma.attemptsUncheckedCreateWithoutJobsInput[]
-  connectOrCreate?: Prisma.attemptsCreateOrConnectWithoutJobsInput | Prisma.attemptsCreateOrConnectWithoutJobsInput[]
-  createMany?: Prisma.attemptsCreateManyJobsInputEnvelope
-  connect?: Prisma.attemptsWhereUniqueInput | Prisma.attemptsWhereUniqueInput[]
-}
-
-export type attemptsUncheckedCreateNestedManyWithoutJobsInput = {
-  create?: Prisma.XOR<Prisma.attemptsCreateWithoutJobsInput, Prisma.attemptsUncheckedCreateWithoutJobsInput> | Prisma.attemptsCreateWithoutJobsInput[] | Prisma.attemptsUncheckedCreateWithoutJobsInput[]
-  connectOrCreate?: Prisma.attemptsCreateOrConnectWithoutJobsInput | Prisma.attemptsCreateOrConnectWithoutJobsInput[]
-  createMany?: Prisma.attemptsCreateManyJobsInputEnvelope
-  connect?: Prisma.attemptsWhereUniqueInput | Prisma.attemptsWhereUniqueInput[]
-}
-
-export type attemptsUpdateManyWithoutJobsNestedInput = {
-  create?: Prisma.XOR<Prisma.attemptsCreateWithoutJobsInput, Prisma.attemptsUncheckedCreateWithoutJobsInput> | Prisma.attemptsCreateWithoutJobsInput[] | Prisma.attemptsUncheckedCreateWithoutJobsInput[]
-  connectOrCreate?: Prisma.attemptsCreateOrConnectWithoutJobsInput | Prisma.attemptsCreateOrConnectWithoutJobsInput[]
-  upsert?: Prisma.attemptsUpsertWithWhereUniqueWithoutJobsInput | Prisma.attemptsUpsertWithWhereUniqueWithoutJobsInput[]
-  createMany?: Prisma.attemptsCreateManyJobsInputEnvelope
-  set?: Prisma.attemptsWhereUniqueInput | Prisma.attemptsWhereUniqueInput[]
-  disconnect?: Prisma.attemptsWhereUniqueInput | Prisma.attemptsWhereUniqueInput[]
-  delete?: Prisma.attemptsWhereUniqueInput | Prisma.attemptsWhereUniqueInput[]
-  connect?: Prisma.attemptsWhereUniqueInput | Prisma.attemptsWhereUniqueInput[]
-  update?: Prisma.attemptsUpdateWithWhereUniqueWithoutJobsInput | Prisma.attemptsUpdateWithWhereUniqueWithoutJobsInput[]
-  updateMany?: Prisma.attemptsUpdateManyWithWhereWithoutJobsInput | Prisma.attemptsUpdateManyWithWhereWithoutJobsInput[]
-  deleteMany?: Prisma.attemptsScalarWhereInput | Prisma.attemptsScalarWhereInput[]
-}
-
-export type attemptsUncheckedUpdateManyWithoutJobsNestedInput = {
-  create?: Prisma.XOR<Prisma.attemptsCreateWithoutJobsInput, Prisma.attemptsUncheckedCreateWithoutJobsInput> | Prisma.attemptsCreateWithoutJobsInput[] | Prisma.attemptsUncheckedCreateWithoutJobsInput[]
-  connectOrCreate?: Prisma.attemptsCreateOrConnectWithoutJobsInput | Prisma.attemptsCreateOrConnectWithoutJobsInput[]
-  upsert?: Prisma.attemptsUpsertWithWhereUniqueWithoutJobsInput | Prisma.attemptsUpsertWithWhereUniqueWithoutJobsInput[]
-  createMany?: Prisma.attemptsCreateManyJobsInputEnvelope
-  set?: Prisma.attemptsWhereUniqueInput | Prisma.attemptsWhereUniqueInput[]
-  disconnect?: Prisma.attemptsWhereUniqueInput | Prisma.attemptsWhereUniqueInput[]
-  delete?: Prisma.attemptsWhereUniqueInput | Prisma.attemptsWhereUniqueInput[]
-  connect?: Prisma.attemptsWhereUniqueInput | Prisma.attemptsWhereUniqueInput[]
-  update?: Prisma.attemptsUpdateWithWhereUniqueWithoutJobsInput | Prisma.attemptsUpdateWithWhereUniqueWithoutJobsInput[]
-  updateMany?: Prisma.attemptsUpdateManyWithWhereWithoutJobsInput | Prisma.attemptsUpdateManyWithWhereWithoutJobsInput[]
-  deleteMany?: Prisma.attemptsScalarWhereInput | Prisma.attemptsScalarWhereInput[]
-}
-
-export type attemptsCreateWithoutJobsInput = {
-  attempt: number
-  worker_id: string
-  route_id: string
-  slot: number
-  started_at: Date | string
-  ended_at?: Date | string | null
-  outcome?: string | null
-  error_code?: string | null
-  remote_id?: string | null
-  evidence?: string | null
-  usage?: string | null
-  provider_cost?: bigint | number | null
-  waste?: bigint | number | null
-  overrun?: bigint | number | null
-}
-
-export type attemptsUncheckedCreateWithoutJobsInput = {
-  attempt: number
-  worker_id: string
-  route_id: string
-  slot: number
-  started_at: Date | string
-  ended_at?: Date | string | null
-  outcome?: string | null
-  error_code?: string | null
-  remote_id?: string | null
-  evidence?: string | null
-  usage?: string | null
-  provider_cost?: bigint | number | null
-  waste?: bigint | number | null
-  overrun?: bigint | number | null
-}
-
-export type attemptsCreateOrConnectWithoutJobsInput = {
-  where: Prisma.attemptsWhereUniqueInput
-  create: Prisma.XOR<Prisma.attemptsCreateWithoutJobsInput, Prisma.attemptsUncheckedCreateWithoutJobsInput>
-}
-
-export type attemptsCreateManyJobsInputEnvelope = {
-  data: Prisma.attemptsCreateManyJobsInput | Prisma.attemptsCreateManyJobsInput[]
-  skipDuplicates?: boolean
-}
-
-export type attemptsUpsertWithWhereUniqueWithoutJobsInput = {
-  where: Prisma.attemptsWhereUniqueInput
-  update: Prisma.XOR<Prisma.attemptsUpdateWithoutJobsInput, Prisma.attemptsUncheckedUpdateWithoutJobsInput>
-  create: Prisma.XOR<Prisma.attemptsCreateWithoutJobsInput, Prisma.attemptsUncheckedCreateWithoutJobsInput>
-}
-
-export type attemptsUpdateWithWhereUniqueWithoutJobsInput = {
-  where: Prisma.attemptsWhereUniqueInput
-  data: Prisma.XOR<Prisma.attemptsUpdateWithoutJobsInput, Prisma.attemptsUncheckedUpdateWithoutJobsInput>
-}
-
-export type attemptsUpdateManyWithWhereWithoutJobsInput = {
-  where: Prisma.attemptsScalarWhereInput
-  data: Prisma.XOR<Prisma.attemptsUpdateManyMutationInput, Prisma.attemptsUncheckedUpdateManyWithoutJobsInput>
-}
-
-export type attemptsScalarWhereInput = {
-  AND?: Prisma.attemptsScalarWhereInput | Prisma.attemptsScalarWhereInput[]
-  OR?: Prisma.attemptsScalarWhereInput[]
-  NOT?: Prisma.attemptsScalarWhereInput | Prisma.attemptsScalarWhereInput[]
-  account_id?: Prisma.StringFilter<"attempts"> | string
-  job_id?: Prisma.StringFilter<"attempts"> | string
-  attempt?: Prisma.IntFilter<"attempts"> | number
-  worker_id?: Prisma.StringFilter<"attempts"> | string
-  route_id?: Prisma.StringFilter<"attempts"> | string
-  slot?: Prisma.IntFilter<"attempts"> | number
-  started_at?: Prisma.DateTimeFilter<"attempts"> | Date | string
-  ended_at?: Prisma.DateTimeNullableFilter<"attempts"> | Date | string | null
-  outcome?: Prisma.StringNullableFilter<"attempts"> | string | null
-  error_code?: Prisma.StringNullableFilter<"attempts"> | string | null
-  remote_id?: Prisma.StringNullableFilter<"attempts"> | string | null
-  evidence?: Prisma.StringNullableFilter<"attempts"> | string | null
-  usage?: Prisma.StringNullableFilter<"attempts"> | string | null
-  provider_cost?: Prisma.BigIntNullableFilter<"attempts"> | bigint | number | null
-  waste?: Prisma.BigIntNullableFilter<"attempts"> | bigint | number | null
-  overrun?: Prisma.BigIntNullableFilter<"attempts"> | bigint | number | null
-}
-
-export type attemptsCreateManyJobsInput = {
-  attempt: number
-  worker_id: string
-  route_id: string
-  slot: number
-  started_at: Date | string
-  ended_at?: Date | string | null
-  outcome?: string | null
-  error_code?: string | null
-  remote_id?: string | null
-  evidence?: string | null
-  usage?: string | null
-  provider_cost?: bigint | number | null
-  waste?: bigint | number | null
-  overrun?: bigint | number | null
-}
-
-export type attemptsUpdateWithoutJobsInput = {
-  attempt?: Prisma.IntFieldUpdateOperationsInput | number
-  worker_id?: Prisma.StringFieldUpdateOperationsInput | string
-  route_id?: Prisma.StringFieldUpdateOperationsInput | string
-  slot?: Prisma.IntFieldUpdateOperationsInput | number
-  started_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  outcome?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  error_code?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  remote_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  evidence?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  usage?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  provider_cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  waste?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  overrun?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-}
-
-export type attemptsUncheckedUpdateWithoutJobsInput = {
-  attempt?: Prisma.IntFieldUpdateOperationsInput | number
-  worker_id?: Prisma.StringFieldUpdateOperationsInput | string
-  route_id?: Prisma.StringFieldUpdateOperationsInput | string
-  slot?: Prisma.IntFieldUpdateOperationsInput | number
-  started_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  outcome?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  error_code?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  remote_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  evidence?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  usage?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  provider_cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  waste?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  overrun?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-}
-
-export type attemptsUncheckedUpdateManyWithoutJobsInput = {
-  attempt?: Prisma.IntFieldUpdateOperationsInput | number
-  worker_id?: Prisma.StringFieldUpdateOperationsInput | string
-  route_id?: Prisma.StringFieldUpdateOperationsInput | string
-  slot?: Prisma.IntFieldUpdateOperationsInput | number
-  started_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  outcome?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  error_code?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  remote_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  evidence?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  usage?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  provider_cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  waste?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  overrun?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
 }
 
 
@@ -850,7 +649,6 @@ export type attemptsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs
   provider_cost?: boolean
   waste?: boolean
   overrun?: boolean
-  jobs?: boolean | Prisma.jobsDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["attempts"]>
 
 export type attemptsSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -870,7 +668,6 @@ export type attemptsSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Exte
   provider_cost?: boolean
   waste?: boolean
   overrun?: boolean
-  jobs?: boolean | Prisma.jobsDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["attempts"]>
 
 export type attemptsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -890,7 +687,6 @@ export type attemptsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Exte
   provider_cost?: boolean
   waste?: boolean
   overrun?: boolean
-  jobs?: boolean | Prisma.jobsDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["attempts"]>
 
 export type attemptsSelectScalar = {
@@ -913,21 +709,10 @@ export type attemptsSelectScalar = {
 }
 
 export type attemptsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"account_id" | "job_id" | "attempt" | "worker_id" | "route_id" | "slot" | "started_at" | "ended_at" | "outcome" | "error_code" | "remote_id" | "evidence" | "usage" | "provider_cost" | "waste" | "overrun", ExtArgs["result"]["attempts"]>
-export type attemptsInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  jobs?: boolean | Prisma.jobsDefaultArgs<ExtArgs>
-}
-export type attemptsIncludeCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  jobs?: boolean | Prisma.jobsDefaultArgs<ExtArgs>
-}
-export type attemptsIncludeUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  jobs?: boolean | Prisma.jobsDefaultArgs<ExtArgs>
-}
 
 export type $attemptsPayload<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   name: "attempts"
-  objects: {
-    jobs: Prisma.$jobsPayload<ExtArgs>
-  }
+  objects: {}
   scalars: runtime.Types.Extensions.GetPayloadResult<{
     account_id: string
     job_id: string
@@ -1339,7 +1124,6 @@ readonly fields: attemptsFieldRefs;
  */
 export interface Prisma__attemptsClient<T, Null = never, ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs, GlobalOmitOptions = {}> extends Prisma.PrismaPromise<T> {
   readonly [Symbol.toStringTag]: "PrismaPromise"
-  jobs<T extends Prisma.jobsDefaultArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.jobsDefaultArgs<ExtArgs>>): Prisma.Prisma__jobsClient<runtime.Types.Result.GetResult<Prisma.$jobsPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | Null, Null, ExtArgs, GlobalOmitOptions>
   /**
    * Attaches callbacks for the resolution and/or rejection of the Promise.
    * @param onfulfilled The callback to execute when the Promise is resolved.
@@ -1402,10 +1186,6 @@ export type attemptsFindUniqueArgs<ExtArgs extends runtime.Types.Extensions.Inte
    */
   omit?: Prisma.attemptsOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsInclude<ExtArgs> | null
-  /**
    * Filter, which attempts to fetch.
    */
   where: Prisma.attemptsWhereUniqueInput
@@ -1424,10 +1204,6 @@ export type attemptsFindUniqueOrThrowArgs<ExtArgs extends runtime.Types.Extensio
    */
   omit?: Prisma.attemptsOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsInclude<ExtArgs> | null
-  /**
    * Filter, which attempts to fetch.
    */
   where: Prisma.attemptsWhereUniqueInput
@@ -1445,10 +1221,6 @@ export type attemptsFindFirstArgs<ExtArgs extends runtime.Types.Extensions.Inter
    * Omit specific fields from the attempts
    */
   omit?: Prisma.attemptsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsInclude<ExtArgs> | null
   /**
    * Filter, which attempts to fetch.
    */
@@ -1498,10 +1270,6 @@ export type attemptsFindFirstOrThrowArgs<ExtArgs extends runtime.Types.Extension
    */
   omit?: Prisma.attemptsOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsInclude<ExtArgs> | null
-  /**
    * Filter, which attempts to fetch.
    */
   where?: Prisma.attemptsWhereInput
@@ -1549,10 +1317,6 @@ export type attemptsFindManyArgs<ExtArgs extends runtime.Types.Extensions.Intern
    * Omit specific fields from the attempts
    */
   omit?: Prisma.attemptsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsInclude<ExtArgs> | null
   /**
    * Filter, which attempts to fetch.
    */
@@ -1602,10 +1366,6 @@ export type attemptsCreateArgs<ExtArgs extends runtime.Types.Extensions.Internal
    */
   omit?: Prisma.attemptsOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsInclude<ExtArgs> | null
-  /**
    * The data needed to create a attempts.
    */
   data: Prisma.XOR<Prisma.attemptsCreateInput, Prisma.attemptsUncheckedCreateInput>
@@ -1639,10 +1399,6 @@ export type attemptsCreateManyAndReturnArgs<ExtArgs extends runtime.Types.Extens
    */
   data: Prisma.attemptsCreateManyInput | Prisma.attemptsCreateManyInput[]
   skipDuplicates?: boolean
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsIncludeCreateManyAndReturn<ExtArgs> | null
 }
 
 /**
@@ -1657,10 +1413,6 @@ export type attemptsUpdateArgs<ExtArgs extends runtime.Types.Extensions.Internal
    * Omit specific fields from the attempts
    */
   omit?: Prisma.attemptsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsInclude<ExtArgs> | null
   /**
    * The data needed to update a attempts.
    */
@@ -1713,10 +1465,6 @@ export type attemptsUpdateManyAndReturnArgs<ExtArgs extends runtime.Types.Extens
    * Limit how many attempts to update.
    */
   limit?: number
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsIncludeUpdateManyAndReturn<ExtArgs> | null
 }
 
 /**
@@ -1731,10 +1479,6 @@ export type attemptsUpsertArgs<ExtArgs extends runtime.Types.Extensions.Internal
    * Omit specific fields from the attempts
    */
   omit?: Prisma.attemptsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsInclude<ExtArgs> | null
   /**
    * The filter to search for the attempts to update in case it exists.
    */
@@ -1761,10 +1505,6 @@ export type attemptsDeleteArgs<ExtArgs extends runtime.Types.Extensions.Internal
    * Omit specific fields from the attempts
    */
   omit?: Prisma.attemptsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsInclude<ExtArgs> | null
   /**
    * Filter which attempts to delete.
    */
@@ -1797,8 +1537,4 @@ export type attemptsDefaultArgs<ExtArgs extends runtime.Types.Extensions.Interna
    * Omit specific fields from the attempts
    */
   omit?: Prisma.attemptsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsInclude<ExtArgs> | null
 }

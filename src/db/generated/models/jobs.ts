@@ -557,7 +557,6 @@ export type jobsWhereInput = {
   ended_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   data_deleted_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   artifacts?: Prisma.ArtifactsListRelationFilter
-  attempts?: Prisma.AttemptsListRelationFilter
   accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
   api_keys?: Prisma.XOR<Prisma.Api_keysScalarRelationFilter, Prisma.api_keysWhereInput>
 }
@@ -606,7 +605,6 @@ export type jobsOrderByWithRelationInput = {
   ended_at?: Prisma.SortOrderInput | Prisma.SortOrder
   data_deleted_at?: Prisma.SortOrderInput | Prisma.SortOrder
   artifacts?: Prisma.artifactsOrderByRelationAggregateInput
-  attempts?: Prisma.attemptsOrderByRelationAggregateInput
   accounts?: Prisma.accountsOrderByWithRelationInput
   api_keys?: Prisma.api_keysOrderByWithRelationInput
 }
@@ -660,7 +658,6 @@ export type jobsWhereUniqueInput = Prisma.AtLeast<{
   ended_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   data_deleted_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   artifacts?: Prisma.ArtifactsListRelationFilter
-  attempts?: Prisma.AttemptsListRelationFilter
   accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
   api_keys?: Prisma.XOR<Prisma.Api_keysScalarRelationFilter, Prisma.api_keysWhereInput>
 }, "account_id_id" | "account_id_slot">
@@ -805,7 +802,6 @@ export type jobsCreateInput = {
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
   artifacts?: Prisma.artifactsCreateNestedManyWithoutJobsInput
-  attempts?: Prisma.attemptsCreateNestedManyWithoutJobsInput
   accounts: Prisma.accountsCreateNestedOneWithoutJobsInput
   api_keys: Prisma.api_keysCreateNestedOneWithoutJobsInput
 }
@@ -854,7 +850,6 @@ export type jobsUncheckedCreateInput = {
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutJobsInput
-  attempts?: Prisma.attemptsUncheckedCreateNestedManyWithoutJobsInput
 }
 
 export type jobsUpdateInput = {
@@ -899,7 +894,6 @@ export type jobsUpdateInput = {
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   artifacts?: Prisma.artifactsUpdateManyWithoutJobsNestedInput
-  attempts?: Prisma.attemptsUpdateManyWithoutJobsNestedInput
   accounts?: Prisma.accountsUpdateOneRequiredWithoutJobsNestedInput
   api_keys?: Prisma.api_keysUpdateOneRequiredWithoutJobsNestedInput
 }
@@ -948,7 +942,6 @@ export type jobsUncheckedUpdateInput = {
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutJobsNestedInput
-  attempts?: Prisma.attemptsUncheckedUpdateManyWithoutJobsNestedInput
 }
 
 export type jobsCreateManyInput = {
@@ -1097,11 +1090,6 @@ export type jobsOrderByRelationAggregateInput = {
 export type JobsNullableScalarRelationFilter = {
   is?: Prisma.jobsWhereInput | null
   isNot?: Prisma.jobsWhereInput | null
-}
-
-export type JobsScalarRelationFilter = {
-  is?: Prisma.jobsWhereInput
-  isNot?: Prisma.jobsWhereInput
 }
 
 export type jobsAccount_idSlotCompoundUniqueInput = {
@@ -1379,20 +1367,6 @@ export type jobsUpdateOneWithoutArtifactsNestedInput = {
   update?: Prisma.XOR<Prisma.XOR<Prisma.jobsUpdateToOneWithWhereWithoutArtifactsInput, Prisma.jobsUpdateWithoutArtifactsInput>, Prisma.jobsUncheckedUpdateWithoutArtifactsInput>
 }
 
-export type jobsCreateNestedOneWithoutAttemptsInput = {
-  create?: Prisma.XOR<Prisma.jobsCreateWithoutAttemptsInput, Prisma.jobsUncheckedCreateWithoutAttemptsInput>
-  connectOrCreate?: Prisma.jobsCreateOrConnectWithoutAttemptsInput
-  connect?: Prisma.jobsWhereUniqueInput
-}
-
-export type jobsUpdateOneRequiredWithoutAttemptsNestedInput = {
-  create?: Prisma.XOR<Prisma.jobsCreateWithoutAttemptsInput, Prisma.jobsUncheckedCreateWithoutAttemptsInput>
-  connectOrCreate?: Prisma.jobsCreateOrConnectWithoutAttemptsInput
-  upsert?: Prisma.jobsUpsertWithoutAttemptsInput
-  connect?: Prisma.jobsWhereUniqueInput
-  update?: Prisma.XOR<Prisma.XOR<Prisma.jobsUpdateToOneWithWhereWithoutAttemptsInput, Prisma.jobsUpdateWithoutAttemptsInput>, Prisma.jobsUncheckedUpdateWithoutAttemptsInput>
-}
-
 export type jobsCreateWithoutAccountsInput = {
   id: string
   livemode: boolean
@@ -1435,7 +1409,6 @@ export type jobsCreateWithoutAccountsInput = {
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
   artifacts?: Prisma.artifactsCreateNestedManyWithoutJobsInput
-  attempts?: Prisma.attemptsCreateNestedManyWithoutJobsInput
   api_keys: Prisma.api_keysCreateNestedOneWithoutJobsInput
 }
 
@@ -1482,7 +1455,6 @@ export type jobsUncheckedCreateWithoutAccountsInput = {
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutJobsInput
-  attempts?: Prisma.attemptsUncheckedCreateNestedManyWithoutJobsInput
 }
 
 export type jobsCreateOrConnectWithoutAccountsInput = {
@@ -1601,7 +1573,6 @@ export type jobsCreateWithoutApi_keysInput = {
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
   artifacts?: Prisma.artifactsCreateNestedManyWithoutJobsInput
-  attempts?: Prisma.attemptsCreateNestedManyWithoutJobsInput
   accounts: Prisma.accountsCreateNestedOneWithoutJobsInput
 }
 
@@ -1647,7 +1618,6 @@ export type jobsUncheckedCreateWithoutApi_keysInput = {
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutJobsInput
-  attempts?: Prisma.attemptsUncheckedCreateNestedManyWithoutJobsInput
 }
 
 export type jobsCreateOrConnectWithoutApi_keysInput = {
@@ -1717,7 +1687,6 @@ export type jobsCreateWithoutArtifactsInput = {
   started_at?: Date | string | null
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
-  attempts?: Prisma.attemptsCreateNestedManyWithoutJobsInput
   accounts: Prisma.accountsCreateNestedOneWithoutJobsInput
   api_keys: Prisma.api_keysCreateNestedOneWithoutJobsInput
 }
@@ -1765,7 +1734,6 @@ export type jobsUncheckedCreateWithoutArtifactsInput = {
   started_at?: Date | string | null
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
-  attempts?: Prisma.attemptsUncheckedCreateNestedManyWithoutJobsInput
 }
 
 export type jobsCreateOrConnectWithoutArtifactsInput = {
@@ -1825,7 +1793,6 @@ export type jobsUpdateWithoutArtifactsInput = {
   started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  attempts?: Prisma.attemptsUpdateManyWithoutJobsNestedInput
   accounts?: Prisma.accountsUpdateOneRequiredWithoutJobsNestedInput
   api_keys?: Prisma.api_keysUpdateOneRequiredWithoutJobsNestedInput
 }
@@ -1873,207 +1840,6 @@ export type jobsUncheckedUpdateWithoutArtifactsInput = {
   started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  attempts?: Prisma.attemptsUncheckedUpdateManyWithoutJobsNestedInput
-}
-
-export type jobsCreateWithoutAttemptsInput = {
-  id: string
-  livemode: boolean
-  kind: string
-  model: string
-  route_id: string
-  status: string
-  version?: number
-  epoch?: number
-  failures?: number
-  interruptions?: number
-  ambiguous?: number
-  slot?: number | null
-  worker_id?: string | null
-  priority: number
-  sequence: bigint | number
-  place?: bigint | number | null
-  due_at?: Date | string | null
-  rung_at?: Date | string | null
-  rings?: number
-  deadline: Date | string
-  deadline_named: boolean
-  hold: bigint | number
-  cost?: bigint | number | null
-  price_id: string
-  bounds: string
-  metadata?: string
-  end_user?: string | null
-  client_request_id?: string | null
-  idempotency_key?: string | null
-  input?: string | null
-  input_key?: string | null
-  output?: string | null
-  usage?: string | null
-  error?: string | null
-  cancel_requested_at?: Date | string | null
-  canceled_by?: string | null
-  created_at: Date | string
-  started_at?: Date | string | null
-  ended_at?: Date | string | null
-  data_deleted_at?: Date | string | null
-  artifacts?: Prisma.artifactsCreateNestedManyWithoutJobsInput
-  accounts: Prisma.accountsCreateNestedOneWithoutJobsInput
-  api_keys: Prisma.api_keysCreateNestedOneWithoutJobsInput
-}
-
-export type jobsUncheckedCreateWithoutAttemptsInput = {
-  account_id: string
-  id: string
-  key_id: string
-  livemode: boolean
-  kind: string
-  model: string
-  route_id: string
-  status: string
-  version?: number
-  epoch?: number
-  failures?: number
-  interruptions?: number
-  ambiguous?: number
-  slot?: number | null
-  worker_id?: string | null
-  priority: number
-  sequence: bigint | number
-  place?: bigint | number | null
-  due_at?: Date | string | null
-  rung_at?: Date | string | null
-  rings?: number
-  deadline: Date | string
-  deadline_named: boolean
-  hold: bigint | number
-  cost?: bigint | number | null
-  price_id: string
-  bounds: string
-  metadata?: string
-  end_user?: string | null
-  client_request_id?: string | null
-  idempotency_key?: string | null
-  input?: string | null
-  input_key?: string | null
-  output?: string | null
-  usage?: string | null
-  error?: string | null
-  cancel_requested_at?: Date | string | null
-  canceled_by?: string | null
-  created_at: Date | string
-  started_at?: Date | string | null
-  ended_at?: Date | string | null
-  data_deleted_at?: Date | string | null
-  artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutJobsInput
-}
-
-export type jobsCreateOrConnectWithoutAttemptsInput = {
-  where: Prisma.jobsWhereUniqueInput
-  create: Prisma.XOR<Prisma.jobsCreateWithoutAttemptsInput, Prisma.jobsUncheckedCreateWithoutAttemptsInput>
-}
-
-export type jobsUpsertWithoutAttemptsInput = {
-  update: Prisma.XOR<Prisma.jobsUpdateWithoutAttemptsInput, Prisma.jobsUncheckedUpdateWithoutAttemptsInput>
-  create: Prisma.XOR<Prisma.jobsCreateWithoutAttemptsInput, Prisma.jobsUncheckedCreateWithoutAttemptsInput>
-  where?: Prisma.jobsWhereInput
-}
-
-export type jobsUpdateToOneWithWhereWithoutAttemptsInput = {
-  where?: Prisma.jobsWhereInput
-  data: Prisma.XOR<Prisma.jobsUpdateWithoutAttemptsInput, Prisma.jobsUncheckedUpdateWithoutAttemptsInput>
-}
-
-export type jobsUpdateWithoutAttemptsInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  kind?: Prisma.StringFieldUpdateOperationsInput | string
-  model?: Prisma.StringFieldUpdateOperationsInput | string
-  route_id?: Prisma.StringFieldUpdateOperationsInput | string
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  version?: Prisma.IntFieldUpdateOperationsInput | number
-  epoch?: Prisma.IntFieldUpdateOperationsInput | number
-  failures?: Prisma.IntFieldUpdateOperationsInput | number
-  interruptions?: Prisma.IntFieldUpdateOperationsInput | number
-  ambiguous?: Prisma.IntFieldUpdateOperationsInput | number
-  slot?: Prisma.NullableIntFieldUpdateOperationsInput | number | null
-  worker_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  priority?: Prisma.IntFieldUpdateOperationsInput | number
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  place?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  due_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rung_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rings?: Prisma.IntFieldUpdateOperationsInput | number
-  deadline?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  deadline_named?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  hold?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  price_id?: Prisma.StringFieldUpdateOperationsInput | string
-  bounds?: Prisma.StringFieldUpdateOperationsInput | string
-  metadata?: Prisma.StringFieldUpdateOperationsInput | string
-  end_user?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  client_request_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  idempotency_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  output?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  usage?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  error?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  cancel_requested_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  canceled_by?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  artifacts?: Prisma.artifactsUpdateManyWithoutJobsNestedInput
-  accounts?: Prisma.accountsUpdateOneRequiredWithoutJobsNestedInput
-  api_keys?: Prisma.api_keysUpdateOneRequiredWithoutJobsNestedInput
-}
-
-export type jobsUncheckedUpdateWithoutAttemptsInput = {
-  account_id?: Prisma.StringFieldUpdateOperationsInput | string
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  key_id?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  kind?: Prisma.StringFieldUpdateOperationsInput | string
-  model?: Prisma.StringFieldUpdateOperationsInput | string
-  route_id?: Prisma.StringFieldUpdateOperationsInput | string
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  version?: Prisma.IntFieldUpdateOperationsInput | number
-  epoch?: Prisma.IntFieldUpdateOperationsInput | number
-  failures?: Prisma.IntFieldUpdateOperationsInput | number
-  interruptions?: Prisma.IntFieldUpdateOperationsInput | number
-  ambiguous?: Prisma.IntFieldUpdateOperationsInput | number
-  slot?: Prisma.NullableIntFieldUpdateOperationsInput | number | null
-  worker_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  priority?: Prisma.IntFieldUpdateOperationsInput | number
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  place?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  due_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rung_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rings?: Prisma.IntFieldUpdateOperationsInput | number
-  deadline?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  deadline_named?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  hold?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  price_id?: Prisma.StringFieldUpdateOperationsInput | string
-  bounds?: Prisma.StringFieldUpdateOperationsInput | string
-  metadata?: Prisma.StringFieldUpdateOperationsInput | string
-  end_user?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  client_request_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  idempotency_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  output?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  usage?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  error?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  cancel_requested_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  canceled_by?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutJobsNestedInput
 }
 
 export type jobsCreateManyAccountsInput = {
@@ -2162,7 +1928,6 @@ export type jobsUpdateWithoutAccountsInput = {
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   artifacts?: Prisma.artifactsUpdateManyWithoutJobsNestedInput
-  attempts?: Prisma.attemptsUpdateManyWithoutJobsNestedInput
   api_keys?: Prisma.api_keysUpdateOneRequiredWithoutJobsNestedInput
 }
 
@@ -2209,7 +1974,6 @@ export type jobsUncheckedUpdateWithoutAccountsInput = {
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutJobsNestedInput
-  attempts?: Prisma.attemptsUncheckedUpdateManyWithoutJobsNestedInput
 }
 
 export type jobsUncheckedUpdateManyWithoutAccountsInput = {
@@ -2341,7 +2105,6 @@ export type jobsUpdateWithoutApi_keysInput = {
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   artifacts?: Prisma.artifactsUpdateManyWithoutJobsNestedInput
-  attempts?: Prisma.attemptsUpdateManyWithoutJobsNestedInput
   accounts?: Prisma.accountsUpdateOneRequiredWithoutJobsNestedInput
 }
 
@@ -2387,7 +2150,6 @@ export type jobsUncheckedUpdateWithoutApi_keysInput = {
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutJobsNestedInput
-  attempts?: Prisma.attemptsUncheckedUpdateManyWithoutJobsNestedInput
 }
 
 export type jobsUncheckedUpdateManyWithoutApi_keysInput = {
@@ -2440,12 +2202,10 @@ export type jobsUncheckedUpdateManyWithoutApi_keysInput = {
 
 export type JobsCountOutputType = {
   artifacts: number
-  attempts: number
 }
 
 export type JobsCountOutputTypeSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   artifacts?: boolean | JobsCountOutputTypeCountArtifactsArgs
-  attempts?: boolean | JobsCountOutputTypeCountAttemptsArgs
 }
 
 /**
@@ -2463,13 +2223,6 @@ export type JobsCountOutputTypeDefaultArgs<ExtArgs extends runtime.Types.Extensi
  */
 export type JobsCountOutputTypeCountArtifactsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   where?: Prisma.artifactsWhereInput
-}
-
-/**
- * JobsCountOutputType without action
- */
-export type JobsCountOutputTypeCountAttemptsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  where?: Prisma.attemptsWhereInput
 }
 
 
@@ -2517,7 +2270,6 @@ export type jobsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = r
   ended_at?: boolean
   data_deleted_at?: boolean
   artifacts?: boolean | Prisma.jobs$artifactsArgs<ExtArgs>
-  attempts?: boolean | Prisma.jobs$attemptsArgs<ExtArgs>
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
   api_keys?: boolean | Prisma.api_keysDefaultArgs<ExtArgs>
   _count?: boolean | Prisma.JobsCountOutputTypeDefaultArgs<ExtArgs>
@@ -2665,7 +2417,6 @@ export type jobsSelectScalar = {
 export type jobsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"account_id" | "id" | "key_id" | "livemode" | "kind" | "model" | "route_id" | "status" | "version" | "epoch" | "failures" | "interruptions" | "ambiguous" | "slot" | "worker_id" | "priority" | "sequence" | "place" | "due_at" | "rung_at" | "rings" | "deadline" | "deadline_named" | "hold" | "cost" | "price_id" | "bounds" | "metadata" | "end_user" | "client_request_id" | "idempotency_key" | "input" | "input_key" | "output" | "usage" | "error" | "cancel_requested_at" | "canceled_by" | "created_at" | "started_at" | "ended_at" | "data_deleted_at", ExtArgs["result"]["jobs"]>
 export type jobsInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   artifacts?: boolean | Prisma.jobs$artifactsArgs<ExtArgs>
-  attempts?: boolean | Prisma.jobs$attemptsArgs<ExtArgs>
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
   api_keys?: boolean | Prisma.api_keysDefaultArgs<ExtArgs>
   _count?: boolean | Prisma.JobsCountOutputTypeDefaultArgs<ExtArgs>
@@ -2683,7 +2434,6 @@ export type $jobsPayload<ExtArgs extends runtime.Types.Extensions.InternalArgs =
   name: "jobs"
   objects: {
     artifacts: Prisma.$artifactsPayload<ExtArgs>[]
-    attempts: Prisma.$attemptsPayload<ExtArgs>[]
     accounts: Prisma.$accountsPayload<ExtArgs>
     api_keys: Prisma.$api_keysPayload<ExtArgs>
   }
@@ -3125,7 +2875,6 @@ readonly fields: jobsFieldRefs;
 export interface Prisma__jobsClient<T, Null = never, ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs, GlobalOmitOptions = {}> extends Prisma.PrismaPromise<T> {
   readonly [Symbol.toStringTag]: "PrismaPromise"
   artifacts<T extends Prisma.jobs$artifactsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.jobs$artifactsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$artifactsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
-  attempts<T extends Prisma.jobs$attemptsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.jobs$attemptsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$attemptsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
   accounts<T extends Prisma.accountsDefaultArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accountsDefaultArgs<ExtArgs>>): Prisma.Prisma__accountsClient<runtime.Types.Result.GetResult<Prisma.$accountsPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | Null, Null, ExtArgs, GlobalOmitOptions>
   api_keys<T extends Prisma.api_keysDefaultArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.api_keysDefaultArgs<ExtArgs>>): Prisma.Prisma__api_keysClient<runtime.Types.Result.GetResult<Prisma.$api_keysPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | Null, Null, ExtArgs, GlobalOmitOptions>
   /**
@@ -3621,30 +3370,6 @@ export type jobs$artifactsArgs<ExtArgs extends runtime.Types.Extensions.Internal
   take?: number
   skip?: number
   distinct?: Prisma.ArtifactsScalarFieldEnum | Prisma.ArtifactsScalarFieldEnum[]
-}
-
-/**
- * jobs.attempts
- */
-export type jobs$attemptsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  /**
-   * Select specific fields to fetch from the attempts
-   */
-  select?: Prisma.attemptsSelect<ExtArgs> | null
-  /**
-   * Omit specific fields from the attempts
-   */
-  omit?: Prisma.attemptsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.attemptsInclude<ExtArgs> | null
-  where?: Prisma.attemptsWhereInput
-  orderBy?: Prisma.attemptsOrderByWithRelationInput | Prisma.attemptsOrderByWithRelationInput[]
-  cursor?: Prisma.attemptsWhereUniqueInput
-  take?: number
-  skip?: number
-  distinct?: Prisma.AttemptsScalarFieldEnum | Prisma.AttemptsScalarFieldEnum[]
 }
 
 /**

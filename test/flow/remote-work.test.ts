@@ -1,0 +1,72 @@
+// Work that a vendor does under a name of its own: the name is in our books before anybody asks by it, so that whoever
+// takes the job over asks too and does not begin again.
+import { request } from 'undici';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { simProvider } from '../../src/providers/sim/index.ts';
+import { httpServer, type TestServer } from '../providers/support.ts';
+import { attemptsOf, simCalls } from '../support/look.ts';
+import { type OwnWorker, startOwnWorker } from '../support/own-worker.ts';
+import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
+
+let millrace: TestPlatform;
+let account: TestAccount;
+let between: TestServer;
+let worker: OwnWorker;
+/** At each poll, as it arrived and before it was answered: whether the books knew the work's name. */
+const polls: { id: string; known: boolean }[] = [];
+
+beforeAll(async () => {
+  millrace = await startPlatform({ worker: false, env: { SWEEP_MS: '100' } });
+  account = await millrace.account();
+  between = await httpServer(async (incoming, outgoing) => {
+    const id = /^\/v1\/remote\/([\w-]+)$/.exec(incoming.url ?? '')?.[1];
+    if (id !== undefined) {
+      const rows = await millrace.sql('select 1 from attempts where remote_id = $1', [id]);
+      polls.push({ id, known: rows.length === 1 });
+    }
+    const { host: _, connection: __, ...headers } = incoming.headers;
+    const answer = await request(millrace.env.SIM_URL! + incoming.url, {
+      method: incoming.method as 'GET',
+      headers: headers as Record<string, string>,
+      body: incoming.method === 'GET' ? null : incoming,
+    });
+    outgoing.writeHead(answer.statusCode, answer.headers as Record<string, string>);
+    answer.body.pipe(outgoing);
+  });
+  const url = new URL(between.baseUrl).origin;
+  worker = await startOwnWorker(millrace.platform, simProvider({ url }));
+});
+afterAll(async () => {
+  await worker.drain(0);
+  await between.close();
+  await millrace.stop();
+});
+
+const slow = {
+  model: 'sim/image',
+  input: { prompt: 'a mill', size: '64x64', sim: { fault: 'async', latency_ms: 1_500 } },
+};
+
+it('is known by its name before the first poll', async () => {
+  const job = await account.run(slow);
+  expect(job).toMatchObject({ status: 'succeeded', attempt: 1, cost: { credits: 500 } });
+  expect(polls.length).toBeGreaterThan(2);
+  expect(polls.every(({ known }) => known)).toBe(true);
+});
+
+it('is asked for by whoever takes the job over, and charged once', async () => {
+  const { id } = await account.submit(slow);
+  while ((await attemptsOf(millrace, id))[0]?.remote_id == null)
+    await account.get(`/v1/jobs/${id}?wait=0.05`);
+  await worker.drain(0);
+  worker = await startOwnWorker(millrace.platform, simProvider({ url: millrace.env.SIM_URL! }));
+  const job = await account.ended(id);
+  expect(job).toMatchObject({ status: 'succeeded', attempt: 2, cost: { credits: 500 } });
+  expect(await simCalls(id)).toMatchObject([{ attempt: 1, outcome: 'accepted', billed: true }]);
+  expect((await attemptsOf(millrace, id)).map(({ outcome }) => outcome)).toEqual([
+    'interrupted',
+    'succeeded',
+  ]);
+  const { body } = await millrace.admin.get('/v1/admin/invariants');
+  expect(body).toMatchObject({ ok: true, breaches: [] });
+});
