@@ -40,6 +40,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     'storage/storage.ts',
     'context.ts',
     'crash.ts',
+    'logging.ts',
     'platform.ts',
     'process.ts',
   ],

@@ -109,16 +109,18 @@ async function answer(
       return decision && 'replayOf' in decision ? [{ accountId, jobId: decision.replayOf }] : [];
     }),
   );
-  const jobs = await persistently(() => findJobs(ctx.flow, wanted), { forMs: PATIENCE_MS });
+  // Nothing may be thrown any more: what was admitted is admitted, whatever becomes of the replays.
+  const jobs = await persistently(() => findJobs(ctx.flow, wanted), { forMs: PATIENCE_MS }).catch(() => null);
   return decisions.map((list) => list.map((decision) => answerOf(decision, jobs)));
 }
 
-function answerOf(decision: Decision, jobs: Map<string, Job>): Answer {
+function answerOf(decision: Decision, jobs: Map<string, Job> | null): Answer {
   if ('refusal' in decision) return decision;
   if ('job' in decision) return { job: decision.job, replayed: false };
-  const job = jobs.get(decision.replayOf);
-  if (!job) throw new Error(`the job ${decision.replayOf} of an idempotency key is gone`);
-  return { job, replayed: true };
+  const job = jobs?.get(decision.replayOf);
+  if (job) return { job, replayed: true };
+  const cause = new Error(`the job ${decision.replayOf} of an idempotency key could not be read`);
+  return { refusal: new AppError(jobs ? 'internal' : 'overloaded', { cause }) };
 }
 
 function keysOf(requests: readonly Request[]): { accountId: string; key: string }[] {

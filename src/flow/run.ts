@@ -27,10 +27,7 @@ export async function run(
 ): Promise<Settlement> {
   const { accountId, jobId, epoch } = claimed;
   const ended = await attempt(ctx, tools, { claimed, brake }).catch((error: unknown): Ended => {
-    ctx.log.error(
-      { err: { message: (error as Error).message, stack: (error as Error).stack }, job: jobId },
-      'an attempt broke on our side',
-    );
+    ctx.log.error({ err: error, job: jobId }, 'an attempt broke on our side');
     return broken();
   });
   return { accountId, jobId, epoch, ...ended };
@@ -143,10 +140,7 @@ async function conclude(ctx: Context, { claimed, call, result, reason }: Result)
         const usage = result.usage ?? countOutput(ctx, counted, result.output);
         return { outcome: { type: 'succeeded', output: outputJson, usage }, evidence, artifacts };
       } catch (error) {
-        ctx.log.error(
-          { err: { message: (error as Error).message }, job: claimed.jobId },
-          'an output could not be stored',
-        );
+        ctx.log.error({ err: error, job: claimed.jobId }, 'an output could not be stored');
         const billed = result.usage;
         return failed(
           {
