@@ -58,9 +58,13 @@ export interface Sweeper {
   pass(): Promise<void>;
 }
 
-/** A task that fails is logged and does not keep the others from being done. */
+/**
+ * A task that fails does not keep the others from being done. It is logged when it begins to fail, or to fail otherwise,
+ * and when it works again: an outage of minutes is not worth a line a second from each.
+ */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
   const everyPass = { ringLost: openRingLost(), ...TASKS };
+  const failing = new Map<string, string>();
   let passes = 0;
   return {
     async pass() {
@@ -68,7 +72,11 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
       for (const [name, task] of Object.entries(tasks)) {
         try {
           await task(ctx, tools);
+          if (failing.delete(name)) ctx.log.info({ task: name }, 'a task of the sweep works again');
         } catch (error) {
+          const { message } = error as Error;
+          if (failing.get(name) === message) continue;
+          failing.set(name, message);
           ctx.log[isConnectionError(error) ? 'warn' : 'error'](
             { err: error, task: name },
             'a task of the sweep failed',
