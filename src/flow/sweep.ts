@@ -30,6 +30,7 @@ import { buryWorkers } from '../store/workers.ts';
 import type { Announcer } from './announce.ts';
 import { endJob, freeForLine, openChanges, refill, writeChanges } from './changes.ts';
 import { countStored, partialChat } from './count.ts';
+import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
 import type { Settle } from './settle.ts';
 
@@ -46,15 +47,24 @@ type Task = (ctx: Context, tools: SweepTools) => Promise<void>;
 /** Done at every pass, in this order. */
 const TASKS: Record<string, Task> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
 /** Done at every sixtieth. */
-const SLOW_TASKS: Record<string, Task> = { rotate, guardOverrun, refillForgotten };
+const SLOW_TASKS: Record<string, Task> = {
+  rotate,
+  guardOverrun,
+  refillForgotten,
+  removeOrphans: async (ctx) => void (await removeOrphans(ctx)),
+};
 
 export interface Sweeper {
   pass(): Promise<void>;
 }
 
-/** A task that fails is logged and does not keep the others from being done. */
+/**
+ * A task that fails does not keep the others from being done. It is logged when it begins to fail, or to fail otherwise,
+ * and when it works again: an outage of minutes is not worth a line a second from each.
+ */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
   const everyPass = { ringLost: openRingLost(), ...TASKS };
+  const failing = new Map<string, string>();
   let passes = 0;
   return {
     async pass() {
@@ -62,7 +72,11 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
       for (const [name, task] of Object.entries(tasks)) {
         try {
           await task(ctx, tools);
+          if (failing.delete(name)) ctx.log.info({ task: name }, 'a task of the sweep works again');
         } catch (error) {
+          const { message } = error as Error;
+          if (failing.get(name) === message) continue;
+          failing.set(name, message);
           ctx.log[isConnectionError(error) ? 'warn' : 'error'](
             { err: error, task: name },
             'a task of the sweep failed',
