@@ -34,10 +34,14 @@ const types = {
 const SETTINGS =
   '-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s -c statement_timeout=60s -c search_path=public';
 
+/** Past the server's own limit of a statement: only a server that is no longer there is as silent. */
+const SILENCE_MS = 65_000;
+
+/** @param options.silenceMs how long a statement's answer may take before its connection is given up as dead */
 export function openPool(
   url: string,
   role: Role,
-  options: { max: number; onError: (error: Error) => void },
+  options: { max: number; onError: (error: Error) => void; silenceMs?: number },
 ): Pool {
   const pool = new pg.Pool({
     connectionString: url,
@@ -46,7 +50,10 @@ export function openPool(
     application_name: role,
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 60_000,
+    // A server that vanished says nothing, so idle connections are probed at once and not after the system's two hours.
     keepAlive: true,
+    keepAliveInitialDelayMillis: 5_000,
+    query_timeout: options.silenceMs ?? SILENCE_MS,
     pipeline: true,
     types: types as pg.CustomTypesConfig,
   });

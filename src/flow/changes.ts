@@ -179,9 +179,8 @@ export async function refill(
   { ctx, now, accounts }: Pick<Changes, 'ctx' | 'now' | 'accounts'>,
 ): Promise<Bell[]> {
   const hungry = [...accounts.values()].flatMap((account) => {
-    const free = slotsOf(ctx, account) - countBusy(account.busySlots);
-    const open = account.status === 'active' || account.status === 'restricted';
-    return free > 0 && account.lineWaiting > 0 && open ? [{ accountId: account.id, free }] : [];
+    const free = freeForLine(ctx, account);
+    return free > 0 ? [{ accountId: account.id, free }] : [];
   });
   if (hungry.length === 0) return [];
   const bells: Bell[] = [];
@@ -195,6 +194,13 @@ export async function refill(
   }
   giveSlots(tx, bells, now);
   return bells;
+}
+
+/** How many slots its line may be given: none if nobody waits, or the account may not run. */
+export function freeForLine(ctx: Context, account: Account): number {
+  const open = account.status === 'active' || account.status === 'restricted';
+  if (!open || account.lineWaiting === 0) return 0;
+  return Math.max(0, slotsOf(ctx, account) - countBusy(account.busySlots));
 }
 
 function slotsOf(ctx: Context, account: Account): number {

@@ -25,7 +25,7 @@ export function openClaims(ctx: Context, announcer: Announcer, workerId: () => s
       const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), inOrder), {
         forMs: PATIENCE_MS,
       });
-      crashPoint('claim-after');
+      if (claimed.length > 0) crashPoint('claim-after');
       announcer.wake(claimed.map(({ jobId }) => ({ type: 'live', jobId })));
       const byJob = new Map(claimed.map((job) => [job.jobId, job]));
       return messages.map((message) =>

@@ -10,12 +10,13 @@ import { money } from '../domain/money.ts';
 import { endWaiting, type Outcome } from '../domain/outcome.ts';
 import { writePostings } from '../ledger/post.ts';
 import { type Posting, postExpire } from '../ledger/posting.ts';
-import { lockAccounts, writeAccounts } from '../store/accounts.ts';
+import { findAccounts, lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { databaseNow } from '../store/clock.ts';
 import { appendEvents, type Event } from '../store/events.ts';
 import { endBackOffs, lockOpen } from '../store/jobs.ts';
 import {
   accountsDue,
+  accountsInLine,
   alone,
   disableRoute,
   lapsedLots,
@@ -27,8 +28,9 @@ import {
 } from '../store/sweep.ts';
 import { buryWorkers } from '../store/workers.ts';
 import type { Announcer } from './announce.ts';
-import { endJob, openChanges, refill, writeChanges } from './changes.ts';
+import { endJob, freeForLine, openChanges, refill, writeChanges } from './changes.ts';
 import { countStored, partialChat } from './count.ts';
+import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
 import type { Settle } from './settle.ts';
 
@@ -45,15 +47,24 @@ type Task = (ctx: Context, tools: SweepTools) => Promise<void>;
 /** Done at every pass, in this order. */
 const TASKS: Record<string, Task> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
 /** Done at every sixtieth. */
-const SLOW_TASKS: Record<string, Task> = { rotate, guardOverrun };
+const SLOW_TASKS: Record<string, Task> = {
+  rotate,
+  guardOverrun,
+  refillForgotten,
+  removeOrphans: async (ctx) => void (await removeOrphans(ctx)),
+};
 
 export interface Sweeper {
   pass(): Promise<void>;
 }
 
-/** A task that fails is logged and does not keep the others from being done. */
+/**
+ * A task that fails does not keep the others from being done. It is logged when it begins to fail, or to fail otherwise,
+ * and when it works again: an outage of minutes is not worth a line a second from each.
+ */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
   const everyPass = { ringLost: openRingLost(), ...TASKS };
+  const failing = new Map<string, string>();
   let passes = 0;
   return {
     async pass() {
@@ -61,7 +72,11 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
       for (const [name, task] of Object.entries(tasks)) {
         try {
           await task(ctx, tools);
+          if (failing.delete(name)) ctx.log.info({ task: name }, 'a task of the sweep works again');
         } catch (error) {
+          const { message } = error as Error;
+          if (failing.get(name) === message) continue;
+          failing.set(name, message);
           ctx.log[isConnectionError(error) ? 'warn' : 'error'](
             { err: error, task: name },
             'a task of the sweep failed',
@@ -138,6 +153,23 @@ async function expireWaiting(ctx: Context, { announcer }: SweepTools): Promise<v
 /** Back-offs that ran out, and slots that a change of plan set free. */
 async function refillDue(ctx: Context, { announcer }: SweepTools): Promise<void> {
   announcer.ring(await refillAccounts(ctx, await accountsDue(ctx.flow, PASS_MAX)));
+}
+
+/** Lines with a free slot that nobody saw: a plan that was changed past us, say. Looked at without a lock. */
+async function refillForgotten(ctx: Context, { announcer }: SweepTools): Promise<void> {
+  for (let after = ''; ;) {
+    const ids = await accountsInLine(ctx.flow, after, PASS_MAX);
+    const open = (await findAccounts(ctx.flow, ids)).filter((account) => freeForLine(ctx, account) > 0);
+    announcer.ring(
+      await refillAccounts(
+        ctx,
+        open.map(({ id }) => id),
+      ),
+    );
+    const last = ids.at(-1);
+    if (last === undefined || ids.length < PASS_MAX) return;
+    after = last;
+  }
 }
 
 /** Refill for accounts named from outside a settlement. The caller rings. */

@@ -139,6 +139,21 @@ export async function accountsDue(db: Db, limit: number): Promise<string[]> {
   return rows.map((row) => row.id);
 }
 
+/** The next accounts by id for which jobs wait in line: one probe of the line's index for each, however long the lines. */
+export async function accountsInLine(db: Db, after: string, limit: number): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: 'accounts-in-line',
+    text: `with recursive line as (
+        (select account_id as id from jobs where place is not null and account_id > $1 order by account_id limit 1)
+        union all
+        select (select j.account_id from jobs j where j.place is not null and j.account_id > line.id order by j.account_id limit 1)
+        from line where line.id is not null)
+      select id from line where id is not null limit $2`,
+    values: [after, limit],
+  });
+  return rows.map((row) => row.id);
+}
+
 /** Lots that lapsed with credits left in them. */
 export async function lapsedLots(db: Db, limit: number): Promise<{ id: string; accountId: string }[]> {
   const { rows } = await db.query<{ id: string; accountId: string }>({

@@ -98,6 +98,7 @@ create table accounts (
   event_sequence bigint not null default 0,
   ledger_sequence bigint not null default 0,
   created_at timestamptz not null default millrace_now(),
+  status_since timestamptz not null default millrace_now(),
   check (livemode = (test_of is null))
 ) with (fillfactor = 50);
 create unique index accounts_test_of on accounts (test_of) where test_of is not null;
@@ -390,6 +391,17 @@ create table audit_checkpoints (
   checked_at timestamptz not null
 );
 
+-- Operators' requests that must not take effect twice, with the answer that a repeat is given: sealed with
+-- MILLRACE_SECRET_KEY, since a new account's first keys are in it. Kept 30 days.
+create table operator_requests (
+  key text primary key,
+  request_hash bytea not null,
+  -- Null only before its transaction commits.
+  answer bytea,
+  created_at timestamptz not null default millrace_now()
+);
+create index operator_requests_created on operator_requests (created_at);
+
 -- What operators did.
 create table audit_log (
   id text primary key,
@@ -466,6 +478,7 @@ grant select, insert, update on settings, plans, models, routes, prices, account
 -- What is written there stays as it was written.
 grant select, insert on ledger_transactions, ledger_lines, events, deltas, idempotency_keys, audit_log to millrace_flow;
 grant delete on workers to millrace_flow;
+grant select, insert, update, delete on operator_requests to millrace_flow;
 grant select on clock to millrace_flow;
 
 revoke execute on function rotate_partitions() from public;

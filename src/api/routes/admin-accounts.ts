@@ -5,13 +5,15 @@ import { AppError, invalidRequest } from '../../domain/errors.ts';
 import { money } from '../../domain/money.ts';
 import { createAccount, grant } from '../../flow/accounts.ts';
 import { cancel } from '../../flow/cancel.ts';
-import { refillAccounts } from '../../flow/sweep.ts';
+import { changeAccount } from '../../flow/change-account.ts';
 import type { Api } from '../api.ts';
+import { idempotencyOf } from '../idempotency.ts';
 import { AccountForm, AccountPatch, GrantForm, type OverridesForm } from './admin-forms.ts';
 import { AccountChanged, AccountMade, AdminAccount, CancelAsked, GrantMade } from './admin-shapes.ts';
 import { adminSchema as schema, type AdminTools } from './admin-tools.ts';
 
 const Id = Type.Object({ id: Type.String() });
+const RepeatHeaders = Type.Object({ 'idempotency-key': Type.Optional(Type.String()) });
 
 export function adminAccountRoutes(
   app: FastifyInstance,
@@ -22,16 +24,21 @@ export function adminAccountRoutes(
 
   app.post<{ Body: AccountForm }>(
     '/v1/admin/accounts',
-    { schema: schema('Make an account', { body: AccountForm, response: { 201: AccountMade } }) },
+    {
+      schema: schema('Make an account', {
+        body: AccountForm,
+        headers: RepeatHeaders,
+        response: { 201: AccountMade },
+      }),
+    },
     async (request, reply) => {
       const { name, plan = 'startup', credits = 0, overrides = {} } = request.body;
       const account = { name, plan, credits: BigInt(credits), overrides: toOverrides(overrides) };
-      const made = await createAccount(ctx, account, request.operatorKeyId);
-      await log(request.operatorKeyId, {
-        action: 'account.create',
-        target: made.id,
-        details: { plan, credits },
+      const { answer: made, replayed } = await createAccount(ctx, account, {
+        actor: request.operatorKeyId,
+        idempotency: idempotencyOf(request, request.rawBody),
       });
+      if (replayed) reply.header('idempotent-replayed', 'true');
       return reply
         .code(201)
         .send({ id: made.id, object: 'account', api_key: made.apiKey, test_api_key: made.testApiKey });
@@ -80,25 +87,34 @@ export function adminAccountRoutes(
           expected: 'a plan',
           received: plan,
         });
-      const data = {
-        ...(plan === undefined ? {} : { plan_id: plan }),
-        ...(status === undefined ? {} : { status }),
-        ...(overrides === undefined ? {} : { overrides: toOverrides(overrides) as object }),
-      };
-      const { count } = await prisma.accounts.updateMany({ where: { id }, data });
-      if (count === 0) throw new AppError('not_found');
-      const details = { plan, status, overrides };
-      await log(request.operatorKeyId, { action: 'account.change', target: id, reason, details });
+      await changeAccount(ctx, announcer, {
+        id,
+        plan,
+        status,
+        overrides: overrides && toOverrides(overrides),
+        reason,
+        actor: request.operatorKeyId,
+      });
       await changed();
-      // More slots than before are for those who wait.
-      announcer.ring(await refillAccounts(ctx, [id]));
-      return { id, object: 'account', changed: Object.keys(data) };
+      const given = { plan_id: plan, status, overrides };
+      return {
+        id,
+        object: 'account',
+        changed: Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [name])),
+      };
     },
   );
 
   app.post<{ Params: { id: string }; Body: GrantForm }>(
     '/v1/admin/accounts/:id/grants',
-    { schema: schema('Grant credits', { params: Id, body: GrantForm, response: { 201: GrantMade } }) },
+    {
+      schema: schema('Grant credits', {
+        params: Id,
+        body: GrantForm,
+        headers: RepeatHeaders,
+        response: { 201: GrantMade },
+      }),
+    },
     async (request, reply) => {
       const { credits, reason, expires_at, tag = null } = request.body;
       const expiresAt = expires_at === undefined ? null : new Date(expires_at);
@@ -109,14 +125,16 @@ export function adminAccountRoutes(
           expected: 'a later instant',
           received: expiresAt,
         });
-      const made = await grant(ctx, {
+      const asked = {
         accountId: request.params.id,
         credits: BigInt(credits),
         reason,
         actor: request.operatorKeyId,
         expiresAt,
         tag,
-      });
+      };
+      const made = await grant(ctx, asked, idempotencyOf(request, request.rawBody));
+      if (made.replayed) reply.header('idempotent-replayed', 'true');
       ctx.bus.publish([{ type: 'account', accountId: request.params.id }]);
       return reply.code(201).send({
         lot_id: made.lotId,
