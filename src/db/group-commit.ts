@@ -1,5 +1,6 @@
 // Group commit: what arrives while a transaction is in flight makes the next list. There is no timer, so an idle system
 // adds no latency, and a busy one pays for a transaction once a list.
+import { Lanes } from './lanes.ts';
 import { isDataError } from './transaction.ts';
 
 interface Waiting<I, O> {
@@ -14,6 +15,8 @@ export interface GroupOptions<I> {
   /** How many lists may be in flight at once. */
   inFlight: number;
   weight?: (item: I) => number;
+  /** Whose an item is: lists are filled from all lanes in turn. Without it, in the order of arrival. */
+  lane?: (item: I) => string;
 }
 
 /**
@@ -22,33 +25,20 @@ export interface GroupOptions<I> {
  */
 export function groupCommit<I, O>(
   run: (items: I[]) => Promise<O[]>,
-  { max, inFlight, weight = () => 1 }: GroupOptions<I>,
+  { max, inFlight, weight = () => 1, lane = () => '' }: GroupOptions<I>,
 ): (item: I) => Promise<O> {
-  let waiting: Waiting<I, O>[] = [];
+  const waiting = new Lanes<Waiting<I, O>>();
   let flying = 0;
 
   const start = (): void => {
-    while (flying < inFlight && waiting.length > 0) {
-      const list = take();
+    while (flying < inFlight && waiting.size > 0) {
+      const list = waiting.take(max, ({ item }) => weight(item));
       flying += 1;
       void settle(list).finally(() => {
         flying -= 1;
         start();
       });
     }
-  };
-
-  const take = (): Waiting<I, O>[] => {
-    let sum = 0;
-    let count = 0;
-    for (const { item } of waiting) {
-      sum += weight(item);
-      if (count > 0 && sum > max) break;
-      count += 1;
-    }
-    const list = waiting.slice(0, count);
-    waiting = waiting.slice(count);
-    return list;
   };
 
   const settle = async (list: Waiting<I, O>[]): Promise<void> => {
@@ -68,9 +58,9 @@ export function groupCommit<I, O>(
 
   return (item) =>
     new Promise<O>((resolve, reject) => {
-      waiting.push({ item, resolve, reject });
+      waiting.put(lane(item), { item, resolve, reject });
       // Wait for the turn of the event loop, so that requests parsed together travel together.
-      if (waiting.length === 1) setImmediate(start);
+      if (waiting.size === 1) setImmediate(start);
       else start();
     });
 }

@@ -245,7 +245,9 @@ create table jobs (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 -- One job a slot; and, being small, the list of everything that is in the queue or at a worker.
 create unique index jobs_slot on jobs (account_id, slot) where slot is not null;
-create index jobs_line on jobs (account_id, priority, place) where place is not null;
+-- Those of the line who may start. Who is in back-off stands aside until the sweep says that it is over, so that
+-- thousands of them at the head cost the next in line nothing.
+create index jobs_line on jobs (account_id, priority, place) where place is not null and due_at is null;
 create index jobs_line_deadline on jobs (deadline) where place is not null;
 create index jobs_due on jobs (due_at) where due_at is not null;
 
