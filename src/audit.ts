@@ -1,17 +1,21 @@
 // Recomputes the books and says what it found: `npm run audit [-- --json]`. Exit code 1 on a breach.
 import { audit } from './flow/audit.ts';
-import { openPlatform } from './platform.ts';
-import { runCommand } from './process.ts';
+import { openPlatformFor } from './platform.ts';
+import { commandLine, runCommand } from './process.ts';
 
-await runCommand(async () => {
-  const platform = await openPlatform({ quiet: true });
+const command = commandLine(
+  'npm run audit --',
+  'Recomputes every balance, lot and slot from what was written down. Ends with code 1 if anything differs.',
+)
+  .option('--json', 'print the whole report as JSON')
+  .parse();
+
+await runCommand(async (life) => {
+  const platform = await openPlatformFor(life, { quiet: true });
   const report = await audit(platform.ctx);
-  await platform.ctx.close();
-  await platform.leave();
-  process.stdout.write(
-    process.argv.includes('--json') ? `${JSON.stringify(report, null, 2)}\n` : table(report),
-  );
-  process.exit(report.ok ? 0 : 1);
+  const { json = false } = command.opts<{ json?: boolean }>();
+  process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : table(report));
+  return report.ok ? 0 : 1;
 });
 
 function table(report: Awaited<ReturnType<typeof audit>>): string {

@@ -86,6 +86,8 @@ export const VARIABLES = {
   NODE_ENV: { default: 'none', meaning: '`production` switches test aids off.' },
 } as const satisfies Record<string, Variable>;
 
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
+
 type Env = Partial<Record<string, string>>;
 
 /** @throws Error naming the variable and what it should be. */
@@ -108,6 +110,11 @@ export function readConfig(env: Env = process.env): Config {
       );
     }
     return raw.replace(/\/+$/, '');
+  };
+  const oneOf = (name: keyof typeof VARIABLES, values: readonly string[]): string => {
+    const value = text(name) ?? VARIABLES[name].default;
+    if (values.includes(value)) return value;
+    throw new Error(`${name} is "${value}"; it must be one of ${values.join(', ')}.`);
   };
   const postgres = ['postgres:', 'postgresql:'];
   const production = text('NODE_ENV') === 'production';
@@ -132,7 +139,7 @@ export function readConfig(env: Env = process.env): Config {
     leaseMs: whole('LEASE_MS', 500, 600_000),
     sweepMs: whole('SWEEP_MS', 50, 60_000),
     heartbeatMs: whole('HEARTBEAT_MS', 50, 60_000),
-    logLevel: text('LOG_LEVEL') ?? VARIABLES.LOG_LEVEL.default,
+    logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
     production,
     crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),
     hostName: hostname(),

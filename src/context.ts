@@ -13,7 +13,9 @@ import { openBullQueue } from './queue/bullmq.ts';
 import type { OpenQueue, Queue } from './queue/queue.ts';
 import { openFileStorage } from './storage/files.ts';
 import type { Storage } from './storage/storage.ts';
+import { reach } from './reach.ts';
 import { type Catalogue, readCatalogue } from './store/catalogue.ts';
+import { watchTrouble } from './trouble.ts';
 
 export interface Context {
   config: Config;
@@ -69,14 +71,29 @@ export async function openContext({
   address,
   openQueue = openBullQueue,
 }: Resources): Promise<Context> {
-  const onError = (error: Error): void =>
-    log.warn({ err: { message: error.message, name: error.name } }, 'connection trouble');
+  const trouble = watchTrouble(log);
+  const onError = trouble.note;
   const flowUrl = config.databaseFlowUrl ?? databaseUrl;
   const flow = openPool(flowUrl, 'millrace_flow', { max: 12, onError });
-  const client = openPool(config.databaseClientUrl ?? databaseUrl, 'millrace_client', { max: 6, onError });
-  await assertRole(flow, 'millrace_flow');
-  await assertRole(client, 'millrace_client');
-  if (config.redisUrl !== null) await assertNoEviction(config.redisUrl);
+  const clientUrl = config.databaseClientUrl ?? databaseUrl;
+  const client = openPool(clientUrl, 'millrace_client', { max: 6, onError });
+  const { redisUrl } = config;
+  try {
+    await reach(
+      { variable: config.databaseFlowUrl ? 'DATABASE_FLOW_URL' : 'DATABASE_URL', url: flowUrl },
+      () => assertRole(flow, 'millrace_flow', config.databaseFlowUrl === null ? 'owner' : 'own'),
+    );
+    await reach(
+      { variable: config.databaseClientUrl ? 'DATABASE_CLIENT_URL' : 'DATABASE_URL', url: clientUrl },
+      () => assertRole(client, 'millrace_client', config.databaseClientUrl === null ? 'owner' : 'own'),
+    );
+    if (redisUrl !== null)
+      await reach({ variable: 'REDIS_URL', url: redisUrl }, () => assertNoEviction(redisUrl));
+  } catch (error) {
+    trouble.over();
+    await Promise.allSettled([flow.end(), client.end()]);
+    throw error;
+  }
   const queue = await openQueue({ redisUrl: config.redisUrl, databaseUrl: flowUrl, onError });
   const bus =
     config.redisUrl === null
@@ -95,7 +112,7 @@ export async function openContext({
     log,
     flow,
     client,
-    prisma: new PrismaClient({ adapter: new PrismaPg(flow) }),
+    prisma: new PrismaClient({ adapter: new PrismaPg(flow), errorFormat: 'minimal' }),
     queue,
     bus,
     storage: openFileStorage(join(config.dataDir, 'artifacts')),
@@ -105,6 +122,7 @@ export async function openContext({
     publicUrl: () =>
       config.publicUrl ?? address.url ?? catalogue.publicUrl ?? `http://${config.host}:${config.port}`,
     async close() {
+      trouble.over();
       clearInterval(reread);
       await queue.close();
       await bus.close();

@@ -1,11 +1,13 @@
 // Brings the database up to date and ends: `npm run migrate`. Every command does the same as it starts.
-import { openPlatform } from './platform.ts';
-import { runCommand } from './process.ts';
+import { openPlatformFor } from './platform.ts';
+import { commandLine, runCommand } from './process.ts';
 
-await runCommand(async () => {
-  const platform = await openPlatform();
-  await platform.ctx.close();
-  await platform.leave();
+commandLine(
+  'npm run migrate',
+  'Brings the database up to date, as every command does when it starts.',
+).parse();
+
+await runCommand(async (life) => {
+  await openPlatformFor(life);
   process.stdout.write('The database is up to date.\n');
-  process.exit();
 });

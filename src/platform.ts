@@ -1,18 +1,22 @@
 // Start-up: from a configuration to a running context, whoever starts first. Every command comes through here.
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import pino from 'pino';
 import { type Config, readConfig } from './config.ts';
-import { type Address, type Context, openContext, type Secrets } from './context.ts';
+import { type Address, type Context, openContext } from './context.ts';
 import { armCrashPoint } from './crash.ts';
 import { migrate } from './db/migrate.ts';
 import type { Pool } from './db/pool.ts';
 import { seed } from './db/seed.ts';
 import { transaction } from './db/transaction.ts';
 import { joinEmbedded } from './embedded/join.ts';
+import { LockFile } from './embedded/lock.ts';
 import { createAccount, createKey } from './flow/accounts.ts';
+import { openLog } from './logging.ts';
 import type { OpenQueue } from './queue/queue.ts';
+import type { Life } from './process.ts';
+import { reach } from './reach.ts';
+import { readSecrets } from './secrets.ts';
 
 export interface Platform {
   ctx: Context;
@@ -21,30 +25,44 @@ export interface Platform {
   leave(): Promise<void>;
 }
 
-export async function openPlatform(
-  options: { address?: Address; config?: Config; quiet?: boolean; openQueue?: OpenQueue } = {},
-): Promise<Platform> {
+interface PlatformOptions {
+  address?: Address;
+  config?: Config;
+  /** Logs warnings and errors alone. */
+  quiet?: boolean;
+  /** Another queue than BullMQ; for tests. */
+  openQueue?: OpenQueue;
+}
+
+/** For a command: what is opened is closed, and left, when its life ends. */
+export async function openPlatformFor(life: Life, options: PlatformOptions = {}): Promise<Platform> {
+  const platform = await openPlatform(options);
+  life.defer(() => platform.ctx.close().finally(platform.leave));
+  return platform;
+}
+
+export async function openPlatform(options: PlatformOptions = {}): Promise<Platform> {
   const config = options.config ?? readConfig();
   armCrashPoint(config.crashAt);
-  const log = pino(
-    { level: options.quiet ? 'warn' : config.logLevel, base: { pid: process.pid } },
-    pino.destination({ fd: 2, sync: true }),
-  );
-  await mkdir(config.dataDir, { recursive: true });
+  const log = openLog(options.quiet ? 'warn' : config.logLevel);
+  await makeDataDir(config.dataDir);
+  const secrets = await readSecrets(config);
   const embedded = await joinEmbedded({
     dataDir: config.dataDir,
     postgres: config.databaseUrl === null,
     sim: config.simUrl === null,
     log: (line) => log.info(line),
   });
+  let ctx: Context | null = null;
   try {
     const databaseUrl = config.databaseUrl ?? embedded.databaseUrl;
     const simUrl = config.simUrl ?? embedded.simUrl;
     if (databaseUrl === null || simUrl === null)
       throw new Error('the embedded services did not say where they are');
-    const secrets = await readSecrets(config);
-    await migrate(databaseUrl, (line) => log.info(line));
-    const ctx = await openContext({
+    await reach({ variable: 'DATABASE_URL', url: databaseUrl }, () =>
+      migrate(databaseUrl, (line) => log.info(line)),
+    );
+    ctx = await openContext({
       config,
       log,
       databaseUrl,
@@ -55,38 +73,22 @@ export async function openPlatform(
     await firstStart(ctx);
     return { ctx, simUrl, leave: () => embedded.leave() };
   } catch (error) {
-    await embedded.leave();
+    // What went wrong first is what there is to tell.
+    await ctx?.close().catch(() => {});
+    await embedded.leave().catch((left: Error) => log.warn(`leaving went wrong, too: ${left.message}`));
     throw error;
   }
 }
 
-/** The installation's secrets: from the environment, else made once and kept in the data folder. */
-async function readSecrets(config: Config): Promise<Secrets> {
-  const path = join(config.dataDir, 'secrets.json');
-  let kept: { pepper: string; key: string };
+async function makeDataDir(path: string): Promise<void> {
   try {
-    kept = JSON.parse(await readFile(path, 'utf8')) as typeof kept;
+    await mkdir(path, { recursive: true });
   } catch (error) {
-    if ((error as { code?: unknown }).code !== 'ENOENT') throw error;
-    kept = { pepper: randomBytes(32).toString('base64'), key: randomBytes(32).toString('base64') };
-    if (config.keyPepper === null || config.secretKey === null) kept = await writeOnce(path, kept);
-  }
-  const key = Buffer.from(config.secretKey ?? kept.key, 'base64');
-  if (key.length !== 32)
-    throw new Error('MILLRACE_SECRET_KEY must be 32 bytes in base64. Make one with: openssl rand -base64 32');
-  const pepper = Buffer.from(config.keyPepper ?? kept.pepper);
-  if (pepper.length < 32) throw new Error('MILLRACE_KEY_PEPPER must be 32 bytes or more.');
-  return { pepper, key };
-}
-
-/** The first writer wins, and everybody reads what it wrote. */
-async function writeOnce<T>(path: string, value: T): Promise<T> {
-  try {
-    await writeFile(path, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600, flag: 'wx' });
-    return value;
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== 'EEXIST') throw error;
-    return JSON.parse(await readFile(path, 'utf8')) as T;
+    const { code } = error as { code?: unknown };
+    throw new Error(
+      `The data folder ${path} cannot be made (${String(code)}). Set MILLRACE_DATA_DIR to a folder that this user may write.`,
+      { cause: error },
+    );
   }
 }
 
@@ -105,6 +107,8 @@ interface Credentials {
 async function firstStart(ctx: Context): Promise<void> {
   const lock = await ctx.flow.connect();
   try {
+    // Whoever is first makes everything: that may take longer than a lock may otherwise be waited for.
+    await lock.query(`set lock_timeout = 0`);
     await lock.query(`select pg_advisory_lock(hashtext('millrace.first-start'))`);
     await holdPepper(ctx.flow, ctx.secrets.pepper);
     await transaction(ctx.flow, seed);
@@ -112,21 +116,50 @@ async function firstStart(ctx: Context): Promise<void> {
     const { rowCount } = await ctx.flow.query(`select 1 from api_keys where mode = 'admin' limit 1`);
     if (rowCount !== 0) return;
     const first = { name: 'first', plan: 'startup', credits: FIRST_CREDITS, overrides: {} };
-    const { apiKey } = await createAccount(ctx, first, 'first start');
+    const { answer } = await createAccount(ctx, first, { actor: 'first start', idempotency: null });
     // The operator's key last: a start that dies before leaves the next one to be the first.
     await transaction(ctx.flow, async (tx) => {
       const adminKey = await createKey(ctx, tx, { accountId: null, mode: 'admin', name: 'first' });
-      await writeCredentials(ctx.config, { base_url: ctx.publicUrl(), api_key: apiKey, admin_key: adminKey });
+      await writeCredentials(ctx.config, {
+        base_url: ctx.publicUrl(),
+        api_key: answer.apiKey,
+        admin_key: adminKey,
+      });
     });
     ctx.log.info(`credentials are in ${join(ctx.config.dataDir, 'credentials.json')}`);
   } finally {
-    await lock.query(`select pg_advisory_unlock_all()`).catch(() => {});
-    lock.release();
+    // Ends the connection, and with it the lock and the setting.
+    lock.release(true);
   }
 }
 
-/** Once the API listens: others learn its address, the workers from the database and people from credentials.json. */
-export async function announceAddress(ctx: Context): Promise<void> {
+const TURN_EVERY_MS = 2_000;
+
+/**
+ * Once the API listens: others learn its address, the workers from the database and people from credentials.json. Of the
+ * APIs that share a data folder the first is named; when it goes, however it goes, one that is still there.
+ */
+export async function announceAddress(ctx: Context): Promise<{ close(): void }> {
+  const turn = new LockFile(join(ctx.config.dataDir, 'address.lock'));
+  if (turn.tryExclusive()) {
+    await tellAddress(ctx);
+    return turn;
+  }
+  ctx.log.info('another API uses this data folder; its address stays the one that is named until it stops');
+  const timer = setInterval(() => {
+    if (!turn.tryExclusive()) return;
+    clearInterval(timer);
+    tellAddress(ctx).catch((error: Error) => ctx.log.warn(`the address could not be told: ${error.message}`));
+  }, TURN_EVERY_MS).unref();
+  return {
+    close() {
+      clearInterval(timer);
+      turn.close();
+    },
+  };
+}
+
+async function tellAddress(ctx: Context): Promise<void> {
   const url = ctx.publicUrl();
   await ctx.flow.query(
     `insert into settings (name, value) values ('public_url', $1) on conflict (name) do update set value = excluded.value`,

@@ -1,19 +1,17 @@
 // The API alone: `npm run api`.
 import type { Address } from '../context.ts';
-import { openPlatform } from '../platform.ts';
-import { runCommand, untilStopped } from '../process.ts';
+import { openPlatformFor } from '../platform.ts';
+import { commandLine, runCommand } from '../process.ts';
 import { startApi } from './start.ts';
 
-await runCommand(async () => {
+commandLine('npm run api', 'Runs the API alone; workers do the jobs, see npm run worker -- --help.').parse();
+
+await runCommand(async (life) => {
   const address: Address = { url: null };
-  const platform = await openPlatform({ address });
+  const platform = await openPlatformFor(life, { address });
   const { log } = platform.ctx;
   const api = await startApi(platform, address);
+  life.defer(() => api.close());
   log.info(`API at ${api.url}`);
-  await untilStopped(async () => {
-    await api.close();
-    await platform.ctx.close();
-    await platform.leave();
-  }, log);
-  process.exit();
+  await life.untilStopped(log);
 });

@@ -7,14 +7,42 @@ export interface RunningApi {
   close(): Promise<void>;
 }
 
-/** Listens, and tells everybody where. @param address filled in once it is known */
+/** Listens, and tells everybody where. @param address filled in once it is known @throws Error with a way out */
 export async function startApi({ ctx, simUrl }: Platform, address: Address): Promise<RunningApi> {
   const { app, close } = await openApi(ctx, { simUrl });
   const { host, port } = ctx.config;
-  await app.listen({ host, port });
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    await close();
+    throw cannotListen(error as Error & { code?: string }, { host, port });
+  }
   const bound = app.server.address();
   const name = host.includes(':') ? `[${host}]` : host;
   address.url = `http://${name}:${typeof bound === 'object' ? bound?.port : port}`;
-  await announceAddress(ctx);
-  return { url: ctx.publicUrl(), close };
+  const announced = await announceAddress(ctx);
+  return {
+    url: ctx.publicUrl(),
+    async close() {
+      announced.close();
+      await close();
+    },
+  };
+}
+
+function cannotListen(
+  error: Error & { code?: string },
+  { host, port }: { host: string; port: number },
+): Error {
+  const noHost = `HOST=${host} is no address that this machine knows. Take 127.0.0.1, or 0.0.0.0 for all it has.`;
+  const remedies: Record<string, string> = {
+    EADDRINUSE: `Port ${port} of ${host} is in use. Stop what uses it, or choose another: PORT=${port + 1}, or PORT=0 for any that is free.`,
+    EACCES: `Port ${port} is not this user's to take. Choose one above 1023, such as PORT=8080.`,
+    EADDRNOTAVAIL: noHost,
+    ENOTFOUND: noHost,
+    EAI_AGAIN: noHost,
+  };
+  const text =
+    remedies[error.code ?? ''] ?? `The API cannot listen on port ${port} of ${host}: ${error.message}`;
+  return new Error(text, { cause: error });
 }

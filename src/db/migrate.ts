@@ -30,9 +30,14 @@ export async function readMigrations(): Promise<Migration[]> {
 
 /** Brings the database at `url` (as its owner) up to date. Any number of processes may call it at once. */
 export async function migrate(url: string, log: (line: string) => void): Promise<void> {
-  const client = new pg.Client({ connectionString: url, application_name: 'millrace_migrate' });
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'millrace_migrate',
+    connectionTimeoutMillis: 10_000,
+  });
   await client.connect();
   try {
+    await assertVersion(client);
     await client.query(`select pg_advisory_lock(${LOCK})`);
     await makeRoles(client);
     const done = await history(client);
@@ -49,6 +54,15 @@ export async function migrate(url: string, log: (line: string) => void): Promise
   } finally {
     await client.end();
   }
+}
+
+/** @throws Error for a server that lacks what the roles need: `grant … with set true`, of PostgreSQL 16 */
+async function assertVersion(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ number: string; name: string }>(
+    `select current_setting('server_version_num') as number, current_setting('server_version') as name`,
+  );
+  if (Number(rows[0]?.number) < 160_000)
+    throw new Error(`DATABASE_URL leads to PostgreSQL ${rows[0]?.name}. Millrace needs 16 or newer.`);
 }
 
 /** Roles belong to the cluster, so two databases may be migrated at once: the loser of the race finds them made. */

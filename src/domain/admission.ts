@@ -1,6 +1,6 @@
 // Admission, decided: what an account's books allow, one job after the other. Pure; flow/admit.ts reads the books under
 // the account's lock and writes down what is decided here.
-import { AppError } from './errors.ts';
+import { AppError, invalidRequest } from './errors.ts';
 import { lowestFree, type SlotSet, withSlot } from './slots.ts';
 
 /** Credits that a hold may take from, in the order they are taken. */
@@ -87,19 +87,10 @@ function deadlineOf({ deadline, maxDeadlineS }: Applicant, now: Date): Date {
   // Not `at > latest`, which an instant that is no number would pass.
   if (!(at <= latest)) {
     const expected = `within ${maxDeadlineS} seconds from now`;
-    throw new AppError('invalid_request', {
-      message: `The deadline must lie ${expected}.`,
-      details: {
-        issues: [
-          {
-            path: 'deadline',
-            message: `must lie ${expected}`,
-            expected,
-            received: Number.isNaN(at) ? 'no instant' : new Date(at).toISOString(),
-          },
-        ],
-      },
-    });
+    const received = Number.isNaN(at)
+      ? 'no instant'
+      : `${Math.round((at - now.getTime()) / 1000)} seconds from now`;
+    throw invalidRequest({ path: 'deadline', message: `must lie ${expected}`, expected, received });
   }
   if (at <= now.getTime()) {
     throw new AppError('deadline_unreachable', {

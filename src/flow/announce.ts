@@ -24,10 +24,7 @@ export function openAnnouncer({ queue, bus, log }: Pick<Context, 'queue' | 'bus'
     ring(bells) {
       if (bells.length === 0) return;
       ring(bells).catch((error: Error) =>
-        log.warn(
-          { err: { message: error.message }, bells: bells.length },
-          'the queue could not be rung; the sweep will',
-        ),
+        log.warn({ err: error, bells: bells.length }, 'the queue could not be rung; the sweep will'),
       );
     },
     wake: (wakes) => bus.publish(wakes),

@@ -181,9 +181,8 @@ export async function refill(
   { ctx, now, accounts, unheard = false }: Pick<Changes, 'ctx' | 'now' | 'accounts'> & { unheard?: boolean },
 ): Promise<Bell[]> {
   const hungry = [...accounts.values()].flatMap((account) => {
-    const free = slotsOf(ctx, account) - countBusy(account.busySlots);
-    const open = account.status === 'active' || account.status === 'restricted';
-    return free > 0 && (unheard || account.lineWaiting > 0) && open ? [{ accountId: account.id, free }] : [];
+    const free = unheard || account.lineWaiting > 0 ? freeSlots(ctx, account) : 0;
+    return free > 0 ? [{ accountId: account.id, free }] : [];
   });
   if (hungry.length === 0) return [];
   const all = { moved: [] as Bell[], given: [] as Bell[] };
@@ -199,6 +198,12 @@ export async function refill(
   moveSlots(tx, all.moved, now);
   giveSlots(tx, all.given, now);
   return [...all.moved, ...all.given];
+}
+
+/** How many slots it may give away: none if the account may not run. */
+export function freeSlots(ctx: Context, account: Account): number {
+  const open = account.status === 'active' || account.status === 'restricted';
+  return open ? Math.max(0, slotsOf(ctx, account) - countBusy(account.busySlots)) : 0;
 }
 
 function slotsOf(ctx: Context, account: Account): number {

@@ -21,7 +21,9 @@ export function openClaims(ctx: Context, announcer: Announcer, workerId: () => s
       // Of two messages that say the same in one list one is void. Of two epochs of a job only one can be right, and
       // which one is for the database to say.
       const once = new Map(messages.map((message) => [nameOf(message), message]));
-      const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), [...once.values()]), {
+      // By id, as everybody locks jobs: another worker may hold the same bells in another order.
+      const inOrder = [...once.values()].toSorted((a, b) => (a.jobId < b.jobId ? -1 : 1));
+      const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), inOrder), {
         forMs: PATIENCE_MS,
       });
       crashPoint('claim-after');

@@ -6,6 +6,9 @@ import { JOB_COLUMNS } from '../store/jobs.ts';
 
 const DEFAULT_LIMIT = 20;
 
+/** A parameter that filters by one key of the metadata. */
+export const METADATA_FILTER = /^metadata\[([^\]]{1,40})\]$/;
+
 /** Query parameters that were validated; `metadata[k]` stands beside the named ones. */
 export type JobFilter = Record<string, unknown>;
 
@@ -27,10 +30,15 @@ export async function listJobs(
   for (const column of ['kind', 'status', 'model', 'key_id', 'idempotency_key']) {
     if (filter[column] !== undefined) add(`${column} = ?`, filter[column]);
   }
-  if (filter['created_after'] !== undefined) add('created_at > ?', filter['created_after']);
-  if (filter['created_before'] !== undefined) add('created_at < ?', filter['created_before']);
+  for (const [name, sql] of [
+    ['created_after', 'created_at > ?'],
+    ['created_before', 'created_at < ?'],
+  ] as const) {
+    // As Dates: PostgreSQL takes fewer offsets than the standard that the text was checked by.
+    if (filter[name] !== undefined) add(sql, new Date(filter[name] as string));
+  }
   for (const [name, value] of Object.entries(filter)) {
-    const key = /^metadata\[(.{1,40})\]$/.exec(name)?.[1];
+    const key = METADATA_FILTER.exec(name)?.[1];
     if (key !== undefined) add('metadata::jsonb @> ?::jsonb', JSON.stringify({ [key]: value }));
   }
   values.push(limit + 1);

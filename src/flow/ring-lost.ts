@@ -30,11 +30,13 @@ export function openRingLost(): (ctx: Context) => Promise<boolean> {
   };
 }
 
+/** One instant for all pages: each job is rung once, however long it takes. */
 async function ringKind(ctx: Context, { kind, waiting, at }: Expected): Promise<void> {
+  const before = new Date(at.getTime() - ARRIVAL_MS);
   let bells: Bell[];
   do {
-    bells = await ringAll(ctx.flow, { kind, before: at, limit: PAGE });
-    // Awaited, so that a slow queue is not flooded and one that refuses is not asked for more.
+    bells = await ringAll(ctx.flow, { kind, before, limit: PAGE });
+    // Awaited, so that a slow queue is not flooded, and one that refuses is not asked for more.
     if (bells.length > 0) await ctx.queue.ring(bells);
   } while (bells.length === PAGE);
   ctx.log.warn({ kind, waiting }, 'the queue had lost messages; the jobs that wait were rung again');

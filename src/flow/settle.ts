@@ -51,30 +51,28 @@ async function settleList(ctx: Context, announcer: Announcer, list: Settlement[]
   );
   crashPoint('settle-after-commit');
   announcer.ring(bells);
-  announcer.wake(
-    list
-      .filter(({ jobId }) => settled.has(jobId))
-      .map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })),
-  );
-  return list.map(({ jobId }) => settled.has(jobId));
+  announcer.wake([...settled].map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
+  return list.map((settlement) => settled.has(settlement));
 }
 
 async function settleIn(
   tx: Tx,
   ctx: Context,
   list: Settlement[],
-): Promise<{ bells: Bell[]; settled: Set<string> }> {
+): Promise<{ bells: Bell[]; settled: Set<Settlement> }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
     wanted: list,
     lock: (tx) => findRunning(tx, list),
   });
   await knowAll(ctx, jobs.values());
-  const settled = new Set<string>();
+  const settled = new Set<Settlement>();
   for (const settlement of list) {
     const job = jobs.get(settlement.jobId);
-    if (!job || job.epoch !== settlement.epoch || settled.has(job.id)) continue;
+    if (!job || job.epoch !== settlement.epoch) continue;
+    // Taken once: what comes after it in the list comes too late.
+    jobs.delete(job.id);
     apply(changes, job, settlement);
-    settled.add(job.id);
+    settled.add(settlement);
   }
   const bells = settled.size === 0 ? [] : await writeChanges(tx, changes);
   crashPoint('settle-before-commit');

@@ -3,10 +3,18 @@ import type { Context } from '../context.ts';
 import type { Tx } from '../db/pool.ts';
 import { isConnectionError, transaction } from '../db/transaction.ts';
 import type { Bell } from '../domain/job.ts';
-import { lockAccounts, writeAccounts } from '../store/accounts.ts';
+import { findAccounts, lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { databaseNow } from '../store/clock.ts';
-import { alone, backOffsOver, disableRoute, endBackOffs, overrunRoutes, ringAgain } from '../store/sweep.ts';
-import { refill } from './changes.ts';
+import {
+  accountsInLine,
+  alone,
+  backOffsOver,
+  disableRoute,
+  endBackOffs,
+  overrunRoutes,
+  ringAgain,
+} from '../store/sweep.ts';
+import { freeSlots, refill } from './changes.ts';
 import { expireLots, expireWaiting } from './expire.ts';
 import { openRingLost } from './ring-lost.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
@@ -15,7 +23,7 @@ import { takeBack } from './take-back.ts';
 /** Done at every pass, in this order. */
 const TASKS: Record<string, SweepTask> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
 /** Done at every sixtieth. */
-const SLOW_TASKS: Record<string, SweepTask> = { rotate, guardOverrun };
+const SLOW_TASKS: Record<string, SweepTask> = { rotate, guardOverrun, refillForgotten };
 const SLOW = 60;
 
 export interface Sweeper {
@@ -36,7 +44,7 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
           more = (await task(ctx, tools)) || more;
         } catch (error) {
           ctx.log[isConnectionError(error) ? 'warn' : 'error'](
-            { err: { message: (error as Error).message }, task: name },
+            { err: error, task: name },
             'a task of the sweep failed',
           );
         }
@@ -65,6 +73,22 @@ async function refillDue(ctx: Context, { announcer }: SweepTools): Promise<boole
   });
   announcer.ring(bells);
   return full;
+}
+
+/** Lines with a free slot that nobody saw: a plan that was changed past us, say. Looked at without a lock. */
+async function refillForgotten(ctx: Context, { announcer }: SweepTools): Promise<boolean> {
+  for (let after = ''; ;) {
+    const ids = await accountsInLine(ctx.flow, after, PASS_MAX);
+    const open = (await findAccounts(ctx.flow, ids)).filter((account) => freeSlots(ctx, account) > 0);
+    const bells = await refillAccounts(
+      ctx,
+      open.map(({ id }) => id),
+    );
+    announcer.ring(bells);
+    const last = ids.at(-1);
+    if (last === undefined || ids.length < PASS_MAX) return false;
+    after = last;
+  }
 }
 
 /** Refill for accounts named from outside a settlement. The caller rings. */

@@ -1,7 +1,7 @@
 // Jobs that run at nobody's: their worker is gone.
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
-import { transaction } from '../db/transaction.ts';
+import { isConnectionError, transaction } from '../db/transaction.ts';
 import type { Bounds } from '../domain/job.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import { alone, type Orphan, orphans } from '../store/sweep.ts';
@@ -30,9 +30,10 @@ export async function takeBack(ctx: Context, { settle }: SweepTools): Promise<bo
 
 async function takeOne(ctx: Context, settle: Settle, orphan: Orphan): Promise<boolean> {
   const outcome = await lastWord(ctx, orphan).catch((error: Error): Outcome => {
-    ctx.log.warn(
+    if (isConnectionError(error)) throw error;
+    ctx.log.error(
       { err: { message: error.message }, job: orphan.jobId },
-      'what a chat had said could not be counted; it is taken back without',
+      "a lost worker's chat could not be read; it is taken back without",
     );
     return { type: 'interrupted', used: null };
   });

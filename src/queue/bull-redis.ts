@@ -27,9 +27,13 @@ export function onRedis(url: string, onError: (error: Error) => void): Backend {
 /** @throws if that Redis would throw messages away for want of memory, or does not answer */
 export async function assertNoEviction(redisUrl: string): Promise<void> {
   const redis = new Redis(redisUrl, { maxRetriesPerRequest: 1, lazyConnect: true });
-  redis.on('error', () => {});
+  // What connect() itself says is only that the connection is closed.
+  let reason: Error | null = null;
+  redis.on('error', (error: Error) => (reason = error));
   try {
-    await redis.connect();
+    await redis.connect().catch((error: unknown) => {
+      throw reason ?? error;
+    });
     // From INFO, since rented servers often refuse CONFIG.
     const policy = /^maxmemory_policy:(\S+)/m.exec(await redis.info('memory'))?.[1];
     if (policy !== undefined && policy !== 'noeviction') {

@@ -41,6 +41,29 @@ export async function findAccount(db: Db, id: string): Promise<Account | null> {
   return rows[0] ?? null;
 }
 
+export async function findAccounts(db: Db, ids: readonly string[]): Promise<Account[]> {
+  if (ids.length === 0) return [];
+  const { rows } = await db.query<Account>(`select ${COLUMNS} from accounts where id = any($1)`, [ids]);
+  return rows;
+}
+
+/** Changes what is given; `null` leaves as it is. Locks the row. */
+export function changeTerms(
+  tx: Tx,
+  {
+    id,
+    plan,
+    status,
+    overrides,
+  }: { id: string; plan: string | null; status: Account['status'] | null; overrides: PlanOverrides | null },
+): void {
+  tx.send({
+    text: `update accounts set plan_id = coalesce($2, plan_id), status = coalesce($3, status), overrides = coalesce($4, overrides),
+        status_since = case when coalesce($3, status) = status then status_since else millrace_now() end where id = $1`,
+    values: [id, plan, status, overrides && JSON.stringify(overrides)],
+  });
+}
+
 const written = rowset<Account>({
   id: ['text', (a) => a.id],
   available: ['bigint', (a) => a.available],

@@ -104,7 +104,7 @@ export interface Claimed {
   remainingMs: number;
   cancelRequested: boolean;
   /** Attempts whose end is not known, the latest first: the vendor is asked after each before it is called again. */
-  earlier: { attempt: number; remoteId: string | null }[];
+  earlier: { attempt: number; remoteId: string | null; routeId: string }[];
 }
 
 /** What a message names. */
@@ -143,7 +143,7 @@ export async function claimJobs(db: Db, workerId: string, rung: readonly Rung[])
         (extract(epoch from c.deadline - (select now from clock)) * 1000)::float8 as "remainingMs",
         c.cancel_requested_at is not null as "cancelRequested",
         case when c.epoch > 1 then (
-          select coalesce(json_agg(json_build_object('attempt', a.attempt, 'remoteId', a.remote_id) order by a.attempt desc), '[]')
+          select coalesce(json_agg(json_build_object('attempt', a.attempt, 'remoteId', a.remote_id, 'routeId', a.route_id) order by a.attempt desc), '[]')
           from attempts a where a.account_id = c.account_id and a.job_id = c.id and a.attempt < c.epoch
             and a.outcome in ('interrupted', 'ambiguous')) else '[]' end as earlier
       from claimed c`,
@@ -350,15 +350,12 @@ export function moveSlots(tx: Tx, bells: readonly Bell[], at: Date): void {
   });
 }
 
-/**
- * How many of the account's own jobs start before this one; counted from the line's index, exact to 1,000. Who is in
- * back-off stands aside.
- */
+/** How many of the account's own jobs start before this one; counted from the line's index, exact to 1,000. */
 export async function positionInLine(db: Db, job: { accountId: string; jobId: string }): Promise<number> {
   const { rows } = await db.query<{ ahead: number }>({
     name: 'position-in-line',
     text: `select count(*)::int as ahead from (
-        select 1 from jobs me join jobs j on j.account_id = me.account_id and j.place is not null and j.due_at is null
+        select 1 from jobs me join jobs j on j.account_id = me.account_id and j.place is not null
           and (j.priority, j.place) < (me.priority, me.place)
         where me.account_id = $1 and me.id = $2 and me.place is not null limit 1000) as before`,
     values: [job.accountId, job.jobId],

@@ -66,8 +66,8 @@ export async function expectedMessages(
 }
 
 /**
- * Jobs of a kind that wait with a slot and were last rung a second and more before `before`, in pages by slot order.
- * Marks them rung, so with one `before` each is met once, however long the pages take.
+ * The jobs of a kind that wait with a slot and were last rung before an instant, in pages by slot order. Marks them rung,
+ * so that the same instant never finds them again.
  */
 export async function ringAll(
   db: Db,
@@ -77,7 +77,7 @@ export async function ringAll(
     name: 'ring-all',
     text: `with clock as materialized (select millrace_now() as now),
       lost as (select account_id, id from jobs where slot is not null and status = 'queued' and kind = $1
-        and rung_at < $2::timestamptz - interval '1 second' order by slot limit $3 for update skip locked)
+        and rung_at < $2 order by slot limit $3 for update skip locked)
       update jobs j set rung_at = (select now from clock) from lost l
       where j.account_id = l.account_id and j.id = l.id and j.status = 'queued' and j.slot is not null
       returning j.kind, j.account_id as "accountId", j.id as "jobId", j.epoch, j.slot`,
@@ -152,6 +152,21 @@ export function endBackOffs(tx: Tx, jobs: readonly Named[]): void {
       where j.account_id = r.account_id and j.id = r.id and j.due_at <= (select millrace_now())`,
     values: named.values(jobs),
   });
+}
+
+/** The next accounts by id for which jobs wait in line: one probe of the line's index for each, however long the lines. */
+export async function accountsInLine(db: Db, after: string, limit: number): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: 'accounts-in-line',
+    text: `with recursive line as (
+        (select account_id as id from jobs where place is not null and due_at is null and account_id > $1 order by account_id limit 1)
+        union all
+        select (select j.account_id from jobs j where j.place is not null and j.due_at is null and j.account_id > line.id order by j.account_id limit 1)
+        from line where line.id is not null)
+      select id from line where id is not null limit $2`,
+    values: [after, limit],
+  });
+  return rows.map((row) => row.id);
 }
 
 /** Lots that lapsed with credits left in them. */

@@ -1,32 +1,28 @@
 // A worker alone: `npm run worker -- --queues chat,image --concurrency 50`.
-import { Command, InvalidArgumentError } from 'commander';
+import { InvalidArgumentError } from 'commander';
 import { type Kind, KINDS } from '../domain/job.ts';
-import { openPlatform } from '../platform.ts';
-import { runCommand, untilStopped } from '../process.ts';
+import { openPlatformFor } from '../platform.ts';
+import { commandLine, runCommand } from '../process.ts';
 import { startWorker } from './start.ts';
 
-const command = new Command('npm run worker --')
-  .description(
-    'Runs a worker: takes jobs of the named queues, calls their providers, settles them, and sweeps.',
-  )
+const command = commandLine(
+  'npm run worker --',
+  'Runs a worker: takes jobs of the named queues, calls their providers, settles them, and sweeps.',
+)
   .option('--queues <kinds>', `which queues, separated by commas: ${KINDS.join(', ')}`, parseQueues, [
     ...KINDS,
   ])
   .option('--concurrency <n>', 'calls at once, of each queue', parseConcurrency, 50)
   .parse();
 
-await runCommand(async () => {
+await runCommand(async (life) => {
   const options = command.opts<{ queues: Kind[]; concurrency: number }>();
-  const platform = await openPlatform();
+  const platform = await openPlatformFor(life);
   const { log } = platform.ctx;
   const worker = await startWorker(platform, options);
+  life.defer(() => worker.drain());
   log.info(options, 'the worker takes jobs');
-  await untilStopped(async () => {
-    await worker.drain();
-    await platform.ctx.close();
-    await platform.leave();
-  }, log);
-  process.exit();
+  await life.untilStopped(log);
 });
 
 function parseQueues(text: string): Kind[] {

@@ -18,14 +18,14 @@ afterAll(async () => {
   await vendor.close();
 });
 
-const FINAL = ['job.succeeded', 'job.failed', 'job.canceled', 'job.expired'];
+const FINAL = new Set(['job.succeeded', 'job.failed', 'job.canceled', 'job.expired']);
 
 /** The job's whole stream, which must end by itself, and the job as it is polled. */
 async function followed(id: string): Promise<{ events: SseEvent[]; end: SseEvent; job: Json }> {
   const events = await account.events(`/v1/jobs/${id}/events`);
   const { body: job } = await account.get(`/v1/jobs/${id}`);
   const end = events.at(-1) as SseEvent;
-  expect(events.filter(({ event }) => FINAL.includes(event))).toEqual([end]);
+  expect(events.filter(({ event }) => FINAL.has(event))).toEqual([end]);
   return { events, end, job };
 }
 
@@ -93,7 +93,7 @@ describe.each(Object.keys(outcomes))('of a job that %s', (outcome) => {
 
     const again = { 'last-event-id': end.id as string };
     expect((await account.get(`/v1/jobs/${id}/events`, again)).status).toBe(204);
-    const mine = events.filter(({ event }) => event === 'job.queued' || FINAL.includes(event));
+    const mine = events.filter(({ event }) => event === 'job.queued' || FINAL.has(event));
     const ofAll = await account.events('/v1/events', { until: ({ id }) => id === end.id });
     expect(ofAll.filter(({ data }) => JSON.parse(data).data.id === id)).toEqual(mine);
     const list = await account.get(`/v1/events?after=${Number(end.id) - 1}&limit=1`, {
@@ -187,6 +187,10 @@ describe("a vendor's JSON", () => {
     expect(deltas.map(({ offset }) => offset)).toEqual(words.map((_, i) => i));
     expect(deltas.map(({ delta }) => delta.content)).toEqual(words);
     expect(job.output.text).toBe(words.join(''));
+    // Once more, now that all of it is there to be read at once.
+    const again = await account.events(`/v1/jobs/${id}/events`);
+    const lasting = events.filter(({ ownId, event }) => ownId && event !== 'job.running');
+    expect(again).toEqual(lasting);
     expect(JSON.parse(end.data).data).toEqual({ ...shownOf(job), output: null, output_omitted: true });
   });
 });

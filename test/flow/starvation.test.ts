@@ -99,11 +99,15 @@ describe('the sweep', () => {
     await millrace.sql('analyze jobs');
     const { ctx } = millrace.platform;
     const { next, fetched } = await transaction(ctx.flow, async (tx) => {
+      const read = async (): Promise<number> => {
+        const { rows } = await tx.query<{ n: number }>(
+          `select (seq_tup_read + idx_tup_fetch)::int as n from pg_stat_xact_user_tables where relname = 'jobs'`,
+        );
+        return rows[0]?.n ?? 0;
+      };
+      const before = await read();
       const next = await nextInLine(tx, [{ accountId: account.id, free: 5 }]);
-      const { rows } = await tx.query<{ n: number }>(
-        `select (seq_tup_read + idx_tup_fetch)::int as n from pg_stat_xact_user_tables where relname = 'jobs'`,
-      );
-      return { next, fetched: rows[0]?.n };
+      return { next, fetched: (await read()) - before };
     });
     expect(next.filter(({ slot }) => slot === null)).toHaveLength(1);
     // The one in the line, and the one with a slot that may have waited for a second.

@@ -19,6 +19,10 @@ export interface Fleet {
   /** The worker with the most calls under way. */
   killWorker(): Promise<Kill>;
   killAll(): Promise<Kill>;
+  /** SIGTERM to the worker with the most calls under way, and a new one at once; answers the old one's exit code. */
+  drainWorker(): Promise<number | string>;
+  /** What roles logged as errors, those that are dead included. */
+  errors(): string[];
   /** Drains all that runs; answers their exit codes. */
   stop(): Promise<(number | string)[]>;
 }
@@ -41,8 +45,14 @@ export async function startFleet(
   { workers: count, concurrency = 50, env = {} }: FleetOptions,
 ): Promise<Fleet> {
   const port = String(await freePort());
-  const newApi = (): Promise<Role> => spawnApi(installation, { ...env, PORT: port });
-  const newWorker = (): Promise<Role> => spawnWorker(installation, { env, concurrency });
+  const everyRole: Role[] = [];
+  const noted = async (starting: Promise<Role>): Promise<Role> => {
+    const role = await starting;
+    everyRole.push(role);
+    return role;
+  };
+  const newApi = (): Promise<Role> => noted(spawnApi(installation, { ...env, PORT: port }));
+  const newWorker = (): Promise<Role> => noted(spawnWorker(installation, { env, concurrency }));
   let api = await newApi();
   let workers = await Promise.all(Array.from({ length: count }, newWorker));
   const busiest = async (): Promise<number> => {
@@ -51,6 +61,12 @@ export async function startFleet(
     );
     const found = rows.map(({ pid }) => workers.findIndex((worker) => worker.pid === pid));
     return found.find((index) => index >= 0) ?? 0;
+  };
+  const replaceWorker = async (end: (worker: Role) => Promise<void>): Promise<void> => {
+    const index = await busiest();
+    const old = workers[index];
+    const fresh = old && (await Promise.all([newWorker(), end(old)]))[0];
+    if (fresh) workers = workers.map((worker, i) => (i === index ? fresh : worker));
   };
   const credentials = await readCredentials(readConfig(installation.env));
   if (!credentials) throw new Error('the first start wrote no credentials');
@@ -68,19 +84,20 @@ export async function startFleet(
         await api.kill();
         api = await newApi();
       }),
-    async killWorker() {
-      const index = await busiest();
-      return killing(async () => {
-        await workers[index]?.kill();
-        const fresh = await newWorker();
-        workers = workers.map((worker, i) => (i === index ? fresh : worker));
+    killWorker: () => killing(() => replaceWorker((worker) => worker.kill())),
+    async drainWorker() {
+      let code: number | string = '';
+      await replaceWorker(async (worker) => {
+        code = await worker.drain();
       });
+      return code;
     },
     killAll: () =>
       killing(async () => {
         await Promise.all([api, ...workers].map((role) => role.kill()));
         [api, ...workers] = await Promise.all([newApi(), ...Array.from({ length: count }, newWorker)]);
       }),
+    errors: () => everyRole.flatMap(({ log }) => log.filter((line) => /"level":(50|60)/.test(line))),
     stop: () => Promise.all([api, ...workers].map((role) => role.drain())),
   };
 }

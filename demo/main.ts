@@ -1,0 +1,187 @@
+// `npm run demo`: a platform from nothing, a job of each kind through its public API, and a look at the books.
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command, InvalidArgumentError } from 'commander';
+import { findWrong, type Received } from './checks.ts';
+import { openClient } from './client.ts';
+import { chat, FILES, image, type Ran, runJob, speech, type Tools, transcript } from './jobs.ts';
+import { attachPlatform, type Platform, startPlatform } from './platform.ts';
+import { openScreen } from './screen.ts';
+import { jobTable, number } from './table.ts';
+
+interface Options {
+  prompt: string;
+  draw: string;
+  say: string;
+  out: string;
+  attach?: string;
+}
+
+const GIVEN = 2_000_000;
+const STEPS = 6;
+const TITLE_LENGTH = 100;
+
+const options = new Command('npm run demo --')
+  .description(
+    'Starts Millrace with all it needs, runs a chat, an image, a sentence to speech and that speech back to text,\n' +
+      'checks what came and what it cost, and stops. Ends with code 0 only if everything held.',
+  )
+  .option('--prompt <text>', 'what to ask the chat', someText, 'What does a water mill do all day?')
+  .option('--draw <text>', 'what to draw', someText, 'A windmill at dawn')
+  .option(
+    '--say <text>',
+    'what to speak, and to hear again',
+    someText,
+    'The wheel turns as long as the water runs.',
+  )
+  .option('--out <folder>', 'where to write what is made', 'out')
+  .option('--attach <file>', 'use the running Millrace of this credentials.json instead of starting one')
+  .helpOption('-h, --help', 'show this')
+  .addHelpText('after', '\nThe data folder is .millrace, or what MILLRACE_DATA_DIR names.')
+  .parse()
+  .opts<Options>();
+
+const stop = new AbortController();
+const screen = openScreen(process.stdout, STEPS);
+const asked = watchSignals();
+let code = 1;
+try {
+  code = await demo();
+} catch (error) {
+  screen.close();
+  complain(stop.signal.aborted ? 'stopped, and the platform with it' : (error as Error).message);
+}
+process.exit(asked.code ?? code);
+
+function someText(text: string): string {
+  if (text.trim() === '') throw new InvalidArgumentError('It must say something.');
+  return text;
+}
+
+function complain(line: string): void {
+  process.stderr.write(`demo: ${line}\n`);
+}
+
+async function demo(): Promise<number> {
+  let starting = true;
+  screen.step('start');
+  screen.line(options.attach ? `Attaching to ${options.attach}` : 'Starting the platform');
+  const platform = options.attach
+    ? await attachPlatform(options.attach)
+    : await startPlatform({
+        step: (text) => starting && screen.note(text),
+        trouble: (text) => screen.line(`platform: ${text}`),
+        signal: stop.signal,
+      });
+  starting = false;
+  try {
+    stop.signal.throwIfAborted();
+    screen.line(`Millrace is at ${platform.url}`);
+    const received = await Promise.race([runAll(platform), platform.lost]);
+    screen.close();
+    return report(received);
+  } finally {
+    screen.close();
+    await platform.stop().catch((error: Error) => {
+      complain(error.message);
+      asked.code ??= 1;
+    });
+  }
+}
+
+async function runAll({ url, adminKey }: Platform): Promise<Received> {
+  const { out } = options;
+  await mkdir(out, { recursive: true });
+  // What an earlier run left must not pass for what this one made.
+  for (const file of Object.values(FILES)) await rm(join(out, file), { force: true });
+
+  const admin = openClient(url, { key: adminKey, signal: stop.signal });
+  const form = { name: 'demo', plan: 'startup', credits: GIVEN };
+  const { api_key: key } = await admin.post<{ api_key: string }>('/v1/admin/accounts', form);
+  screen.line(`A new account has ${number(GIVEN)} credits`);
+  const client = openClient(url, { key, signal: stop.signal });
+  const ran = await runJobs({ client, screen, out });
+
+  screen.step('audit');
+  type Account = { balance: { available: { credits: number }; held: { credits: number } } };
+  const { balance } = await client.get<Account>('/v1/account');
+  const audit = await admin.get<Received['audit'] & { rows: number }>('/v1/admin/invariants');
+  screen.line();
+  screen.line(
+    `The audit read ${number(audit.rows)} rows: ${audit.ok ? 'the books are right' : 'THEY ARE WRONG'}`,
+  );
+  return {
+    given: GIVEN,
+    sentence: options.say,
+    ran,
+    files: await readBack(out),
+    balance: { available: balance.available.credits, held: balance.held.credits },
+    audit,
+  };
+}
+
+/** One after the other, so that each line of the table shows what that job did to the balance. */
+async function runJobs(tools: Tools): Promise<Ran[]> {
+  const { prompt, draw, say } = options;
+  const title = (what: string, text: string): void => {
+    tools.screen.line();
+    tools.screen.line(`${what}: ${text.replaceAll(/\s+/g, ' ').slice(0, TITLE_LENGTH)}`);
+  };
+  title('Chat', prompt);
+  const ran = [await runJob(tools, 'chat', chat(prompt))];
+  title('Image', draw);
+  ran.push(await runJob(tools, 'image', image(draw)));
+  title('Speech', say);
+  const spoken = await runJob(tools, 'speech', speech(say));
+  ran.push(spoken);
+  if (!spoken.artifact) return ran;
+  title('Transcript', `of ${spoken.artifact.id}`);
+  const heard = await runJob(tools, 'transcript', transcript(spoken.artifact.id));
+  screen.line(`  "${heard.text}"`);
+  return [...ran, heard];
+}
+
+async function readBack(out: string): Promise<Map<string, Buffer>> {
+  const files = new Map<string, Buffer>();
+  for (const file of Object.values(FILES)) {
+    const content = await readFile(join(out, file)).catch(() => null);
+    if (content) files.set(file, content);
+  }
+  return files;
+}
+
+function report(received: Received): number {
+  const { ran, given, balance } = received;
+  const spent = ran.reduce((sum, { job }) => sum + (job.cost?.credits ?? 0), 0);
+  for (const line of ['', ...jobTable(ran), '']) screen.line(line);
+  screen.line(`${number(given)} credits given, ${number(spent)} spent, ${number(balance.available)} left`);
+  const wrong = findWrong(received);
+  for (const line of wrong) complain(line);
+  if (wrong.length > 0) return 1;
+  screen.line(
+    'All held: the transcript is the sentence, each artifact what it should be, each credit accounted for.',
+  );
+  return 0;
+}
+
+/** The first signal ends what runs; the platform is stopped in any case. A second one does not wait for that. */
+function watchSignals(): { code: number | null } {
+  const asked: { code: number | null } = { code: null };
+  let at = 0;
+  for (const [signal, number] of [
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+    ['SIGHUP', 1],
+  ] as const) {
+    process.on(signal, () => {
+      // npm hands on the Ctrl-C that the terminal has sent already.
+      if (asked.code !== null && performance.now() - at > 1_000) process.exit(asked.code);
+      if (asked.code !== null) return;
+      at = performance.now();
+      asked.code = 128 + number;
+      screen.line(`${signal}: stopping`);
+      stop.abort();
+    });
+  }
+  return asked;
+}
