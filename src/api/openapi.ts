@@ -4,10 +4,8 @@ import type { FastifyInstance, FastifySchema } from 'fastify';
 import type { Context } from '../context.ts';
 import { INPUTS } from '../domain/submission.ts';
 import { JSON_TYPE } from './headers.ts';
+import { installReference } from './reference.ts';
 import { ErrorAnswer } from './shapes.ts';
-
-const CSP =
-  "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:";
 
 export async function installOpenApi(app: FastifyInstance, ctx: Context): Promise<void> {
   app.addHook('onRoute', ({ url, schema }) => {
@@ -54,30 +52,7 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
     const document = { ...app.swagger(), servers: [{ url: ctx.publicUrl() }] };
     return reply.type(JSON_TYPE).send(JSON.stringify(document));
   });
-  await app.register(async (scope) => {
-    // The page's own scripts are inline, so it lives in a scope with a policy of its own.
-    const { default: scalar } = await import('@scalar/fastify-api-reference');
-    scope.addHook('onSend', async (_request, reply) => {
-      reply.header('content-security-policy', CSP);
-    });
-    await scope.register(scalar, {
-      routePrefix: '/reference',
-      logLevel: 'silent',
-      configuration: {
-        url: '/openapi.json',
-        pageTitle: 'Millrace API',
-        favicon: 'data:,',
-        // Nothing that leads away from here, and nothing that would send the document anywhere.
-        withDefaultFonts: false,
-        showDeveloperTools: 'never',
-        mcp: { disabled: true },
-        proxyUrl: '',
-        telemetry: false,
-        agent: { disabled: true },
-        hideClientButton: true,
-      } as never,
-    });
-  });
+  installReference(app);
 }
 
 /** The router's `*`, which takes slashes, is to readers a parameter like any other. */

@@ -35,7 +35,7 @@ export class Lanes<T> {
     for (let before = -1; taken.length > before && room > 0;) {
       before = taken.length;
       // Served lanes go to the end of the map, so each is met once a round.
-      for (const name of [...this.#lanes.keys()]) {
+      for (const name of Array.from(this.#lanes.keys())) {
         const heavy = weight(this.#head(name));
         if (heavy > room && taken.length > 0) continue;
         taken.push(this.#shift(name));

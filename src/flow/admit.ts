@@ -135,5 +135,5 @@ export function booksOf(ctx: Context, account: Account, lots: readonly Lot[]): B
   if (!plan)
     throw new Error(`the account ${account.id} has the plan ${account.planId}, which does not exist`);
   const { slots, lineLength } = termsFor(plan, account.overrides);
-  return { ...account, lots, slots, lineLength };
+  return { ...account, lots, slots, lineLength, supportUrl: ctx.config.supportUrl };
 }

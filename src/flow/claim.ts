@@ -26,7 +26,7 @@ export function openClaims(ctx: Context, announcer: Announcer, workerId: () => s
       const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), inOrder), {
         forMs: PATIENCE_MS,
       });
-      crashPoint('claim-after');
+      if (claimed.length > 0) crashPoint('claim-after');
       announcer.wake(claimed.map(({ jobId }) => ({ type: 'live', jobId })));
       const byName = new Map(claimed.map((job) => [nameOf({ ...job, epoch: job.epoch - 1 }), job]));
       return messages.map((message) =>

@@ -16,6 +16,7 @@ import {
 } from '../store/sweep.ts';
 import { freeSlots, refill } from './changes.ts';
 import { expireLots, expireWaiting } from './expire.ts';
+import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
 import { takeBack } from './take-back.ts';
@@ -23,7 +24,12 @@ import { takeBack } from './take-back.ts';
 /** Done at every pass, in this order. */
 const TASKS: Record<string, SweepTask> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
 /** Done at every sixtieth. */
-const SLOW_TASKS: Record<string, SweepTask> = { rotate, guardOverrun, refillForgotten };
+const SLOW_TASKS: Record<string, SweepTask> = {
+  rotate,
+  guardOverrun,
+  refillForgotten,
+  removeOrphans: async (ctx) => (await removeOrphans(ctx), false),
+};
 const SLOW = 60;
 
 export interface Sweeper {
@@ -31,9 +37,13 @@ export interface Sweeper {
   pass(): Promise<boolean>;
 }
 
-/** A task that fails is logged and does not keep the others from being done. */
+/**
+ * A task that fails does not keep the others from being done. It is logged when it begins to fail, or to fail otherwise,
+ * and when it works again: an outage of minutes is not worth a line a second from each.
+ */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
   const everyPass: Record<string, SweepTask> = { ringLost: openRingLost(), ...TASKS };
+  const failing = new Map<string, string>();
   let passes = 0;
   return {
     async pass() {
@@ -42,7 +52,11 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
       for (const [name, task] of Object.entries(tasks)) {
         try {
           more = (await task(ctx, tools)) || more;
+          if (failing.delete(name)) ctx.log.info({ task: name }, 'a task of the sweep works again');
         } catch (error) {
+          const { message } = error as Error;
+          if (failing.get(name) === message) continue;
+          failing.set(name, message);
           ctx.log[isConnectionError(error) ? 'warn' : 'error'](
             { err: error, task: name },
             'a task of the sweep failed',

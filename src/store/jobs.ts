@@ -363,6 +363,20 @@ export async function positionInLine(db: Db, job: { accountId: string; jobId: st
   return rows[0]?.ahead ?? 0;
 }
 
+/** How many waiting jobs would start before one that came now with that priority; counted to 1,000. */
+export async function countAhead(
+  db: Db,
+  { accountId, priority }: { accountId: string; priority: number },
+): Promise<number> {
+  const { rows } = await db.query<{ ahead: number }>({
+    name: 'count-ahead',
+    text: `select count(*)::int as ahead from (
+        select 1 from jobs where account_id = $1 and place is not null and priority <= $2 limit 1000) as before`,
+    values: [accountId, priority],
+  });
+  return rows[0]?.ahead ?? 0;
+}
+
 // ---------------------------------------------------------------- cancel
 
 /** Asks running jobs to stop; the worker that holds them, or the sweep after it, ends them. */

@@ -4,7 +4,7 @@ import { Type } from 'typebox';
 import { crashPoint } from '../../crash.ts';
 import { fittingBound } from '../../domain/bounds.ts';
 import { isFinal, KINDS, STATUSES } from '../../domain/job.ts';
-import type { Job } from '../../domain/job-view.ts';
+import { type Job, renderJob } from '../../domain/job-view.ts';
 import { rawMember } from '../../domain/json-members.ts';
 import { Submission } from '../../domain/submission.ts';
 import type { Answer, Request } from '../../flow/admit.ts';
@@ -72,7 +72,9 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
       const job = accepted(answer, prepared);
       crashPoint('respond-before');
       if ('replayed' in answer && answer.replayed) reply.header('idempotent-replayed', 'true');
-      return sendJob(api, request, { reply, job: await waited(api, job, waitMs(request)) });
+      // A wait that breaks off is over: the job goes on, and is shown as it was admitted.
+      const shown = await waited(api, job, waitMs(request)).catch(() => job);
+      return sendJob(api, request, { reply, job: shown });
     },
   );
 
@@ -103,7 +105,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
     },
     async (request, reply) => {
       const page = await listJobs(api.ctx, request.caller.accountId, request.query);
-      const items = await Promise.all(page.jobs.map((job) => shower.render(null, callerOf(request), job)));
+      const items = await shower.renderAll(callerOf(request), page.jobs);
       return sendPage(reply, {
         items: items.map(({ json }) => json),
         hasMore: page.hasMore,
@@ -201,14 +203,21 @@ export async function dropLongInput({ ctx }: Api, { inputKey }: Request): Promis
 }
 
 async function sendJob(
-  { shower }: Api,
+  { shower, ctx }: Api,
   request: FastifyRequest,
   { reply, job }: { reply: FastifyReply; job: Job },
 ): Promise<FastifyReply> {
-  const shown = await shower.render(null, callerOf(request), job);
+  // The job is admitted: whatever fails now, the answer is that it is.
+  const json = await shower.render(null, callerOf(request), job).then(
+    (shown) => shown.json,
+    (error: unknown) => {
+      ctx.log.warn({ err: error, job: job.id }, 'an admitted job is shown without its place');
+      return renderJob(job, { place: null, etaMs: null });
+    },
+  );
   jobHeaders(reply, job);
   reply.header('location', `/v1/jobs/${job.id}`).code(isFinal(job.status) ? 200 : 202);
-  return reply.type(JSON_TYPE).send(shown.json);
+  return reply.type(JSON_TYPE).send(json);
 }
 
 /** The job once it has ended, or as it is when the time is over or the process drains. */
