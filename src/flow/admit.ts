@@ -42,6 +42,7 @@ export function openAdmission(ctx: Context, announcer: Announcer): Admit {
     max: LIST_MAX,
     inFlight: 2,
     weight: (unit) => unit.requests.length,
+    lane: (unit) => unit.requests[0]?.accountId ?? '',
     patience: { ms: PATIENCE_MS, most: WAITING_MAX, refusal: () => new AppError('overloaded') },
   });
 }
