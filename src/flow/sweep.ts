@@ -96,10 +96,7 @@ async function lastWordOf(ctx: Context, orphan: Orphan): Promise<Outcome> {
     return await lastWord(ctx, orphan);
   } catch (error) {
     if (isConnectionError(error)) throw error;
-    ctx.log.error(
-      { err: { message: (error as Error).message }, job: orphan.jobId },
-      "a lost worker's chat could not be read",
-    );
+    ctx.log.error({ err: error, job: orphan.jobId }, "a lost worker's chat could not be read");
     return { type: 'interrupted', used: null };
   }
 }
