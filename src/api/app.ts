@@ -16,6 +16,7 @@ import { openAuthenticator } from './auth.ts';
 import { BODY_MAX_BYTES, installBodies } from './body.ts';
 import { installErrors } from './errors.ts';
 import { EXPOSED_HEADERS, headFault, identify } from './headers.ts';
+import { watchHandlers } from './in-hand.ts';
 import { installOpenApi } from './openapi.ts';
 import { accountRoutes } from './routes/account.ts';
 import { adminRoutes } from './routes/admin.ts';
@@ -65,6 +66,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   // Schemas of answers document; what is sent is what was built.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   ignoreExpectations(app.server);
+  const handlers = watchHandlers(app);
   installErrors(app);
   app.addHook('onRequest', (request, reply, done) => {
     identify(request, reply);
@@ -123,6 +125,8 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
       closing.abort();
       hub.close();
       await app.close();
+      await handlers.done();
+      await announcer.quiet();
     },
   };
 }
