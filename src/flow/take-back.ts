@@ -32,7 +32,7 @@ async function takeOne(ctx: Context, settle: Settle, orphan: Orphan): Promise<bo
   const outcome = await lastWord(ctx, orphan).catch((error: Error): Outcome => {
     if (isConnectionError(error)) throw error;
     ctx.log.error(
-      { err: { message: error.message }, job: orphan.jobId },
+      { err: error, job: orphan.jobId },
       "a lost worker's chat could not be read; it is taken back without",
     );
     return { type: 'interrupted', used: null };
