@@ -6,6 +6,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import type { Context } from '../context.ts';
 import { newId } from '../domain/ids.ts';
 import { openAdmission } from '../flow/admit.ts';
+import { tellDrainRate } from '../flow/drain-rate.ts';
 import { openAnnouncer } from '../flow/announce.ts';
 import { openShower } from '../flow/show.ts';
 import { openHub } from '../live/hub.ts';
@@ -40,11 +41,12 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   const closing = new AbortController();
   const announcer = openAnnouncer(ctx);
   const hub = openHub(ctx.bus);
+  const shower = openShower(ctx);
   const api: Api = {
     ctx,
-    admit: openAdmission(ctx, announcer),
+    admit: tellDrainRate(openAdmission(ctx, announcer), shower),
     announcer,
-    shower: openShower(ctx),
+    shower,
     hub,
     simUrl,
     closing: closing.signal,
