@@ -1,5 +1,6 @@
 // The log of a process: lines of JSON on stderr. Ids, numbers and our own words; never what clients or vendors sent.
 import pino, { type Logger } from 'pino';
+import { isConnectionError } from './db/transaction.ts';
 
 export function openLog(level: string): Logger {
   return pino(
@@ -40,13 +41,15 @@ export function faultOf(error: unknown): Fault {
     ...(mayQuote(error) ? {} : { message }),
     ...(table === undefined ? {} : { table }),
     ...(constraint === undefined ? {} : { constraint }),
-    stack:
-      stack
-        ?.split('\n')
-        .filter((line) => /^\s+at /.test(line))
-        .map((line) => line.trim()) ?? [],
+    // Where we were when a server went away is nobody's fault, and nobody's clue.
+    ...(isConnectionError(error) ? {} : { stack: places(stack) }),
     ...(cause === undefined ? {} : { cause: faultOf(cause) }),
   };
+}
+
+function places(stack = ''): string[] {
+  const lines = stack.split('\n').map((line) => line.trim());
+  return lines.filter((line) => line.startsWith('at '));
 }
 
 /**

@@ -5,6 +5,8 @@ import { dirname, join, relative } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type Storage, StorageMissing, StorageTooLarge } from './storage.ts';
 
+const DRAFT_MS = 24 * 3_600_000;
+
 /** Artifacts as files below `root`. A file is written beside its place, forced to disk, and moved there. */
 export function openFileStorage(root: string): Storage {
   const pathOf = (key: string): string => {
@@ -34,19 +36,29 @@ export function openFileStorage(root: string): Storage {
     read: (key) => readFile(pathOf(key)).catch((error: unknown) => missing(error, key)),
     remove: (key) => rm(pathOf(key), { force: true }),
     async *list() {
+      await removeDrafts(join(root, 'drafts'));
       const objects = join(root, 'objects');
       const entries = await readdir(objects, { recursive: true, withFileTypes: true }).catch(() => []);
       for (const entry of entries) {
         if (!entry.isFile()) continue;
         const path = join(entry.parentPath, entry.name);
-        const { mtimeMs } = await stat(path);
-        yield { key: relative(objects, path), ageMs: Date.now() - mtimeMs };
+        const found = await stat(path).catch(() => null);
+        if (found) yield { key: relative(objects, path), ageMs: Date.now() - found.mtimeMs };
       }
     },
     async ping() {
       await mkdir(root, { recursive: true });
     },
   };
+}
+
+/** Of processes that died while they wrote. One that is being written to is never this old. */
+async function removeDrafts(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const path = join(folder, name);
+    const written = await stat(path).catch(() => null);
+    if (written && Date.now() - written.mtimeMs > DRAFT_MS) await rm(path, { force: true });
+  }
 }
 
 async function writeWhole(path: string, content: Buffer | Readable, maxBytes: number) {

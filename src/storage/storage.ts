@@ -12,7 +12,7 @@ export interface Storage {
   open(key: string, range?: { start: number; end: number }): Promise<Readable>;
   read(key: string): Promise<Buffer>;
   remove(key: string): Promise<void>;
-  /** Every key and its age in milliseconds; for the sweep that removes orphans. */
+  /** Every key and its age in milliseconds; for the sweep that removes orphans. What a `put` that died left goes too. */
   list(): AsyncIterable<{ key: string; ageMs: number }>;
   ping(): Promise<void>;
 }

@@ -1,0 +1,30 @@
+// Bytes that nobody names: a worker died between storing an output and settling its job, an API between storing a long
+// input and admitting it, or between marking an artifact deleted and deleting it. They go within a day.
+import type { Context } from '../context.ts';
+import { takeTurn, unnamedKeys } from '../store/orphans.ts';
+
+const EVERY_S = 3_600;
+/** Far longer than an outcome in hand is offered to the database, or anything else comes between bytes and their row. */
+const OLDER_THAN_MS = 3 * 3_600_000;
+const PAGE = 500;
+
+/** By one process an hour. Answers how many were removed, null if it was not our turn. */
+export async function removeOrphans(ctx: Context): Promise<number | null> {
+  if (!(await takeTurn(ctx.flow, { task: 'remove_orphans', everyS: EVERY_S }))) return null;
+  let removed = 0;
+  let keys: string[] = [];
+  const removeUnnamed = async (): Promise<void> => {
+    const unnamed = await unnamedKeys(ctx.flow, keys);
+    keys = [];
+    for (const key of unnamed) await ctx.storage.remove(key);
+    removed += unnamed.length;
+  };
+  for await (const { key, ageMs } of ctx.storage.list()) {
+    if (ageMs < OLDER_THAN_MS) continue;
+    keys.push(key);
+    if (keys.length === PAGE) await removeUnnamed();
+  }
+  await removeUnnamed();
+  if (removed > 0) ctx.log.info({ removed }, 'stored bytes that nobody names were removed');
+  return removed;
+}
