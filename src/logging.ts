@@ -20,20 +20,20 @@ export function quietLog(log: Logger): Logger {
   return log.isLevelEnabled('debug') ? log.child({}, { level: 'info' }) : log;
 }
 
-interface Fault {
+export interface Fault {
   name: string;
   code?: unknown;
   message?: string;
   /** Of an error of PostgreSQL: what it was about. */
   table?: unknown;
   constraint?: unknown;
-  stack?: string[];
+  stack: string[];
   cause?: Fault;
 }
 
 /** An error as the log may know it: without the message where that may quote data, and with its stack as places only. */
 export function faultOf(error: unknown): Fault {
-  if (!(error instanceof Error)) return { name: `not an error but ${typeof error}` };
+  if (!(error instanceof Error)) return { name: `not an error but ${typeof error}`, stack: [] };
   const { name, message, stack, cause, code, table, constraint } = error as Error & Record<string, unknown>;
   return {
     name,
