@@ -27,7 +27,7 @@ export interface Fault {
   /** Of an error of PostgreSQL: what it was about. */
   table?: unknown;
   constraint?: unknown;
-  stack: string[];
+  stack?: string[];
   cause?: Fault;
 }
 
