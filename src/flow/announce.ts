@@ -1,5 +1,6 @@
 // What happens after a commit: the queue is rung and readers are woken. Both may be lost; the sweep and the readers'
 // own looking make up for it, so nobody waits for them.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { groupCommit } from '../db/group-commit.ts';
@@ -11,7 +12,15 @@ export interface Announcer {
   wake(wakes: readonly Wake[]): void;
 }
 
-export function openAnnouncer({ queue, bus, log }: Pick<Context, 'queue' | 'bus' | 'log'>): Announcer {
+export interface OpenAnnouncer extends Announcer {
+  /** Resolves once what was to be rung has been, or could not be; for a process that is about to leave. */
+  flushed(): Promise<void>;
+}
+
+/** A queue that is away is not waited for. */
+const FLUSH_MS = 2_000;
+
+export function openAnnouncer({ queue, bus, log }: Pick<Context, 'queue' | 'bus' | 'log'>): OpenAnnouncer {
   const ring = groupCommit(
     async (lists: (readonly Bell[])[]) => {
       await queue.ring(lists.flat());
@@ -20,13 +29,19 @@ export function openAnnouncer({ queue, bus, log }: Pick<Context, 'queue' | 'bus'
     },
     { max: 500, inFlight: 2, weight: (list) => list.length },
   );
+  const ringing = new Set<Promise<void>>();
   return {
     ring(bells) {
       if (bells.length === 0) return;
-      ring(bells).catch((error: Error) =>
-        log.warn({ err: error, bells: bells.length }, 'the queue could not be rung; the sweep will'),
-      );
+      const rung: Promise<void> = ring(bells)
+        .catch((error: Error) =>
+          log.warn({ err: error, bells: bells.length }, 'the queue could not be rung; the sweep will'),
+        )
+        .finally(() => ringing.delete(rung));
+      ringing.add(rung);
     },
     wake: (wakes) => bus.publish(wakes),
+    flushed: () =>
+      Promise.race([Promise.all(ringing), sleep(FLUSH_MS, undefined, { ref: false })]).then(() => {}),
   };
 }
