@@ -1,5 +1,6 @@
 // The log of a process: lines of JSON on stderr. Ids, numbers and our own words; never what clients or vendors sent.
 import pino, { type Logger } from 'pino';
+import { isConnectionError } from './db/transaction.ts';
 
 export function openLog(level: string): Logger {
   return pino(
@@ -19,20 +20,20 @@ export function quietLog(log: Logger): Logger {
   return log.isLevelEnabled('debug') ? log.child({}, { level: 'info' }) : log;
 }
 
-interface Fault {
+export interface Fault {
   name: string;
   code?: unknown;
   message?: string;
   /** Of an error of PostgreSQL: what it was about. */
   table?: unknown;
   constraint?: unknown;
-  stack?: string[];
+  stack: string[];
   cause?: Fault;
 }
 
 /** An error as the log may know it: without the message where that may quote data, and with its stack as places only. */
 export function faultOf(error: unknown): Fault {
-  if (!(error instanceof Error)) return { name: `not an error but ${typeof error}` };
+  if (!(error instanceof Error)) return { name: `not an error but ${typeof error}`, stack: [] };
   const { name, message, stack, cause, code, table, constraint } = error as Error & Record<string, unknown>;
   return {
     name,
@@ -40,13 +41,15 @@ export function faultOf(error: unknown): Fault {
     ...(mayQuote(error) ? {} : { message }),
     ...(table === undefined ? {} : { table }),
     ...(constraint === undefined ? {} : { constraint }),
-    stack:
-      stack
-        ?.split('\n')
-        .filter((line) => /^\s+at /.test(line))
-        .map((line) => line.trim()) ?? [],
+    // Where we were when a server went away is nobody's fault, and nobody's clue.
+    ...(isConnectionError(error) ? {} : { stack: places(stack) }),
     ...(cause === undefined ? {} : { cause: faultOf(cause) }),
   };
+}
+
+function places(stack = ''): string[] {
+  const lines = stack.split('\n').map((line) => line.trim());
+  return lines.filter((line) => line.startsWith('at '));
 }
 
 /**

@@ -29,6 +29,7 @@ it('are made once, and whole from their first moment, however many start at once
     try {
       const looking = next();
       const whole = next();
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's has no origin
       looker.postMessage(join(dataDir, 'secrets.json'));
       await looking;
       const config = { dataDir, keyPepper: null, secretKey: null };

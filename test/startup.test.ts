@@ -217,7 +217,7 @@ describe('every command', () => {
   });
 
   it.each(ours)("%s takes the place of npm's shell, and looks at its Node first", (_name, script) => {
-    expect(script).toMatch(/^exec node --import \.\/tools\/require-node\.mjs \S+\.ts$/);
+    expect(script).toMatch(/^exec node (--[\w=-]+ )*--import \.\/tools\/require-node\.mjs \S+\.ts$/);
   });
 
   it.each(ours)('%s has a help', async (name, script) => {

@@ -6,6 +6,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import type { Context } from '../context.ts';
 import { newId } from '../domain/ids.ts';
 import { openAdmission } from '../flow/admit.ts';
+import { tellDrainRate } from '../flow/drain-rate.ts';
 import { openAnnouncer } from '../flow/announce.ts';
 import { openShower } from '../flow/show.ts';
 import { openHub } from '../live/hub.ts';
@@ -15,6 +16,7 @@ import { openAuthenticator } from './auth.ts';
 import { BODY_MAX_BYTES, installBodies } from './body.ts';
 import { installErrors } from './errors.ts';
 import { EXPOSED_HEADERS, headFault, identify } from './headers.ts';
+import { watchHandlers } from './in-hand.ts';
 import { installOpenApi } from './openapi.ts';
 import { accountRoutes } from './routes/account.ts';
 import { adminRoutes } from './routes/admin.ts';
@@ -41,11 +43,12 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   const closing = new AbortController();
   const announcer = openAnnouncer(ctx);
   const hub = openHub(ctx.bus);
+  const shower = openShower(ctx);
   const api: Api = {
     ctx,
-    admit: openAdmission(ctx, announcer),
+    admit: tellDrainRate(openAdmission(ctx, announcer), shower),
     announcer,
-    shower: openShower(ctx),
+    shower,
     hub,
     simUrl,
     closing: closing.signal,
@@ -65,6 +68,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   // Schemas of answers document; what is sent is what was built.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   ignoreExpectations(app.server);
+  const handlers = watchHandlers(app);
   installErrors(app);
   app.addHook('onRequest', (request, reply, done) => {
     identify(request, reply);
@@ -127,7 +131,8 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
       closing.abort();
       hub.close();
       await closeServer(app, ctx.config.drainSeconds * 1000);
-      await announcer.flushed();
+      await handlers.done();
+      await announcer.quiet();
     },
   };
 }

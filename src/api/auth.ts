@@ -5,6 +5,7 @@ import type { Context } from '../context.ts';
 import { hashSecret, parseKey, sameHash } from '../domain/api-key.ts';
 import { AppError } from '../domain/errors.ts';
 import { type PlanTerms, termsFor } from '../domain/plan.ts';
+import { notOpen } from '../domain/standing.ts';
 import { findKey, type KnownKey } from '../store/keys.ts';
 import type { RateLimit } from './rate-limit.ts';
 
@@ -72,14 +73,14 @@ export function openAuthenticator(ctx: Context, limit: RateLimit): Authenticator
 
   return {
     async client(request) {
-      const { id, mode, accountId, livemode, planId, overrides, status } = await keyOf(request);
+      const { id, mode, accountId, livemode, planId, overrides, status, statusSince } = await keyOf(request);
       if (accountId === null || livemode === null) {
         throw new AppError('scope_denied', {
           message: "An operator's key opens /v1/admin only. Use an account's key here.",
           details: { needed: 'live or test', granted: mode },
         });
       }
-      if (status === 'closed') throw new AppError('account_closed');
+      if (status === 'closed' && statusSince) throw notOpen({ status, statusSince }, ctx.config.supportUrl);
       const plan = ctx.catalogue().plans.get(planId ?? '');
       if (!plan) throw new Error(`the account ${accountId} has no plan`);
       request.caller = { keyId: id, accountId, livemode, terms: termsFor(plan, overrides ?? {}) };

@@ -1,5 +1,6 @@
 // The page to read the API by. Its script is large and few open it, so it is loaded by the first who does.
 import Fastify, { type FastifyInstance } from 'fastify';
+import { AppError } from '../domain/errors.ts';
 
 const CSP =
   "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:";
@@ -10,8 +11,12 @@ export function installReference(app: FastifyInstance): void {
   let page: Promise<FastifyInstance> | null = null;
   for (const url of [HERE, `${HERE}/*`]) {
     app.get(url, { schema: { hide: true } }, async (request, reply) => {
-      page ??= openPage();
+      page ??= openPage().catch((error: unknown) => {
+        page = null;
+        throw error;
+      });
       const answer = await (await page).inject({ method: 'GET', url: request.url });
+      if (answer.statusCode >= 400) throw new AppError('not_found');
       const { 'content-length': _length, connection: _connection, date: _date, ...headers } = answer.headers;
       // Its own scripts are inline, so it has a policy of its own.
       return reply

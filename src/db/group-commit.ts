@@ -1,5 +1,6 @@
 // Group commit: what arrives while a transaction is in flight makes the next list. There is no timer, so an idle system
 // adds no latency, and a busy one pays for a transaction once a list.
+import { Lanes } from './lanes.ts';
 import { isConnectionError, isContention } from './transaction.ts';
 
 interface Waiting<I, O> {
@@ -15,6 +16,8 @@ export interface GroupOptions<I> {
   /** How many lists may be in flight at once. */
   inFlight: number;
   weight?: (item: I) => number;
+  /** Whose an item is: lists are filled from all lanes in turn. Without it, in the order of arrival. */
+  lane?: (item: I) => string;
   /**
    * What has waited longer than `ms`, or would have more than `most` weight waiting before it, is refused unsent: whoever
    * asked has given up, or may ask again.
@@ -29,15 +32,15 @@ export interface GroupOptions<I> {
  */
 export function groupCommit<I, O>(
   run: (items: I[]) => Promise<O[]>,
-  { max, inFlight, weight = () => 1, patience }: GroupOptions<I>,
+  { max, inFlight, weight = () => 1, lane = () => '', patience }: GroupOptions<I>,
 ): (item: I) => Promise<O> {
-  let waiting: Waiting<I, O>[] = [];
+  const waiting = new Lanes<Waiting<I, O>>();
   let flying = 0;
   let heavy = 0;
   let scheduled = false;
 
   const start = (): void => {
-    while (flying < inFlight && waiting.length > 0) {
+    while (flying < inFlight && waiting.size > 0) {
       const list = take().filter(stillWanted);
       if (list.length === 0) continue;
       flying += 1;
@@ -49,15 +52,7 @@ export function groupCommit<I, O>(
   };
 
   const take = (): Waiting<I, O>[] => {
-    let sum = 0;
-    let count = 0;
-    for (const { item } of waiting) {
-      sum += weight(item);
-      if (count > 0 && sum > max) break;
-      count += 1;
-    }
-    const list = waiting.slice(0, count);
-    waiting = waiting.slice(count);
+    const list = waiting.take(max, ({ item }) => weight(item));
     for (const { item } of list) heavy -= weight(item);
     return list;
   };
@@ -87,7 +82,7 @@ export function groupCommit<I, O>(
     new Promise<O>((resolve, reject) => {
       if (patience && heavy > patience.most) return reject(patience.refusal());
       heavy += weight(item);
-      waiting.push({ item, since: performance.now(), resolve, reject });
+      waiting.put(lane(item), { item, since: performance.now(), resolve, reject });
       // Wait for the turn of the event loop, so that requests parsed together travel together.
       if (scheduled) return;
       scheduled = true;

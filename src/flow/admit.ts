@@ -42,6 +42,7 @@ export function openAdmission(ctx: Context, announcer: Announcer): Admit {
     max: LIST_MAX,
     inFlight: 2,
     weight: (unit) => unit.requests.length,
+    lane: (unit) => unit.requests[0]?.accountId ?? '',
     patience: { ms: PATIENCE_MS, most: WAITING_MAX, refusal: () => new AppError('overloaded') },
   });
 }
@@ -134,5 +135,5 @@ export function booksOf(ctx: Context, account: Account, lots: readonly Lot[]): B
   if (!plan)
     throw new Error(`the account ${account.id} has the plan ${account.planId}, which does not exist`);
   const { slots, lineLength } = termsFor(plan, account.overrides);
-  return { ...account, lots, slots, lineLength };
+  return { ...account, lots, slots, lineLength, supportUrl: ctx.config.supportUrl };
 }

@@ -10,17 +10,13 @@ import type { Wake } from '../live/bus.ts';
 export interface Announcer {
   ring(bells: readonly Bell[]): void;
   wake(wakes: readonly Wake[]): void;
+  /** For an orderly end: resolves once what was rung has been heard, or after a moment. */
+  quiet(): Promise<void>;
 }
 
-export interface OpenAnnouncer extends Announcer {
-  /** Resolves once what was to be rung has been, or could not be; for a process that is about to leave. */
-  flushed(): Promise<void>;
-}
+const QUIET_WITHIN_MS = 2_000;
 
-/** A queue that is away is not waited for. */
-const FLUSH_MS = 2_000;
-
-export function openAnnouncer({ queue, bus, log }: Pick<Context, 'queue' | 'bus' | 'log'>): OpenAnnouncer {
+export function openAnnouncer({ queue, bus, log }: Pick<Context, 'queue' | 'bus' | 'log'>): Announcer {
   const ring = groupCommit(
     async (lists: (readonly Bell[])[]) => {
       await queue.ring(lists.flat());
@@ -33,15 +29,18 @@ export function openAnnouncer({ queue, bus, log }: Pick<Context, 'queue' | 'bus'
   return {
     ring(bells) {
       if (bells.length === 0) return;
-      const rung: Promise<void> = ring(bells)
-        .catch((error: Error) =>
-          log.warn({ err: error, bells: bells.length }, 'the queue could not be rung; the sweep will'),
-        )
-        .finally(() => ringing.delete(rung));
+      const rung = ring(bells).then(
+        () => void ringing.delete(rung),
+        (error: Error) => {
+          ringing.delete(rung);
+          log.warn({ err: error, bells: bells.length }, 'the queue could not be rung; the sweep will');
+        },
+      );
       ringing.add(rung);
     },
     wake: (wakes) => bus.publish(wakes),
-    flushed: () =>
-      Promise.race([Promise.all(ringing), sleep(FLUSH_MS, undefined, { ref: false })]).then(() => {}),
+    async quiet() {
+      await Promise.race([Promise.all(ringing), sleep(QUIET_WITHIN_MS, undefined, { ref: false })]);
+    },
   };
 }

@@ -1,11 +1,12 @@
 // What must not happen twice although it may be asked for twice: by us, when the answer to a COMMIT was lost, or by an
 // operator who never heard ours.
+import type { Context } from '../context.ts';
 import { persistently, transaction } from '../db/transaction.ts';
 import type { Tx } from '../db/pool.ts';
 import { AppError } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
 import { claimKey, forgetOldKeys, knownAnswer, keepAnswer } from '../store/operator-requests.ts';
-import type { Maker } from './accounts.ts';
+
 import { openSeal, seal } from './seal.ts';
 
 /** An Idempotency-Key, with a hash of path and body. */
@@ -23,7 +24,7 @@ const PATIENCE_MS = 12_000;
  * @throws AppError idempotency_key_reused
  */
 export async function once<T extends object>(
-  { flow, secrets }: Maker,
+  { flow, secrets }: Pick<Context, 'flow' | 'secrets'>,
   idempotency: Idempotency | null,
   work: (tx: Tx) => Promise<T>,
 ): Promise<{ answer: T; replayed: boolean }> {

@@ -1,12 +1,14 @@
 import type { Db, Tx } from '../db/pool.ts';
 import { rowset } from '../db/rowset.ts';
 import type { PlanOverrides } from '../domain/plan.ts';
+import type { Standing } from '../domain/standing.ts';
 import type { SlotSet } from '../domain/slots.ts';
 
 /** An account as its locked row shows it. The flows change it in memory and write it back before they commit. */
 export interface Account {
   id: string;
-  status: 'active' | 'restricted' | 'suspended' | 'closed';
+  status: Standing['status'];
+  statusSince: Date;
   livemode: boolean;
   planId: string;
   overrides: PlanOverrides;
@@ -19,7 +21,7 @@ export interface Account {
   ledgerSequence: bigint;
 }
 
-const COLUMNS = `id, status, livemode, plan_id as "planId", overrides, available, held, debt, busy_slots as "busySlots",
+const COLUMNS = `id, status, status_since as "statusSince", livemode, plan_id as "planId", overrides, available, held, debt, busy_slots as "busySlots",
   line_waiting as "lineWaiting", event_sequence as "eventSequence", ledger_sequence as "ledgerSequence"`;
 
 /**

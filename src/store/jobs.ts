@@ -277,11 +277,14 @@ export function requeueJobs(tx: Tx, jobs: readonly RequeuedJob[]): void {
 
 // ---------------------------------------------------------------- the line
 
+/** A job that may have a free slot. */
 export interface NextInLine {
   accountId: string;
   jobId: string;
   kind: Kind;
   epoch: number;
+  /** The slot with which it has waited to be heard for a while already; null: it waits in the line. */
+  slot: number | null;
 }
 
 const free = rowset<{ accountId: string; free: number }>({
@@ -289,19 +292,29 @@ const free = rowset<{ accountId: string; free: number }>({
   free: ['integer', (f) => f.free],
 });
 
-/** For each account, its first due jobs in the line, as many as it has free slots. Called under the accounts' locks. */
+/**
+ * For each account as many as it has free slots: of those that hold a slot and have not been heard for a second, and of
+ * those in the line that are not in back-off; each in their order. Called under the accounts' locks. Who is just being
+ * claimed is left out.
+ */
 export async function nextInLine(
   tx: Db,
   wanted: readonly { accountId: string; free: number }[],
 ): Promise<NextInLine[]> {
   const { rows } = await tx.query<NextInLine>({
     name: 'next-in-line',
-    text: `with clock as materialized (select millrace_now() as now)
-      select j.account_id as "accountId", j.id as "jobId", j.kind, j.epoch
-      from ${free.sql} cross join clock cross join lateral (
-        select * from jobs j where j.account_id = r.account_id and j.place is not null
-          and (j.due_at is null or j.due_at <= clock.now) and j.deadline > clock.now
-        order by j.priority, j.place limit r.free) j`,
+    text: `with clock as materialized (select millrace_now() as now),
+      unheard as materialized (
+        select j.account_id, j.id, j.kind, j.epoch, j.slot from ${free.sql} cross join clock cross join lateral (
+          select * from jobs j where j.account_id = r.account_id and j.slot is not null and j.status = 'queued'
+            and j.rung_at < clock.now - interval '1 second'
+          order by j.priority, j.sequence limit r.free for no key update skip locked) j),
+      line as (
+        select j.account_id, j.id, j.kind, j.epoch, null::integer from ${free.sql} cross join clock cross join lateral (
+          select * from jobs j where j.account_id = r.account_id and j.place is not null and j.due_at is null
+            and j.deadline > clock.now
+          order by j.priority, j.place limit r.free) j)
+      select account_id as "accountId", id as "jobId", kind, epoch, slot from (table unheard union all table line) next`,
     values: free.values(wanted),
   });
   return rows;
@@ -326,15 +339,14 @@ export function giveSlots(tx: Tx, bells: readonly Bell[], at: Date): void {
   });
 }
 
-/**
- * Back-offs that are over and found no free slot: from now on the jobs wait for one like any other, and the sweep, which
- * looks at so many back-offs a pass, does not find them again.
- */
-export function endBackOffs(tx: Tx, accountIds: readonly string[], at: Date): void {
+/** Gives jobs that this transaction has locked, and that hold a slot unheard, a lower one that is free. */
+export function moveSlots(tx: Tx, bells: readonly Bell[], at: Date): void {
+  if (bells.length === 0) return;
   tx.send({
-    name: 'end-back-offs',
-    text: `update jobs set due_at = null where account_id = any($1) and place is not null and due_at <= $2`,
-    values: [accountIds, at],
+    name: 'move-slots',
+    text: `update jobs j set slot = r.slot, rung_at = $1
+      from ${given.sql} where j.account_id = r.account_id and j.id = r.id and j.status = 'queued' and j.slot is not null`,
+    values: [at, ...given.values(bells)],
   });
 }
 
@@ -347,6 +359,20 @@ export async function positionInLine(db: Db, job: { accountId: string; jobId: st
           and (j.priority, j.place) < (me.priority, me.place)
         where me.account_id = $1 and me.id = $2 and me.place is not null limit 1000) as before`,
     values: [job.accountId, job.jobId],
+  });
+  return rows[0]?.ahead ?? 0;
+}
+
+/** How many waiting jobs would start before one that came now with that priority; counted to 1,000. */
+export async function countAhead(
+  db: Db,
+  { accountId, priority }: { accountId: string; priority: number },
+): Promise<number> {
+  const { rows } = await db.query<{ ahead: number }>({
+    name: 'count-ahead',
+    text: `select count(*)::int as ahead from (
+        select 1 from jobs where account_id = $1 and place is not null and priority <= $2 limit 1000) as before`,
+    values: [accountId, priority],
   });
   return rows[0]?.ahead ?? 0;
 }

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Client, openClient } from '../support/client.ts';
 import { startPlatform, type TestPlatform } from '../support/platform.ts';
+import { expectRefusal } from '../support/refusal.ts';
 
 let millrace: TestPlatform;
 let nobody: Client;
@@ -43,6 +44,16 @@ it('is served whole: the page, its script, the document', async () => {
     info: { title: 'Millrace' },
     servers: [{ url: millrace.url }],
   });
+});
+
+it('has nothing else', async () => {
+  for (const path of [
+    '/reference/none',
+    '/reference/js/',
+    '/reference/..%2f..%2fpackage.json',
+    '/reference/%00x',
+  ])
+    expectRefusal(await nobody.get(path), path.includes('%00') ? 'invalid_request' : 'not_found');
 });
 
 it('refers to no other place', async () => {

@@ -247,6 +247,8 @@ create table jobs (
 -- One job a slot; and, being small, the list of everything that is in the queue or at a worker.
 create unique index jobs_slot on jobs (account_id, slot) where slot is not null;
 create index jobs_line on jobs (account_id, priority, place) where place is not null;
+-- Those of the line who may start: thousands in back-off at its head cost the next in line nothing.
+create index jobs_ready on jobs (account_id, priority, place) where place is not null and due_at is null;
 create index jobs_line_deadline on jobs (deadline) where place is not null;
 create index jobs_due on jobs (due_at) where due_at is not null;
 

@@ -14,8 +14,9 @@ export function adminRoutes(app: FastifyInstance, api: Api): void {
   const { ctx, simUrl } = api;
   const tools: AdminTools = {
     async changed() {
-      await ctx.refreshCatalogue();
+      // First, so that the word has gone round, to this process too, by the time the answer is sent.
       ctx.bus.publish([{ type: 'catalogue' }]);
+      await ctx.refreshCatalogue();
     },
     log: (actor, entry) =>
       ctx.prisma.audit_log.create({ data: { id: newId('log'), actor, reason: null, ...entry } }),

@@ -105,7 +105,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
     },
     async (request, reply) => {
       const page = await listJobs(api.ctx, request.caller.accountId, request.query);
-      const items = await Promise.all(page.jobs.map((job) => shower.render(null, callerOf(request), job)));
+      const items = await shower.renderAll(callerOf(request), page.jobs);
       return sendPage(reply, {
         items: items.map(({ json }) => json),
         hasMore: page.hasMore,
