@@ -31,6 +31,8 @@ import { openRateLimit } from './rate-limit.ts';
 import { installUploads } from './upload.ts';
 import { compile } from './validate.ts';
 
+const IDLE_LOOK_MS = 50;
+
 export interface ApiServer {
   app: FastifyInstance;
   /** Answers waits, ends streams, takes no more. */
@@ -70,6 +72,10 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   installErrors(app);
   app.addHook('onRequest', (request, reply, done) => {
     identify(request, reply);
+    done();
+  });
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    if (closing.signal.aborted) reply.header('connection', 'close');
     done();
   });
   await installOpenApi(app, ctx);
@@ -124,9 +130,24 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
     async close() {
       closing.abort();
       hub.close();
-      await app.close();
+      await closeServer(app, ctx.config.drainSeconds * 1000);
       await handlers.done();
       await announcer.quiet();
     },
   };
+}
+
+/**
+ * Closes a connection once what was asked on it has been answered: Node closes only those that are idle when it is told, and
+ * one that was waited on would be kept alive for its next request. Who is not done when the time is over is cut off.
+ */
+async function closeServer(app: FastifyInstance, forMs: number): Promise<void> {
+  const idle = setInterval(() => app.server.closeIdleConnections(), IDLE_LOOK_MS);
+  const cut = setTimeout(() => app.server.closeAllConnections(), forMs);
+  try {
+    await app.close();
+  } finally {
+    clearInterval(idle);
+    clearTimeout(cut);
+  }
 }

@@ -1,5 +1,6 @@
 // BullMQ as the doorbell, on PostgreSQL or on Redis. Only its simplest parts are used: no retries, no delays, no flows,
 // no kept results, no QueueEvents. See docs/decisions/0001-postgres-is-the-truth.md.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, type Queue as BullQueue, WaitingError } from 'bullmq';
 import { type Bell, type Kind, KINDS } from '../domain/job.ts';
 import { onPostgres } from './bull-postgres.ts';
@@ -11,6 +12,8 @@ const LOCK_MS = 5_000;
 const STALLED_CHECK_MS = 2_000;
 /** BullMQ waits 15 s after a refused connection if nobody says otherwise. */
 const RETRY_MS = 1_000;
+/** How long a closing consumer may take to say what it has done. */
+const LAST_WORD_MS = 1_000;
 const JOB_OPTIONS = { attempts: 1, removeOnComplete: true, removeOnFail: true } as const;
 
 /** @throws if the backend cannot be reached */
@@ -40,12 +43,14 @@ export async function openBullQueue({ redisUrl, databaseUrl, ...options }: Queue
     },
     async consume(kind, { concurrency, handle }) {
       let taking = true;
+      let handling = 0;
       const worker = backend.makeWorker(
         kind,
         async (job, token) => {
           // A fetch that was under way when it was told to stop still brings its message.
           if (!taking) await giveBack(job, token);
-          await handle(job.data);
+          handling += 1;
+          await handle(job.data).finally(() => (handling -= 1));
           return null;
         },
         workerOptions(concurrency),
@@ -60,7 +65,9 @@ export async function openBullQueue({ redisUrl, databaseUrl, ...options }: Queue
           consumers.delete(consumer);
           // BullMQ does not wait for its blocking connection to be gone, so one more message may come that way.
           taking = false;
-          await worker.close(true);
+          // What has been handled is said to be done first, or it would be in the queue's way until its lock lapses.
+          if (handling === 0) await Promise.race([worker.close(), sleep(LAST_WORD_MS)]);
+          else await worker.close(true);
         },
       };
       consumers.add(consumer);

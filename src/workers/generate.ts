@@ -104,8 +104,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   const consumers: Consumer[] = await Promise.all(
     queues.map((kind) => ctx.queue.consume(kind, { concurrency, handle })),
   );
-  const idle = async (forMs: number): Promise<boolean> => {
-    const until = performance.now() + forMs;
+  const idle = async (until: number): Promise<boolean> => {
     while (handling > 0 && performance.now() < until) await sleep(20);
     return handling === 0;
   };
@@ -114,15 +113,16 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
     running: () => handling,
     async drain(forMs) {
       draining = true;
+      const until = performance.now() + forMs;
       await Promise.race([
         Promise.allSettled(consumers.map((consumer) => consumer.stopTaking())),
         sleep(1_000),
       ]);
-      if (!(await idle(forMs))) {
+      if (!(await idle(until))) {
         ctx.log.info({ jobs: handling }, 'the time to drain is over; running jobs are handed back');
         gone = true;
         brakes.pullAll('leave');
-        await idle(HANDBACK_MS);
+        await idle(performance.now() + HANDBACK_MS);
       }
       unsubscribe();
       await lease.end().catch((error: Error) => ctx.log.warn({ err: error }, 'the lease could not be ended'));

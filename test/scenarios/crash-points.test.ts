@@ -7,10 +7,11 @@ import { readConfig } from '../../src/config.ts';
 import { removeOrphans } from '../../src/flow/remove-orphans.ts';
 import { CRASH_POINTS, type CrashPoint } from '../../src/crash.ts';
 import { chat, type Json, openClient } from '../support/client.ts';
+import { runNode } from '../support/command.ts';
 import { eventually } from '../support/eventually.ts';
 import { type BackendName, startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
 import { type SimCall, simCalls } from '../support/sim-log.ts';
-import { runCommandFile, spawnApi, spawnWorker } from '../support/spawn.ts';
+import { spawnApi, spawnWorker } from '../support/spawn.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
@@ -194,12 +195,11 @@ describe('on postgres', () => {
     await millrace.sql('create database half_migrated owner millrace template template0');
     const url = new URL(millrace.env['DATABASE_URL'] ?? '');
     url.pathname = '/half_migrated';
-    const there = { ...millrace, env: { ...millrace.env, DATABASE_URL: url.href } };
-    const file = 'src/migrate.ts';
-    expect((await runCommandFile(there, { file, env: { CRASH_AT: 'migrate-half:1' } })).code).toBe('SIGKILL');
-    expect(await runCommandFile(there, { file })).toMatchObject({ code: 0 });
-    const audit = await runCommandFile(there, { file: 'src/audit.ts' });
-    expect(audit).toMatchObject({ code: 0 });
+    const env = { ...millrace.env, DATABASE_URL: url.href };
+    const migrating = runNode(['src/migrate.ts'], { env: { ...env, CRASH_AT: 'migrate-half:1' } });
+    expect(await migrating.ended).toBe('SIGKILL');
+    expect(await runNode(['src/migrate.ts'], { env }).ended).toBe(0);
+    expect(await runNode(['src/audit.ts'], { env }).ended).toBe(0);
     await millrace.sql('drop database half_migrated (force)');
   });
 });
@@ -322,10 +322,10 @@ describe('on redis', () => {
       'claim-after:1:SIGKILL:x',
     ])
       expect(() => readConfig({ CRASH_AT: wrong })).toThrow(line);
-    const env = { CRASH_AT: 'claim-affter:1' };
-    const { code, errors } = await runCommandFile(stage().millrace, { file: 'src/workers/main.ts', env });
-    expect(code).toBe(1);
-    expect(errors).toMatch(/^millrace: CRASH_AT is "claim-affter:1"; [^\n]*\n$/);
+    const env = { ...stage().millrace.env, CRASH_AT: 'claim-affter:1' };
+    const worker = runNode(['src/workers/main.ts'], { env });
+    expect(await worker.ended).toBe(1);
+    expect(worker.err).toEqual([expect.stringMatching(/^millrace: CRASH_AT is "claim-affter:1"; /)]);
   });
 
   it('every crash point has been tried', () => {

@@ -97,7 +97,7 @@ export async function startFleet(
         await Promise.all([api, ...workers].map((role) => role.kill()));
         [api, ...workers] = await Promise.all([newApi(), ...Array.from({ length: count }, newWorker)]);
       }),
-    errors: () => everyRole.flatMap(({ log }) => log.filter((line) => /"level":(50|60)/.test(line))),
+    errors: () => everyRole.flatMap(({ log }) => log.filter((line) => /"level":"(error|fatal)"/.test(line))),
     stop: () => Promise.all([api, ...workers].map((role) => role.drain())),
   };
 }

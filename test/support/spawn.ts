@@ -87,21 +87,3 @@ async function spawnRole(installation: Installation, { file, args, ready, env }:
     },
   };
 }
-
-/** Runs a command to its end, whatever that is. `code`: its exit code, or the signal that ended it. */
-export async function runCommandFile(
-  installation: Installation,
-  { file, env = {} }: { file: string; env?: Record<string, string> },
-): Promise<{ code: number | string; errors: string }> {
-  const path = fileURLToPath(new URL(`../../${file}`, import.meta.url));
-  const child = spawn(process.execPath, [path], {
-    env: { PATH: process.env['PATH'] ?? '', ...installation.env, ...env },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  running.add(child);
-  let errors = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
-  const [code, signal] = await once(child, 'close');
-  running.delete(child);
-  return { code: code ?? signal, errors };
-}
