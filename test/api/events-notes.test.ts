@@ -1,4 +1,5 @@
 // Notes on how a job stands: its place in the line, its attempts. They have no number, and are only told while they are true.
+// Mostly waiting, so all at once.
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { chat, type Json } from '../support/client.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
@@ -26,7 +27,7 @@ async function notes(account: TestAccount, id: string): Promise<Note[]> {
   return seen;
 }
 
-it('a job in the line is told its place, at most once a second, and only ever a better one', async () => {
+it.concurrent('a job in the line is told its place, at most once a second, and only ever a better one', async () => {
   const account = await millrace.account({ overrides: { slots: 1 } });
   const submit = async (latency: number): Promise<string> =>
     (await account.submit(chat('x', { sim: { latency_ms: latency } }))).id;
@@ -56,7 +57,7 @@ it('a job in the line is told its place, at most once a second, and only ever a 
   ).toEqual(['job.queued', 'job.succeeded']);
 });
 
-it('an attempt is told as it begins, and once; a failed one as it waits for the next', async () => {
+it.concurrent('an attempt is told as it begins, and once; a failed one as it waits for the next', async () => {
   const account = await millrace.account();
   const sim = { latency_ms: 1_500, fault: '429-retry-after', times: 2 };
   const { id } = await account.submit(chat('x', { sim }));
@@ -79,7 +80,7 @@ it('an attempt is told as it begins, and once; a failed one as it waits for the 
   expect(seen.some(({ event }) => event === 'job.reset')).toBe(false);
 });
 
-it('whoever comes while a job waits for its next attempt is told so, and whoever comes back is not told twice that it runs', async () => {
+it.concurrent('whoever comes while a job waits for its next attempt is told so, and whoever comes back is not told twice that it runs', async () => {
   const account = await millrace.account();
   const waiting = await account.submit(chat('x', { sim: { fault: '429-retry-after', times: 1 } }));
   await account.events(`/v1/jobs/${waiting.id}/events`, { until: ({ event }) => event === 'job.retrying' });

@@ -64,7 +64,9 @@ export function eventRoutes(app: FastifyInstance, api: Api, { client }: Authenti
         tags: ['events'],
         summary: 'Follow a job',
         description:
-          'Its events, and what a chat says as it says it. Past the last event the stream ends, and coming back answers 204.',
+          'Its events, and what a chat says as it says it (`job.delta`); when an attempt is followed by another, `job.reset` takes back ' +
+          'what was said. Past the last event the stream ends, and coming back answers 204. An id that can no longer be served gets ' +
+          '`reset` with the job as it is, and goes on from there.',
         params: Type.Object({ id: Type.String() }),
         querystring: Type.Object({ after: After }, { additionalProperties: false }),
         response: { 200: StreamAnswer, 204: Type.Null() },
@@ -90,7 +92,8 @@ export function eventRoutes(app: FastifyInstance, api: Api, { client }: Authenti
         tags: ['events'],
         summary: "Follow all of the account's events",
         description:
-          'A stream, or with `Accept: application/json` a page of what is kept (30 days and more), oldest first.',
+          'A stream, or with `Accept: application/json` a page of what is kept (30 days and more), oldest first. On a stream, an id ' +
+          'that can no longer be served gets `reset` with the jobs that are open (at most 1,000), and goes on from there.',
         querystring: Type.Object(
           {
             after: AfterOrNow,
