@@ -35,18 +35,27 @@ export function openFileStorage(root: string): Storage {
     remove: (key) => rm(pathOf(key), { force: true }),
     async *list() {
       const objects = join(root, 'objects');
-      const entries = await readdir(objects, { recursive: true, withFileTypes: true }).catch(() => []);
-      for (const entry of entries) {
-        if (!entry.isFile()) continue;
-        const path = join(entry.parentPath, entry.name);
-        const { mtimeMs } = await stat(path);
-        yield { key: relative(objects, path), ageMs: Date.now() - mtimeMs };
-      }
+      for await (const { path, ageMs } of filesBelow(objects)) yield { key: relative(objects, path), ageMs };
+    },
+    async removeDrafts(olderThanMs) {
+      for await (const { path, ageMs } of filesBelow(join(root, 'drafts')))
+        if (ageMs > olderThanMs) await rm(path, { force: true });
     },
     async ping() {
       await mkdir(root, { recursive: true });
     },
   };
+}
+
+/** Folder by folder, so that no more than one folder's names are in memory; what goes meanwhile is passed over. */
+async function* filesBelow(folder: string): AsyncGenerator<{ path: string; ageMs: number }> {
+  for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* filesBelow(path);
+    if (!entry.isFile()) continue;
+    const found = await stat(path).catch(() => null);
+    if (found) yield { path, ageMs: Date.now() - found.mtimeMs };
+  }
 }
 
 async function writeWhole(path: string, content: Buffer | Readable, maxBytes: number) {

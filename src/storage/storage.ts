@@ -14,6 +14,8 @@ export interface Storage {
   remove(key: string): Promise<void>;
   /** Every key and its age in milliseconds; for the sweep that removes orphans. */
   list(): AsyncIterable<{ key: string; ageMs: number }>;
+  /** Removes what writes that were cut off have left behind, if it is older than that. */
+  removeDrafts(olderThanMs: number): Promise<void>;
   ping(): Promise<void>;
 }
 
