@@ -33,6 +33,8 @@ export async function audit(ctx: Context): Promise<AuditReport> {
   for (;;) {
     const ids = await transaction(ctx.flow, async (tx) => {
       await tx.query('set transaction isolation level repeatable read read only');
+      // The largest accounts take minutes, and a check that is cut off would never be done.
+      await tx.query(`set local statement_timeout = '1h'`);
       const { rows } = await tx.query<{ id: string }>(
         'select id from accounts where id > $1 order by id limit $2',
         [after, ACCOUNTS_A_SNAPSHOT],

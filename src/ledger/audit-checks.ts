@@ -79,11 +79,13 @@ export const AUDIT_CHECKS: AuditCheck[] = [
             coalesce(sum(amount) filter (where type = 'capture'), 0) as captured,
             coalesce(sum(amount) filter (where type = 'release'), 0) as released
           from ledger_transactions where account_id = any($1) and job_id is not null group by 1, 2)
-        select j.account_id, j.id as subject, format('job: hold %s, status %s; %s hold entries of %s, captured %s, released %s',
-          j.hold, j.status, coalesce(s.holds, 0), coalesce(s.held, 0), coalesce(s.captured, 0), coalesce(s.released, 0)) as what
-        from jobs j left join sums s on s.account_id = j.account_id and s.job_id = j.id
-        where j.account_id = any($1) and (coalesce(s.holds, 0) <> 1 or s.held <> j.hold or s.captured > s.held
-          or case when j.ended_at is null then s.captured + s.released <> 0 else s.captured + s.released <> s.held end)`,
+        select coalesce(j.account_id, s.account_id) as account_id, coalesce(j.id, s.job_id) as subject,
+          case when j.id is null then format('no such job, and yet: %s hold entries of %s, captured %s, released %s', s.holds, s.held, s.captured, s.released)
+          else format('job: hold %s, status %s; %s hold entries of %s, captured %s, released %s',
+            j.hold, j.status, coalesce(s.holds, 0), coalesce(s.held, 0), coalesce(s.captured, 0), coalesce(s.released, 0)) end as what
+        from (select * from jobs where account_id = any($1)) j full join sums s on s.account_id = j.account_id and s.job_id = j.id
+        where j.id is null or coalesce(s.holds, 0) <> 1 or s.held <> j.hold or s.captured > s.held
+          or case when j.ended_at is null then s.captured + s.released <> 0 else s.captured + s.released <> s.held end`,
     ],
   }),
   check(
