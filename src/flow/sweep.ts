@@ -1,4 +1,5 @@
-// The sweep: what was left behind is found and finished. Every worker runs it; each task is done by one at a time.
+// The sweep: what was left behind is found and finished. Every worker is ready to; one does, while its
+// lease on it lasts, since what it looks at grows with everybody's slots.
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { rotatePartitions } from '../db/partitions.ts';
@@ -17,9 +18,11 @@ import { appendEvents, type Event } from '../store/events.ts';
 import { lockOpen } from '../store/jobs.ts';
 import {
   accountsDue,
-  alone,
+  accountsStarved,
   disableRoute,
+  holdSweep,
   lapsedLots,
+  leaveSweep,
   type Orphan,
   orphans,
   overdue,
@@ -30,6 +33,7 @@ import { buryWorkers } from '../store/workers.ts';
 import type { Announcer } from './announce.ts';
 import { endJob, openChanges, refill, writeChanges } from './changes.ts';
 import { countStored, partialChat } from './count.ts';
+import { openRemoveOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
 import type { Settle } from './settle.ts';
 
@@ -46,29 +50,48 @@ type Task = (ctx: Context, tools: SweepTools) => Promise<void>;
 /** Done at every pass, in this order. */
 const TASKS: Record<string, Task> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
 /** Done at every sixtieth. */
-const SLOW_TASKS: Record<string, Task> = { rotate, guardOverrun };
+const SLOW_TASKS: Record<string, Task> = { rotate, guardOverrun, refillStarved };
+/** A sweeper that is gone for so many pauses is followed by another. */
+const LEASE_PAUSES = 3;
 
 export interface Sweeper {
+  /** Does nothing while another sweeps. */
   pass(): Promise<void>;
+  /** Another may sweep at once. */
+  leave(): Promise<void>;
 }
 
 /** A task that fails is logged and does not keep the others from being done. */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
+  const holder = newId('wkr');
   const everyPass = { ringLost: openRingLost(), ...TASKS };
+  const slow = { ...SLOW_TASKS, removeOrphans: openRemoveOrphans() };
   let passes = 0;
+  const attempt = async (name: string, work: () => Promise<unknown>): Promise<unknown> => {
+    try {
+      return await work();
+    } catch (error) {
+      ctx.log[isConnectionError(error) ? 'warn' : 'error'](
+        { err: { message: (error as Error).message }, task: name },
+        'a task of the sweep failed',
+      );
+      return undefined;
+    }
+  };
+  const hold = (): Promise<unknown> =>
+    attempt('hold', () => holdSweep(ctx.flow, { holder, forMs: LEASE_PAUSES * ctx.config.sweepMs }));
   return {
     async pass() {
-      const tasks = passes++ % 60 === 0 ? { ...everyPass, ...SLOW_TASKS } : everyPass;
+      if (!(await hold())) return;
+      const tasks = passes++ % 60 === 0 ? { ...everyPass, ...slow } : everyPass;
       for (const [name, task] of Object.entries(tasks)) {
-        try {
-          await task(ctx, tools);
-        } catch (error) {
-          ctx.log[isConnectionError(error) ? 'warn' : 'error'](
-            { err: { message: (error as Error).message }, task: name },
-            'a task of the sweep failed',
-          );
-        }
+        await attempt(name, () => task(ctx, tools));
+        // A pass may take longer than the lease; whoever took over does the rest.
+        if (!(await hold())) return;
       }
+    },
+    async leave() {
+      await attempt('leave', () => leaveSweep(ctx.flow, holder));
     },
   };
 }
@@ -76,7 +99,6 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
 /** Jobs of workers that are gone wait again, at no attempt; those whose stop was asked end. */
 async function takeBack(ctx: Context, { settle }: SweepTools): Promise<void> {
   const found = await transaction(ctx.flow, async (tx) => {
-    if (!(await alone(tx, 'takeBack'))) return [];
     await buryWorkers(tx);
     return orphans(tx, { leaseMs: ctx.config.leaseMs, limit: PASS_MAX });
   });
@@ -122,13 +144,18 @@ async function expireWaiting(ctx: Context, { announcer }: SweepTools): Promise<v
   announcer.wake(found.map((job) => ({ type: 'job', ...job })));
 }
 
-/** Back-offs that ran out, and slots that a change of plan set free. */
+/** Back-offs that ran out. */
 async function refillDue(ctx: Context, { announcer }: SweepTools): Promise<void> {
   announcer.ring(await refillAccounts(ctx, await accountsDue(ctx.flow, PASS_MAX)));
 }
 
+/** Slots that a change of plan set free, by hand in the database, say. */
+async function refillStarved(ctx: Context, { announcer }: SweepTools): Promise<void> {
+  announcer.ring(await refillAccounts(ctx, await accountsStarved(ctx.flow, PASS_MAX)));
+}
+
 /** Refill for accounts named from outside a settlement. The caller rings. */
-export async function refillAccounts(ctx: Context, accountIds: readonly string[]): Promise<Bell[]> {
+async function refillAccounts(ctx: Context, accountIds: readonly string[]): Promise<Bell[]> {
   if (accountIds.length === 0) return [];
   return transaction(ctx.flow, async (tx: Tx) => {
     const [accounts, now] = await Promise.all([lockAccounts(tx, accountIds), databaseNow(tx)]);

@@ -5,15 +5,29 @@ import type { Bell, Kind } from '../domain/job.ts';
 type Named = { accountId: string; jobId: string };
 
 /**
- * Runs `work` if no other process is at the same task, else skips it: every worker sweeps, each pass is done once.
- * The lock is the transaction's, so it cannot be left behind.
+ * Whether the sweep is this holder's for the next `forMs` (3 minutes at most). A row and not a lock, which a frozen process
+ * would hold for ever; by the server's plain clock, since tests shift the other. Two that sweep at once do no harm.
  */
-export async function alone(tx: Db, task: string): Promise<boolean> {
-  const { rows } = await tx.query<{ mine: boolean }>(
-    `select pg_try_advisory_xact_lock(hashtext('millrace.sweep'), hashtext($1)) as mine`,
-    [task],
+export async function holdSweep(
+  db: Db,
+  { holder, forMs }: { holder: string; forMs: number },
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'hold-sweep',
+    text: `insert into settings as s (name, value) values ('sweeper', $1 || ' ' || clock_timestamp() + make_interval(secs => $2::float8 / 1000))
+      on conflict (name) do update set value = excluded.value where split_part(s.value, ' ', 1) = $1
+        or substr(s.value, strpos(s.value, ' '))::timestamptz not between clock_timestamp() and clock_timestamp() + interval '3 minutes'`,
+    values: [holder, forMs],
+  });
+  return rowCount === 1;
+}
+
+/** Lets the next take over at once. */
+export async function leaveSweep(db: Db, holder: string): Promise<void> {
+  await db.query(
+    `update settings set value = '- -infinity' where name = 'sweeper' and split_part(value, ' ', 1) = $1`,
+    [holder],
   );
-  return rows[0]?.mine ?? false;
 }
 
 /** Jobs with a slot that nobody claimed since they were rung: after 5 s, 10, 20, 40, then each 60. Marks them rung. */
@@ -130,6 +144,29 @@ export async function accountsDue(db: Db, limit: number): Promise<string[]> {
         select account_id from jobs where due_at <= (select millrace_now()) order by due_at limit $1) due`,
     values: [limit],
   });
+  return rows.map((row) => row.id);
+}
+
+/**
+ * Accounts with free slots and a line that could fill them: whoever set the slots free did not live to refill. Steps from
+ * account to account through the line's index.
+ */
+export async function accountsStarved(db: Db, limit: number): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `with recursive clock as materialized (select millrace_now() as now),
+      lined as (
+        (select account_id from jobs where place is not null order by account_id limit 1)
+        union all
+        select (select j.account_id from jobs j where j.place is not null and j.account_id > l.account_id order by j.account_id limit 1)
+        from lined l where l.account_id is not null)
+      select a.id from lined l join accounts a on a.id = l.account_id join plans p on p.id = a.plan_id
+      where a.status in ('active', 'restricted')
+        and bit_count(a.busy_slots) < coalesce((a.overrides ->> 'slots')::integer, p.slots)
+        and exists (select from jobs j, clock where j.account_id = a.id and j.place is not null
+          and (j.due_at is null or j.due_at <= clock.now) and j.deadline > clock.now)
+      limit $1`,
+    [limit],
+  );
   return rows.map((row) => row.id);
 }
 

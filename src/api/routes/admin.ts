@@ -9,8 +9,8 @@ import { money } from '../../domain/money.ts';
 import { createAccount, grant } from '../../flow/accounts.ts';
 import { audit } from '../../flow/audit.ts';
 import { cancel } from '../../flow/cancel.ts';
+import { changeAccount } from '../../flow/change-account.ts';
 import { seal } from '../../flow/seal.ts';
-import { refillAccounts } from '../../flow/sweep.ts';
 import type { Api } from '../api.ts';
 import { ErrorAnswer } from '../shapes.ts';
 import { AccountForm, AccountPatch, GrantForm, ModelForm, PriceForm, RouteForm } from './admin-forms.ts';
@@ -96,23 +96,22 @@ export function adminRoutes(app: FastifyInstance, { ctx, announcer, simUrl }: Ap
       const { id } = request.params;
       const { plan, status, overrides, reason } = request.body;
       if (plan !== undefined && !ctx.catalogue().plans.has(plan)) throw unknown('plan', plan);
-      const data = {
-        ...(plan === undefined ? {} : { plan_id: plan }),
-        ...(status === undefined ? {} : { status }),
-        ...(overrides === undefined ? {} : { overrides: toOverrides(overrides) as object }),
-      };
-      const { count } = await prisma.accounts.updateMany({ where: { id }, data });
-      if (count === 0) throw new AppError('not_found');
-      await log(request.operatorKeyId, {
-        action: 'account.change',
-        target: id,
+      const bells = await changeAccount(ctx, {
+        accountId: id,
+        plan,
+        status,
+        overrides: overrides && toOverrides(overrides),
         reason,
-        details: { plan, status, overrides },
+        actor: request.operatorKeyId,
       });
+      announcer.ring(bells);
       await changed();
-      // More slots than before are for those who wait.
-      announcer.ring(await refillAccounts(ctx, [id]));
-      return { id, object: 'account', changed: Object.keys(data) };
+      const named = Object.entries({ plan_id: plan, status, overrides });
+      return {
+        id,
+        object: 'account',
+        changed: named.flatMap(([name, value]) => (value === undefined ? [] : [name])),
+      };
     },
   );
 
