@@ -2,7 +2,7 @@
 // readers and another that takes the writes. Prints one line of JSON.
 // `node bench/live.ts [readers] [events a second] [seconds]`, on Redis with BACKEND=redis.
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -50,7 +50,12 @@ async function keysOfOneAccount(count: number): Promise<string[]> {
   await superuser.connect();
   const made: { id: string; api_key: string }[] = [];
   for (let i = 0; i < count; i++) {
-    const order = { name: 'bench', plan: 'scale', credits: 2_000_000_000, overrides: {} };
+    const order = {
+      name: 'bench',
+      plan: 'scale',
+      credits: 2_000_000_000,
+      overrides: { slots: 0, line_length: 1_000_000 },
+    };
     made.push((await admin.post<{ id: string; api_key: string }>('/v1/admin/accounts', order)).body);
     await superuser.query('update api_keys set account_id = $1 where account_id = $2', [
       made[0]?.id,
@@ -80,26 +85,22 @@ async function read(key: string, sampled: boolean): Promise<void> {
   }
 }
 
+/** Jobs of one request, each of which makes an event: the account has no slots, so that nothing else happens. */
+const JOBS_A_REQUEST = 4;
 let made = 0;
-let refused = 0;
 
-/** Two events, and no worker needed. */
-async function submitAndCancel(): Promise<void> {
-  try {
-    const { id } = await account.submit(chat('bench'));
-    await account.post(`/v1/jobs/${id}/cancel`);
-    made += 2;
-  } catch {
-    refused += 1;
-  }
+async function submit(): Promise<void> {
+  const jobs = Array.from({ length: JOBS_A_REQUEST }, () => chat('bench', { max_tokens: 16 }));
+  const { status } = await account.post('/v1/jobs/batch', { jobs });
+  if (status === 200) made += JOBS_A_REQUEST;
 }
 
 async function load(forS: number): Promise<void> {
   const from = performance.now();
   const under: Promise<void>[] = [];
   while (performance.now() - from < forS * 1000) {
-    const due = ((performance.now() - from) / 1000) * (rate / 2);
-    while (under.length < due) under.push(submitAndCancel());
+    const due = ((performance.now() - from) / 1000) * (rate / JOBS_A_REQUEST);
+    while (under.length < due) under.push(submit());
     await sleep(2);
   }
   await Promise.all(under);
@@ -138,10 +139,13 @@ console.log(
     backend: redis ? 'redis' : 'postgres',
     readers,
     ...figures,
-    refused,
     p50_ms: latencies[Math.floor(latencies.length * 0.5)],
     p99_ms: latencies[Math.floor(latencies.length * 0.99)],
     api_rss_mb: Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024),
+    api_cpu_us_a_frame: Math.round(
+      ((cpu.find(({ name }) => name === 'api that serves')?.percent ?? 0) * 1e4) / figures.told_a_second,
+    ),
+    load_average: loadavg()[0],
     cpu,
   }),
 );

@@ -91,7 +91,8 @@ async function listen({ client, screen }: Tools, jobId: string): Promise<string>
       heard = '';
       screen.line('  (it begins again)');
     } else if (type === 'job.position') {
-      screen.note(`${Number(data['position'])} before it`);
+      const before = Number(data['position']);
+      if (before > 0) screen.note(`${before} before it`);
     } else if (heard === '' && !LAST.has(type)) {
       // A chat's words say better than any note that it runs.
       screen.note(type.replace('job.', ''));

@@ -27,7 +27,7 @@ const options = new Command('npm run demo --')
       'checks what came and what it cost, and stops. Ends with code 0 only if everything held.',
   )
   .option('--prompt <text>', 'what to ask the chat', someText, 'What does a water mill do all day?')
-  .option('--draw <text>', 'what to draw', someText, 'A water mill at dawn')
+  .option('--draw <text>', 'what to draw', someText, 'A windmill at dawn')
   .option(
     '--say <text>',
     'what to speak, and to hear again',

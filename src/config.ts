@@ -14,6 +14,7 @@ export interface Config {
   databaseFlowUrl: string | null;
   redisUrl: string | null;
   simUrl: string | null;
+  supportUrl: string | null;
   corsOrigins: string[];
   keyPepper: string | null;
   secretKey: string | null;
@@ -59,6 +60,10 @@ export const VARIABLES = {
     meaning: 'Redis or Valkey for the queue and wake-ups; without it PostgreSQL does both.',
   },
   SIM_URL: { default: 'embedded', meaning: 'A running simulator to use instead of the embedded one.' },
+  SUPPORT_URL: {
+    default: 'none',
+    meaning: 'Where the owner of a suspended or closed account may ask; told in the refusal.',
+  },
   CORS_ORIGINS: { default: 'none', meaning: 'Origins that browsers may call from, separated by commas.' },
   MILLRACE_KEY_PEPPER: {
     default: 'in the data folder',
@@ -129,6 +134,7 @@ export function readConfig(env: Env = process.env): Config {
     databaseFlowUrl: url('DATABASE_FLOW_URL', postgres),
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
     simUrl: url('SIM_URL', ['http:', 'https:']),
+    supportUrl: url('SUPPORT_URL', ['http:', 'https:']),
     corsOrigins: (text('CORS_ORIGINS') ?? '')
       .split(',')
       .map((origin) => origin.trim())

@@ -81,11 +81,11 @@ export async function openContext({
   try {
     await reach(
       { variable: config.databaseFlowUrl ? 'DATABASE_FLOW_URL' : 'DATABASE_URL', url: flowUrl },
-      () => assertRole(flow, 'millrace_flow'),
+      () => assertRole(flow, 'millrace_flow', config.databaseFlowUrl === null ? 'owner' : 'own'),
     );
     await reach(
       { variable: config.databaseClientUrl ? 'DATABASE_CLIENT_URL' : 'DATABASE_URL', url: clientUrl },
-      () => assertRole(client, 'millrace_client'),
+      () => assertRole(client, 'millrace_client', config.databaseClientUrl === null ? 'owner' : 'own'),
     );
     if (redisUrl !== null)
       await reach({ variable: 'REDIS_URL', url: redisUrl }, () => assertNoEviction(redisUrl));
@@ -112,7 +112,7 @@ export async function openContext({
     log,
     flow,
     client,
-    prisma: new PrismaClient({ adapter: new PrismaPg(flow) }),
+    prisma: new PrismaClient({ adapter: new PrismaPg(flow), errorFormat: 'minimal' }),
     queue,
     bus,
     storage: openFileStorage(join(config.dataDir, 'artifacts')),

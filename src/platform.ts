@@ -1,10 +1,9 @@
 // Start-up: from a configuration to a running context, whoever starts first. Every command comes through here.
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import pino from 'pino';
 import { type Config, readConfig } from './config.ts';
-import { type Address, type Context, openContext, type Secrets } from './context.ts';
+import { type Address, type Context, openContext } from './context.ts';
 import { armCrashPoint } from './crash.ts';
 import { migrate } from './db/migrate.ts';
 import type { Pool } from './db/pool.ts';
@@ -13,9 +12,11 @@ import { transaction } from './db/transaction.ts';
 import { joinEmbedded } from './embedded/join.ts';
 import { LockFile } from './embedded/lock.ts';
 import { createAccount, createKey } from './flow/accounts.ts';
+import { openLog } from './logging.ts';
 import type { OpenQueue } from './queue/queue.ts';
 import type { Life } from './process.ts';
 import { reach } from './reach.ts';
+import { readSecrets } from './secrets.ts';
 
 export interface Platform {
   ctx: Context;
@@ -43,15 +44,7 @@ export async function openPlatformFor(life: Life, options: PlatformOptions = {})
 export async function openPlatform(options: PlatformOptions = {}): Promise<Platform> {
   const config = options.config ?? readConfig();
   armCrashPoint(config.crashAt);
-  const log = pino(
-    {
-      level: options.quiet ? 'warn' : config.logLevel,
-      base: { pid: process.pid },
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (level) => ({ level }) },
-    },
-    pino.destination({ fd: 2, sync: true }),
-  );
+  const log = openLog(options.quiet ? 'warn' : config.logLevel);
   await makeDataDir(config.dataDir);
   const secrets = await readSecrets(config);
   const embedded = await joinEmbedded({
@@ -99,44 +92,6 @@ async function makeDataDir(path: string): Promise<void> {
   }
 }
 
-/** The installation's secrets: from the environment, else made once and kept in the data folder. */
-async function readSecrets(config: Config): Promise<Secrets> {
-  const path = join(config.dataDir, 'secrets.json');
-  let kept: { pepper: string; key: string };
-  try {
-    kept = JSON.parse(await readFile(path, 'utf8')) as typeof kept;
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== 'ENOENT') {
-      const { message } = error as Error;
-      throw new Error(
-        `The installation's secrets cannot be read from ${path} (${message}). Restore that file.`,
-        {
-          cause: error,
-        },
-      );
-    }
-    kept = { pepper: randomBytes(32).toString('base64'), key: randomBytes(32).toString('base64') };
-    if (config.keyPepper === null || config.secretKey === null) kept = await writeOnce(path, kept);
-  }
-  const key = Buffer.from(config.secretKey ?? kept.key, 'base64');
-  if (key.length !== 32)
-    throw new Error('MILLRACE_SECRET_KEY must be 32 bytes in base64. Make one with: openssl rand -base64 32');
-  const pepper = Buffer.from(config.keyPepper ?? kept.pepper);
-  if (pepper.length < 32) throw new Error('MILLRACE_KEY_PEPPER must be 32 bytes or more.');
-  return { pepper, key };
-}
-
-/** The first writer wins, and everybody reads what it wrote. */
-async function writeOnce<T>(path: string, value: T): Promise<T> {
-  try {
-    await writeFile(path, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600, flag: 'wx' });
-    return value;
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== 'EEXIST') throw error;
-    return JSON.parse(await readFile(path, 'utf8')) as T;
-  }
-}
-
 const FIRST_CREDITS = 20_000_000n;
 
 interface Credentials {
@@ -152,6 +107,8 @@ interface Credentials {
 async function firstStart(ctx: Context): Promise<void> {
   const lock = await ctx.flow.connect();
   try {
+    // Whoever is first makes everything: that may take longer than a lock may otherwise be waited for.
+    await lock.query(`set lock_timeout = 0`);
     await lock.query(`select pg_advisory_lock(hashtext('millrace.first-start'))`);
     await holdPepper(ctx.flow, ctx.secrets.pepper);
     await transaction(ctx.flow, seed);
@@ -159,16 +116,20 @@ async function firstStart(ctx: Context): Promise<void> {
     const { rowCount } = await ctx.flow.query(`select 1 from api_keys where mode = 'admin' limit 1`);
     if (rowCount !== 0) return;
     const first = { name: 'first', plan: 'startup', credits: FIRST_CREDITS, overrides: {} };
-    const { apiKey } = await createAccount(ctx, first, 'first start');
+    const { answer } = await createAccount(ctx, first, { actor: 'first start', idempotency: null });
     // The operator's key last: a start that dies before leaves the next one to be the first.
     await transaction(ctx.flow, async (tx) => {
       const adminKey = await createKey(ctx, tx, { accountId: null, mode: 'admin', name: 'first' });
-      await writeCredentials(ctx.config, { base_url: ctx.publicUrl(), api_key: apiKey, admin_key: adminKey });
+      await writeCredentials(ctx.config, {
+        base_url: ctx.publicUrl(),
+        api_key: answer.apiKey,
+        admin_key: adminKey,
+      });
     });
     ctx.log.info(`credentials are in ${join(ctx.config.dataDir, 'credentials.json')}`);
   } finally {
-    await lock.query(`select pg_advisory_unlock_all()`).catch(() => {});
-    lock.release();
+    // Ends the connection, and with it the lock and the setting.
+    lock.release(true);
   }
 }
 

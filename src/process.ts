@@ -60,8 +60,7 @@ class CommandLife implements Life {
     for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
       process.on(event, (error: unknown) => {
         this.failed = true;
-        const { message, stack } = Object(error) as Partial<Error>;
-        if (this.#log) this.#log.error({ err: { message: message ?? String(error), stack } }, event);
+        if (this.#log) this.#log.error({ err: error }, event);
         else complain(error);
         if (this.#askedAt === null) this.#ask(event);
       });

@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readConfig, VARIABLES } from '../src/config.ts';
+import { ERRORS } from '../src/domain/errors.ts';
+import { JOB_ERROR_CODES } from '../src/domain/job.ts';
 
 const read = (path: string): string => readFileSync(join(import.meta.dirname, '..', path), 'utf8');
 
@@ -28,6 +30,29 @@ describe('docs/configuration.md', () => {
       variable.meaning,
     ]);
     expect(rows).toEqual(expected);
+  });
+});
+
+describe('docs/errors.md', () => {
+  const rows = tableRows(read('docs/errors.md'));
+  const end = rows.findIndex(([first]) => first === 'code in `job.error`');
+
+  it('lists every code with its status and whether to try again, and no other', () => {
+    const listed = rows.slice(1, end).map(([status, code, retry]) => [status, code, retry]);
+    const real = Object.entries(ERRORS).map(([code, { status, retryable }]) => [
+      String(status),
+      `\`${code}\``,
+      retryable ? 'yes' : 'no',
+    ]);
+    expect(listed).toEqual(real);
+  });
+
+  it('lists every code that a failed job may have, and no other', () => {
+    expect(rows.slice(end + 1).map(([code]) => code)).toEqual(JOB_ERROR_CODES.map((code) => `\`${code}\``));
+  });
+
+  it('says something about each', () => {
+    for (const row of rows) expect(row.at(-1), row.join()).toMatch(/\w{3}/);
   });
 });
 

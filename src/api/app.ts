@@ -1,21 +1,22 @@
 // The API as one Fastify instance. Routes are grouped by who may call them.
 import cors from '@fastify/cors';
 import helmet from '@fastify/helmet';
-import multipart from '@fastify/multipart';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Context } from '../context.ts';
-import { AppError } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
 import { openAdmission } from '../flow/admit.ts';
+import { tellDrainRate } from '../flow/drain-rate.ts';
 import { openAnnouncer } from '../flow/announce.ts';
 import { openShower } from '../flow/show.ts';
 import { openHub } from '../live/hub.ts';
-import { type Api, clientRequestId, VERSION } from './api.ts';
+import { quietLog } from '../logging.ts';
+import type { Api } from './api.ts';
 import { openAuthenticator } from './auth.ts';
 import { BODY_MAX_BYTES, installBodies } from './body.ts';
 import { installErrors } from './errors.ts';
-import { EXPOSED_HEADERS } from './headers.ts';
+import { EXPOSED_HEADERS, headFault, identify } from './headers.ts';
+import { watchHandlers } from './in-hand.ts';
 import { installOpenApi } from './openapi.ts';
 import { accountRoutes } from './routes/account.ts';
 import { adminRoutes } from './routes/admin.ts';
@@ -25,16 +26,10 @@ import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
+import { ignoreExpectations, SERVER_OPTIONS } from './server.ts';
+import { openRateLimit } from './rate-limit.ts';
+import { installUploads } from './upload.ts';
 import { compile } from './validate.ts';
-
-const REQUESTS_A_SECOND = 2_000;
-/** The plugin's headers would tell of this limit; ours tell of the plan's. */
-const SILENT = {
-  'x-ratelimit-limit': false,
-  'x-ratelimit-remaining': false,
-  'x-ratelimit-reset': false,
-  'retry-after': false,
-};
 
 export interface ApiServer {
   app: FastifyInstance;
@@ -46,52 +41,79 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   const closing = new AbortController();
   const announcer = openAnnouncer(ctx);
   const hub = openHub(ctx.bus);
+  const shower = openShower(ctx);
   const api: Api = {
     ctx,
-    admit: openAdmission(ctx, announcer),
+    admit: tellDrainRate(openAdmission(ctx, announcer), shower),
     announcer,
-    shower: openShower(ctx),
+    shower,
     hub,
     simUrl,
     closing: closing.signal,
   };
   const app: FastifyInstance = Fastify({
-    loggerInstance: ctx.log as FastifyBaseLogger,
+    ...SERVER_OPTIONS,
+    loggerInstance: quietLog(ctx.log) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     // The request's id is in every line we write, so a logger a request would be made for nothing.
     childLoggerFactory: (logger) => logger,
     genReqId: () => newId('req'),
     bodyLimit: BODY_MAX_BYTES,
-    requestTimeout: 60_000,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
   });
   app.setValidatorCompiler(({ schema, httpPart }) => compile(schema as object, httpPart));
   // Schemas of answers document; what is sent is what was built.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
+  ignoreExpectations(app.server);
+  const handlers = watchHandlers(app);
   installErrors(app);
-  installBodies(app);
-  installHeaders(app);
+  app.addHook('onRequest', (request, reply, done) => {
+    identify(request, reply);
+    done();
+  });
   await installOpenApi(app, ctx);
   await app.register(helmet, {
-    contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    contentSecurityPolicy: {
+      // The plugin's defaults would let scripts of this origin run, and clients' files are of this origin.
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        baseUri: ["'none'"],
+        formAction: ["'none'"],
+        frameAncestors: ["'none'"],
+        sandbox: [],
+      },
+    },
   });
-  await app.register(cors, { origin: ctx.config.corsOrigins, exposedHeaders: [...EXPOSED_HEADERS] });
-  await app.register(multipart, { limits: { files: 1, fileSize: 100 * 1024 * 1024, fields: 10, parts: 11 } });
-  await app.register(rateLimit, { global: false, addHeaders: SILENT, addHeadersOnExceeding: SILENT });
-  const authenticator = openAuthenticator(ctx);
+  const origins = ctx.config.corsOrigins;
+  await app.register(cors, {
+    // An empty list would still answer preflights.
+    origin: origins.length === 0 ? false : origins,
+    methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    exposedHeaders: [...EXPOSED_HEADERS],
+    strictPreflight: false,
+    maxAge: 600,
+  });
+  // Refusals begin here, so that a browser may read them.
+  app.addHook('onRequest', (request, _reply, done) => done(headFault(request)));
+  installBodies(app);
+  await app.register(rateLimit, { global: false });
+  const authenticator = openAuthenticator(ctx, openRateLimit(app));
 
   await app.register(async (scope) => healthRoutes(scope, api));
   await app.register(async (scope) => modelRoutes(scope, api, authenticator));
   await app.register(async (scope) => linkedArtifactRoutes(scope, api, authenticator));
   await app.register(async (scope) => {
     scope.addHook('onRequest', (request) => authenticator.client(request));
-    scope.addHook('preHandler', limitRate(scope));
     jobRoutes(scope, api);
     batchRoutes(scope, api);
     eventRoutes(scope, api, authenticator);
-    artifactRoutes(scope, api);
     accountRoutes(scope, api);
+    await scope.register(async (inner) => {
+      await installUploads(inner);
+      artifactRoutes(inner, api);
+    });
   });
   await app.register(async (scope) => {
     scope.addHook('onRequest', (request) => authenticator.operator(request));
@@ -103,26 +125,8 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
       closing.abort();
       hub.close();
       await app.close();
+      await handlers.done();
+      await announcer.quiet();
     },
   };
-}
-
-/** Requests a second a key; a window that every process keeps for itself. */
-function limitRate(scope: FastifyInstance) {
-  return scope.rateLimit({
-    max: REQUESTS_A_SECOND,
-    timeWindow: 1_000,
-    keyGenerator: (request) => request.caller.keyId,
-    errorResponseBuilder: () =>
-      new AppError('rate_limited', { details: { limit: REQUESTS_A_SECOND, window: 'second' } }),
-  });
-}
-
-function installHeaders(app: FastifyInstance): void {
-  app.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id);
-    reply.header('x-millrace-version', VERSION);
-    const own = clientRequestId(request.headers['x-client-request-id']);
-    if (own !== null) reply.header('x-client-request-id', own);
-  });
 }

@@ -5,7 +5,9 @@ import type { Context } from '../context.ts';
 import { hashSecret, parseKey, sameHash } from '../domain/api-key.ts';
 import { AppError } from '../domain/errors.ts';
 import { type PlanTerms, termsFor } from '../domain/plan.ts';
+import { notOpen } from '../domain/standing.ts';
 import { findKey, type KnownKey } from '../store/keys.ts';
+import type { RateLimit } from './rate-limit.ts';
 
 /** A client, as its key shows it. */
 export interface Caller {
@@ -20,63 +22,69 @@ declare module 'fastify' {
     caller: Caller;
     /** The operator's key, on admin routes. */
     operatorKeyId: string;
-    /** The JSON body as the client wrote it. */
-    rawBody: string;
   }
 }
 
 const CACHE_MS = 10_000;
 const CACHE_MAX = 10_000;
+/** RFC 9110, 11.6.1: how to come in. */
+const CHALLENGE = { 'www-authenticate': 'Bearer' };
 
 export interface Authenticator {
   client(request: FastifyRequest): Promise<void>;
   operator(request: FastifyRequest): Promise<void>;
 }
 
-export function openAuthenticator(ctx: Context): Authenticator {
-  const cache = new Map<string, { key: KnownKey | null; until: number }>();
+/** @param limit counts a client's requests, before anything of them is read */
+export function openAuthenticator(ctx: Context, limit: RateLimit): Authenticator {
+  const known = new Remembered<KnownKey>();
+  // Apart from the known ones, which no flood of invented keys may push out.
+  const unknown = new Remembered<null>();
   ctx.bus.subscribe((wake) => {
-    if (wake.type === 'catalogue' || wake.type === 'missed') cache.clear();
+    if (wake.type !== 'catalogue' && wake.type !== 'missed') return;
+    known.clear();
+    unknown.clear();
   });
 
   const lookUp = async (token: string): Promise<KnownKey | null> => {
     const parts = parseKey(token);
     if (!parts) return null;
     const hash = createHash('sha256').update(token).digest('base64');
-    const known = cache.get(hash);
-    if (known && known.until > performance.now()) return known.key;
+    const remembered = known.get(hash) ?? unknown.get(hash);
+    if (remembered !== undefined) return remembered;
     const found = await findKey(ctx.flow, parts.lookup);
     const key =
       found && found.mode === parts.mode && sameHash(found.secretHmac, hashSecret(ctx.secrets.pepper, parts))
         ? found
         : null;
-    if (cache.size >= CACHE_MAX) cache.delete(cache.keys().next().value ?? '');
-    cache.set(hash, { key, until: performance.now() + CACHE_MS });
+    if (key) known.set(hash, key);
+    else unknown.set(hash, null);
     return key;
   };
 
   const keyOf = async (request: FastifyRequest): Promise<KnownKey> => {
     const token = bearer(request);
-    if (token === null) throw new AppError('api_key_missing', { headers: { 'www-authenticate': 'Bearer' } });
+    if (token === null) throw new AppError('api_key_missing', { headers: CHALLENGE });
     const key = await lookUp(token);
-    if (!key || key.revoked)
-      throw new AppError('api_key_invalid', { headers: { 'www-authenticate': 'Bearer' } });
-    if (key.expired) throw new AppError('api_key_expired');
+    if (!key || key.revoked) throw new AppError('api_key_invalid', { headers: CHALLENGE });
+    if (key.expired) throw new AppError('api_key_expired', { headers: CHALLENGE });
     return key;
   };
 
   return {
     async client(request) {
-      const { id, accountId, livemode, planId, overrides, status } = await keyOf(request);
+      const { id, mode, accountId, livemode, planId, overrides, status, statusSince } = await keyOf(request);
       if (accountId === null || livemode === null) {
         throw new AppError('scope_denied', {
           message: "An operator's key opens /v1/admin only. Use an account's key here.",
+          details: { needed: 'live or test', granted: mode },
         });
       }
-      if (status === 'closed') throw new AppError('account_closed');
+      if (status === 'closed' && statusSince) throw notOpen({ status, statusSince }, ctx.config.supportUrl);
       const plan = ctx.catalogue().plans.get(planId ?? '');
       if (!plan) throw new Error(`the account ${accountId} has no plan`);
       request.caller = { keyId: id, accountId, livemode, terms: termsFor(plan, overrides ?? {}) };
+      await limit(request);
     },
     async operator(request) {
       const { id, mode } = await keyOf(request);
@@ -85,6 +93,28 @@ export function openAuthenticator(ctx: Context): Authenticator {
       request.operatorKeyId = id;
     },
   };
+}
+
+/** What was looked up of late, by the hash of the token; the oldest goes first. */
+class Remembered<T> {
+  readonly #all = new Map<string, { value: T; until: number }>();
+
+  /** Undefined: nothing is remembered. */
+  get(hash: string): T | undefined {
+    const entry = this.#all.get(hash);
+    return entry && entry.until > performance.now() ? entry.value : undefined;
+  }
+
+  set(hash: string, value: T): void {
+    if (this.#all.size >= CACHE_MAX) this.#all.delete(this.#all.keys().next().value ?? '');
+    // Taken out first, so that it goes to the end of the line.
+    this.#all.delete(hash);
+    this.#all.set(hash, { value, until: performance.now() + CACHE_MS });
+  }
+
+  clear(): void {
+    this.#all.clear();
+  }
 }
 
 function bearer(request: FastifyRequest): string | null {

@@ -4,12 +4,26 @@ import { AppError, type ErrorCode } from '../domain/errors.ts';
 import { isConnectionError, isContention } from '../db/transaction.ts';
 import { invalid } from './validate.ts';
 
-export function errorBody(error: AppError, request: { path: string; id: string }) {
+export interface ErrorBody {
+  statusCode: number;
+  code: ErrorCode;
+  message: string;
+  path: string;
+  requestId: string;
+  timestamp: string;
+  retryable: boolean;
+  details: Record<string, unknown>;
+}
+
+/** An address may be as long as a head. */
+const PATH_SHOWN = 500;
+
+export function errorBody(error: AppError, request: { path: string; id: string }): ErrorBody {
   return {
     statusCode: error.status,
     code: error.code,
     message: error.message,
-    path: request.path,
+    path: request.path.slice(0, PATH_SHOWN),
     requestId: request.id,
     timestamp: new Date().toISOString(),
     retryable: error.retryable,
@@ -17,70 +31,108 @@ export function errorBody(error: AppError, request: { path: string; id: string }
   };
 }
 
-export function sendError(request: FastifyRequest, reply: FastifyReply, error: AppError): FastifyReply {
-  const path = request.url.split('?')[0] ?? '';
+/** What the error itself adds to an answer's headers. */
+export function errorHeaders(error: AppError): Record<string, string> {
   const retry =
     error.retryable && error.status >= 429 ? { 'retry-after': '1', 'retry-after-ms': '1000' } : {};
-  return reply
-    .code(error.status)
-    .headers({ 'x-should-retry': String(error.retryable), ...retry, ...error.headers })
-    .type('application/json; charset=utf-8')
-    .send(JSON.stringify(errorBody(error, { path, id: request.id })));
+  return { 'x-should-retry': String(error.retryable), ...retry, ...error.headers };
 }
 
-const FASTIFY_CODES: Record<string, ErrorCode> = {
+export const pathOf = (url: string): string => url.split('?')[0] ?? '';
+
+export function sendError(request: FastifyRequest, reply: FastifyReply, error: AppError): FastifyReply {
+  return reply
+    .code(error.status)
+    .headers(errorHeaders(error))
+    .type('application/json; charset=utf-8')
+    .send(JSON.stringify(errorBody(error, { path: pathOf(request.url), id: request.id })));
+}
+
+const CODES: Record<string, ErrorCode> = {
   FST_ERR_CTP_BODY_TOO_LARGE: 'body_too_large',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
   FST_ERR_CTP_EMPTY_JSON_BODY: 'invalid_json',
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'invalid_request',
+  FST_ERR_ROUTE_MISSING_CONTENT_TYPE: 'unsupported_media_type',
   FST_REQ_FILE_TOO_LARGE: 'body_too_large',
-  FST_ERR_BAD_URL: 'not_found',
+  FST_ERR_BAD_URL: 'invalid_request',
+  // No id of ours is as long.
+  FST_ERR_MAX_PARAM_LENGTH: 'not_found',
+  FST_ERR_HANDLER_TIMEOUT: 'overloaded',
+  // PostgreSQL gave up on a statement that took too long, or has no memory or connections left.
+  '57014': 'overloaded',
+  '53200': 'overloaded',
+  // Prisma: unique or foreign key violated, no such row, no connection in time.
+  P2002: 'conflict',
+  P2003: 'conflict',
+  P2025: 'not_found',
+  P1001: 'overloaded',
+  P1017: 'overloaded',
+  P2024: 'overloaded',
+};
+
+const SAY: Record<string, string> = {
+  FST_ERR_BAD_URL: 'The address is not percent-encoded UTF-8.',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'The body is not as long as Content-Length says.',
 };
 
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   const { validation, validationContext, code, statusCode } = error as FastifyError;
-  if (validation)
-    return invalid(validation as never, validationContext === 'body' ? '' : (validationContext ?? ''));
-  const known = FASTIFY_CODES[code];
-  if (known) return new AppError(known, { cause: error });
-  if (isConnectionError(error) || isContention(error)) return new AppError('overloaded', { cause: error });
+  if (validation) return invalid(validation as never, validationContext === 'headers' ? 'headers' : '');
+  const known = CODES[code];
+  const message = SAY[code];
+  if (known) return new AppError(known, { ...(message === undefined ? {} : { message }), cause: error });
+  // Before our own connections: a client's that broke off has their codes.
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new AppError('invalid_request', { message: 'The request could not be read.', cause: error });
   }
+  if (isConnectionError(error) || isContention(error)) return new AppError('overloaded', { cause: error });
   return new AppError('internal', { cause: error });
 }
 
+/** What is our own fault, or the machine's, is also for the log. */
+export function noteFailure(request: FastifyRequest, error: AppError): void {
+  if (error.status < 500) return;
+  const level = error.code === 'internal' ? 'error' : 'warn';
+  request.log[level]({ err: error.cause ?? error, request: request.id }, 'a request failed');
+}
+
 export function installErrors(app: FastifyInstance): void {
-  const routes: { methods: string[]; pattern: RegExp }[] = [];
-  app.addHook('onRoute', ({ method, url }) => {
-    const pattern = new RegExp(
-      `^${url.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`).replaceAll(/:[A-Za-z_]+/g, '[^/]+')}$`,
-    );
-    routes.push({ methods: [method].flat(), pattern });
-  });
   app.setErrorHandler((error, request, reply) => {
     const known = toAppError(error);
-    if (known.status >= 500) {
-      const { message, stack } = (known.cause ?? known) as Error;
-      request.log[known.code === 'internal' ? 'error' : 'warn'](
-        { err: { message, stack }, request: request.id },
-        'a request failed',
-      );
+    noteFailure(request, known);
+    if (known.code === 'body_too_large') {
+      known.details['max_bytes'] ??= request.routeOptions.bodyLimit;
+      // A client that is still sending reads no answer before it is done, and none at all from a closed connection.
+      reply.removeHeader('connection');
     }
     return sendError(request, reply, known);
   });
+  const methodsOf = watchRoutes(app);
   app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?')[0] ?? '';
-    const allowed = [
-      ...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods)),
-    ];
+    const allowed = methodsOf(pathOf(request.url));
     if (allowed.length === 0) return sendError(request, reply, new AppError('not_found'));
-    const allow = allowed.join(', ');
+    const headers = { allow: allowed.join(', ') };
     return sendError(
       request,
       reply,
-      new AppError('method_not_allowed', { details: { allow: allowed }, headers: { allow } }),
+      new AppError('method_not_allowed', { details: { allow: allowed }, headers }),
     );
   });
+}
+
+/** Which methods an address takes. */
+function watchRoutes(app: FastifyInstance): (path: string) => string[] {
+  const routes: { methods: string[]; pattern: RegExp }[] = [];
+  app.addHook('onRoute', ({ method, url }) => {
+    // The preflight's, which is everywhere.
+    if (url === '*') return;
+    const literal = url.replaceAll(/[.+?^${}()|[\]\\]/g, String.raw`\$&`);
+    const pattern = literal.replaceAll(/:[A-Za-z_]+/g, '[^/]+').replaceAll('*', '.+');
+    routes.push({ methods: [method].flat(), pattern: new RegExp(`^${pattern}$`) });
+  });
+  return (path) => [
+    ...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods)),
+  ];
 }

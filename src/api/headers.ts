@@ -1,8 +1,10 @@
 // Headers of contract 10 that belong to jobs.
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { type AppError, invalidRequest } from '../domain/errors.ts';
 import { isFinal } from '../domain/job.ts';
 import type { Job } from '../domain/job-view.ts';
 import { usd } from '../domain/money.ts';
+import { clientRequestId, VERSION } from './api.ts';
 
 export const EXPOSED_HEADERS = [
   'x-request-id',
@@ -28,6 +30,47 @@ export const EXPOSED_HEADERS = [
   'sunset',
   'link',
 ] as const;
+
+/** On every answer: which request it answers, under our name and the client's, and which version speaks. */
+export function identify(request: FastifyRequest, reply: FastifyReply): void {
+  reply.header('x-request-id', request.id).header('x-millrace-version', VERSION);
+  const own = clientRequestId(request.headers['x-client-request-id']);
+  if (own !== null) reply.header('x-client-request-id', own);
+}
+
+/** What is wrong with the request line and its head, whatever they ask for. */
+export function headFault({ raw, headers }: FastifyRequest): AppError | undefined {
+  if (headers.host === undefined && raw.httpVersion === '1.1')
+    return invalidRequest({ path: 'Host', message: 'is required', expected: 'a header', received: null });
+  if (isPlainText(raw.url ?? '')) return undefined;
+  return invalidRequest({
+    path: 'url',
+    message: 'must be percent-encoded UTF-8 without NUL',
+    expected: 'UTF-8',
+    received: 'other bytes',
+  });
+}
+
+/** PostgreSQL keeps no NUL in a text, and what is not UTF-8 would be taken for something else. */
+function isPlainText(url: string): boolean {
+  if (!url.includes('%')) return true;
+  try {
+    return !decodeURIComponent(url).includes('\0');
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Whether the client has what we would send: If-None-Match names the tag, among others or as a weak one (RFC 9110,
+ * 13.1.2 compares weakly), or any.
+ */
+export function hasCurrent(request: FastifyRequest, etag: string): boolean {
+  const header = request.headers['if-none-match'];
+  if (header === undefined) return false;
+  if (header.trim() === '*') return true;
+  return [...header.matchAll(/(?:W\/)?("[^"]*")/g)].some(([, tag]) => tag === etag);
+}
 
 export const JSON_TYPE = 'application/json; charset=utf-8';
 

@@ -1,12 +1,19 @@
 // The OpenAPI document, from the very schemas that validate, and a page to read it by.
 import swagger from '@fastify/swagger';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifySchema } from 'fastify';
 import type { Context } from '../context.ts';
-
-const CSP =
-  "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:";
+import { INPUTS } from '../domain/submission.ts';
+import { JSON_TYPE } from './headers.ts';
+import { installReference } from './reference.ts';
+import { ErrorAnswer } from './shapes.ts';
 
 export async function installOpenApi(app: FastifyInstance, ctx: Context): Promise<void> {
+  app.addHook('onRoute', ({ url, schema }) => {
+    if (!url.startsWith('/v1/') || !schema) return;
+    // Where nothing may be asked for, what is asked for is unknown.
+    schema.querystring ??= { type: 'object', properties: {}, additionalProperties: false };
+    schema.response = { ...(schema.response as object), '4xx': ErrorAnswer, '5xx': ErrorAnswer };
+  });
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -16,7 +23,6 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
         description: 'Paid, asynchronous AI generation: submit a job, and be told when it is done.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
-      servers: [{ url: ctx.config.publicUrl ?? '/' }],
       components: {
         securitySchemes: {
           key: {
@@ -37,24 +43,50 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
         { name: 'service', description: 'Health and metrics' },
       ],
     },
+    transform: ({ schema, url }) => nameWildcard(schema as FastifySchema, url),
+    transformObject: (document) =>
+      'openapiObject' in document ? completed(document.openapiObject) : document.swaggerObject,
   });
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
-  await app.register(async (scope) => {
-    // The page's own scripts are inline, so it lives in a scope with a policy of its own.
-    const { default: scalar } = await import('@scalar/fastify-api-reference');
-    scope.addHook('onSend', async (_request, reply) => {
-      reply.header('content-security-policy', CSP);
-    });
-    await scope.register(scalar, {
-      routePrefix: '/reference',
-      logLevel: 'silent',
-      configuration: {
-        url: '/openapi.json',
-        withDefaultFonts: false,
-        telemetry: false,
-        agent: { disabled: true },
-        hideClientButton: true,
-      } as never,
-    });
+  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
+    // Where we are reached is known once we listen.
+    const document = { ...app.swagger(), servers: [{ url: ctx.publicUrl() }] };
+    return reply.type(JSON_TYPE).send(JSON.stringify(document));
   });
+  installReference(app);
+}
+
+/** The router's `*`, which takes slashes, is to readers a parameter like any other. */
+function nameWildcard(schema: FastifySchema, url: string): { schema: FastifySchema; url: string } {
+  const params = schema?.params as { properties?: Record<string, unknown> } | undefined;
+  if (!url.includes('*') || !params?.properties) return { schema, url };
+  const { '*': id, ...rest } = params.properties;
+  const named = { ...params, required: ['id'], properties: { ...rest, id } };
+  return { schema: { ...schema, params: named }, url: url.replace('*', ':id') };
+}
+
+interface Operation {
+  parameters?: object[];
+  requestBody?: { content: Record<string, { schema: { properties: Record<string, object> } }> };
+}
+
+/** Says what the schemas that validate leave to code: the filter by metadata, and each kind's input. */
+function completed<D extends { paths?: object }>(document: D): D {
+  const paths = document.paths as Record<string, { get?: Operation; post?: Operation }>;
+  const bodyOf = (path: string) => paths[path]?.post?.requestBody?.content['application/json']?.schema;
+  const inputs = Object.entries(INPUTS).map(([title, schema]) => ({ title, ...schema }));
+  const input = { anyOf: inputs, description: 'By the kind of the model.' };
+  const job = bodyOf('/v1/jobs');
+  const jobs = bodyOf('/v1/jobs/batch');
+  if (!job || !jobs) throw new Error('the document lacks the submission of jobs');
+  job.properties = { ...job.properties, input };
+  jobs.properties['jobs'] = { ...jobs.properties['jobs'], items: job };
+  paths['/v1/jobs']?.get?.parameters?.push({
+    in: 'query',
+    name: 'metadata',
+    style: 'deepObject',
+    explode: true,
+    schema: { type: 'object', additionalProperties: { type: 'string', maxLength: 500 } },
+    description: 'By a value of the metadata: `metadata[order]=77`.',
+  });
+  return document;
 }

@@ -3,12 +3,19 @@ import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { JSON_TYPE } from './headers.ts';
 
-export const PageQuery = {
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
-  after: Type.Optional(Type.String({ description: 'The last id seen.' })),
-  before: Type.Optional(Type.String()),
-  order: Type.Optional(Type.Enum(['asc', 'desc'])),
-};
+/** @param id what a cursor is made of: ids of that kind, or sequence numbers */
+export function pageQuery(id: 'job' | 'art' | 'sequence') {
+  const pattern = id === 'sequence' ? '^[0-9]{1,18}$' : `^${id}_[0-9a-hjkmnp-tv-z]{26}$`;
+  const what = id === 'sequence' ? 'sequence' : 'id';
+  return {
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
+    after: Type.Optional(Type.String({ pattern, description: `The last ${what} seen.` })),
+    before: Type.Optional(
+      Type.String({ pattern, description: `The ${what} to stop before, in the page's order.` }),
+    ),
+    order: Type.Optional(Type.Enum(['asc', 'desc'])),
+  };
+}
 
 /** @param items JSON texts */
 export function sendPage(

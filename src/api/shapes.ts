@@ -3,10 +3,10 @@ import { Type } from 'typebox';
 import { ERRORS } from '../domain/errors.ts';
 import { JOB_ERROR_CODES, KINDS, PRIORITIES, STATUSES } from '../domain/job.ts';
 
-const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
+export const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
   Type.Union([schema, Type.Null()]);
-const At = Type.String({ format: 'date-time' });
-const Free = Type.Object({}, { additionalProperties: true });
+export const At = Type.String({ format: 'date-time' });
+export const Free = Type.Object({}, { additionalProperties: true });
 
 export const MoneyShape = Type.Object({
   credits: Type.Integer({ description: '2,000,000 are one US dollar.' }),
@@ -14,9 +14,55 @@ export const MoneyShape = Type.Object({
 });
 
 const Usage = Type.Object({
-  name: Type.String(),
+  name: Type.Enum(['token', 'image', 'character', 'millisecond']),
   measure: Type.Enum(['input', 'output']),
   quantity: Type.Integer(),
+});
+
+const Bounds = Type.Object(
+  {
+    max_output_tokens: Type.Optional(Type.Integer()),
+    n: Type.Optional(Type.Integer()),
+    size: Type.Optional(Type.String()),
+    characters: Type.Optional(Type.Integer()),
+    audio_ms: Type.Optional(Type.Integer()),
+  },
+  { description: 'What the cost is bounded by, as it is sent upstream' },
+);
+
+const stored = {
+  artifact_id: Type.String(),
+  url: Type.String(),
+  content_type: Type.String(),
+  bytes: Type.Integer(),
+  sha256: Type.String(),
+  expires_at: nullable(At),
+};
+const ChatOutput = Type.Object({
+  text: Type.String(),
+  completion: Type.Union([Free, Type.Null()], {
+    description: "The provider's chat.completion, untouched; null where it was ended on the way.",
+  }),
+});
+const ImageOutput = Type.Object({
+  images: Type.Array(
+    Type.Object({
+      ...stored,
+      width: Type.Integer(),
+      height: Type.Integer(),
+      seed: Type.Optional(Type.Integer()),
+      revised_prompt: Type.Optional(Type.String()),
+    }),
+  ),
+});
+const TtsOutput = Type.Object({
+  audio: Type.Object({ ...stored, duration_ms: Type.Integer(), sample_rate: Type.Integer() }),
+});
+const SttOutput = Type.Object({
+  text: Type.String(),
+  language: nullable(Type.String()),
+  duration_ms: Type.Number(),
+  segments: Type.Array(Type.Object({ start_ms: Type.Number(), end_ms: Type.Number(), text: Type.String() })),
 });
 
 export const JobAnswer = Type.Object(
@@ -31,10 +77,15 @@ export const JobAnswer = Type.Object(
     attempt: Type.Integer(),
     priority: Type.Enum([...PRIORITIES]),
     key_id: Type.String(),
-    metadata: Free,
+    metadata: Type.Unsafe<Record<string, string>>({
+      type: 'object',
+      additionalProperties: { type: 'string' },
+    }),
     input: nullable(Free),
-    bounds: Free,
-    output: nullable(Free),
+    bounds: Bounds,
+    output: Type.Union([ChatOutput, ImageOutput, TtsOutput, SttOutput, Type.Null()], {
+      description: 'By kind; null until there is one.',
+    }),
     error: nullable(
       Type.Object({
         code: Type.Enum([...JOB_ERROR_CODES]),
@@ -105,7 +156,7 @@ export const Quote = Type.Object(
     hold: MoneyShape,
     expected: Type.Object({ credits: Type.Integer(), usd: Type.String(), samples: Type.Integer() }),
     queue: Type.Object({ position: Type.Integer(), waiting_for: Type.Enum(['slot', 'worker']) }),
-    bounds: Free,
+    bounds: Bounds,
     price_version: Type.String(),
   },
   { description: 'What admission would say' },
@@ -123,8 +174,12 @@ export const Explanation = Type.Object(
     job_id: Type.String(),
     status: Type.Enum([...STATUSES]),
     price_version: Type.String(),
-    price: nullable(Type.Array(Free)),
-    bounds: Free,
+    price: nullable(
+      Type.Array(
+        Type.Object({ name: Type.String(), measure: Type.String(), credits_per_million: Type.String() }),
+      ),
+    ),
+    bounds: Bounds,
     hold: ByLot,
     attempts: Type.Array(
       Type.Object({
@@ -136,7 +191,15 @@ export const Explanation = Type.Object(
         outcome: nullable(Type.String()),
         error_code: nullable(Type.String()),
         remote_id: nullable(Type.String()),
-        provider: nullable(Free),
+        provider: nullable(
+          Type.Object({
+            sent: Type.Boolean({ description: 'Whether any byte of the request may have reached it.' }),
+            http_status: nullable(Type.Integer()),
+            provider_request_id: nullable(Type.String()),
+            first_byte_ms: nullable(Type.Integer()),
+            note: nullable(Type.String()),
+          }),
+        ),
         usage: nullable(Type.Array(Usage)),
       }),
     ),
@@ -149,112 +212,3 @@ export const Explanation = Type.Object(
   },
   { description: 'A job, each credit accounted for' },
 );
-
-export const ArtifactAnswer = Type.Object(
-  {
-    id: Type.String(),
-    object: Type.Literal('artifact'),
-    direction: Type.Enum(['input', 'output']),
-    job_id: nullable(Type.String()),
-    content_type: Type.String(),
-    bytes: Type.Integer(),
-    sha256: Type.String(),
-    width: nullable(Type.Integer()),
-    height: nullable(Type.Integer()),
-    duration_ms: nullable(Type.Integer()),
-    created_at: At,
-    expires_at: nullable(At),
-  },
-  { description: 'An artifact' },
-);
-
-export const TransactionAnswer = Type.Object({
-  id: Type.String(),
-  object: Type.Literal('transaction'),
-  sequence: Type.Integer(),
-  type: Type.Enum(['hold', 'capture', 'release', 'grant', 'expire', 'adjust']),
-  job_id: nullable(Type.String()),
-  amount: Type.Integer({
-    description: 'Signed: holds, captures and expiries are negative, grants and releases positive.',
-  }),
-  available_change: Type.Integer(),
-  balance_after: Type.Integer({
-    description: 'Available credits after this row; the sum of available_change up to it.',
-  }),
-  reason: nullable(Type.String()),
-  created_at: At,
-});
-
-const Window = Type.Object({
-  rule: Type.String(),
-  limit: Type.Integer(),
-  used: Type.Integer(),
-  resets_at: At,
-});
-
-export const AccountAnswer = Type.Object({
-  id: Type.String(),
-  object: Type.Literal('account'),
-  name: Type.String(),
-  email: nullable(Type.String()),
-  status: Type.Enum(['active', 'restricted', 'suspended', 'closed']),
-  livemode: Type.Boolean(),
-  plan: Type.Object({
-    id: Type.String(),
-    name: Type.String(),
-    renews_at: nullable(At),
-    cancel_at_period_end: Type.Boolean(),
-  }),
-  balance: Type.Object({
-    available: MoneyShape,
-    held: MoneyShape,
-    lots: Type.Array(
-      Type.Object({
-        id: Type.String(),
-        source: Type.String(),
-        remaining: MoneyShape,
-        expires_at: nullable(At),
-        refundable: Type.Boolean(),
-      }),
-    ),
-  }),
-  slots: Type.Object({ used: Type.Integer(), total: Type.Integer() }),
-  line: Type.Object({ waiting: Type.Integer(), max: Type.Integer() }),
-  windows: Type.Array(Window),
-  caps: Free,
-  budgets: Type.Array(Free),
-  newcomer: nullable(Free),
-});
-
-const Unit = Type.Object({
-  name: Type.String(),
-  measure: Type.String(),
-  credits_per_million: Type.String(),
-  usd_per_million: Type.String(),
-});
-
-export const ModelAnswer = Type.Object({
-  id: Type.String(),
-  object: Type.Literal('model'),
-  created: Type.Integer(),
-  owned_by: Type.String(),
-  kind: Type.Enum([...KINDS]),
-  aliases: Type.Array(Type.String()),
-  name: Type.String(),
-  tags: Type.Array(Type.String()),
-  units: Type.Array(Unit),
-  default_output_tokens: nullable(Type.Integer()),
-  context_length: nullable(Type.Integer()),
-  routes: Type.Array(
-    Type.Object({
-      id: Type.String(),
-      provider: Type.String(),
-      available: Type.Boolean(),
-      units: Type.Array(Unit),
-    }),
-  ),
-  trademark_notice: nullable(Type.String()),
-  deprecated_at: nullable(At),
-  sunset_at: nullable(At),
-  replacement: nullable(Type.String()),
-});

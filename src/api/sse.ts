@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Cursor, parseCursor, START } from '../domain/cursor.ts';
-import { AppError } from '../domain/errors.ts';
+import { AppError, invalidRequest } from '../domain/errors.ts';
 import type { Batch, Frame } from '../flow/frame.ts';
 
 const STREAMS_A_KEY = 100;
@@ -20,15 +20,11 @@ export function cursorOf(request: FastifyRequest, { orNow = false } = {}): Curso
   if (orNow && text === 'now') return null;
   const cursor = parseCursor(text);
   if (cursor) return cursor;
-  const issue = {
-    path: 'after',
+  throw invalidRequest({
+    path: text === after ? 'after' : 'Last-Event-ID',
     message: 'must be an id that a stream gave',
     expected: '1042 or 1041.2.312',
     received: 'a text',
-  };
-  throw new AppError('invalid_request', {
-    message: 'after must be an id that a stream gave.',
-    details: { issues: [issue] },
   });
 }
 
@@ -66,7 +62,8 @@ export async function sendEvents(
     // To a reader that has not taken the last one, silence says as much.
     if (!raw.writableNeedDrain) raw.write(': hb\n\n');
     stream.authenticate(request).catch((error: unknown) => {
-      if (error instanceof AppError) leave();
+      // A key that asks too much otherwise is still good.
+      if (error instanceof AppError && error.code !== 'rate_limited') leave();
     });
   }, stream.heartbeatMs);
   try {
@@ -84,11 +81,7 @@ export async function sendEvents(
     }
   } catch (error) {
     // The head has been sent, so there is nobody to tell but the log; the reader comes back with its cursor.
-    if (!signal.aborted)
-      request.log.warn(
-        { err: { message: (error as Error).message }, request: request.id },
-        'a stream broke off',
-      );
+    if (!signal.aborted) request.log.warn({ err: error, request: request.id }, 'a stream broke off');
   } finally {
     clearInterval(heartbeat);
     raw.off('close', leave);

@@ -1,42 +1,29 @@
 // One Ajv for every schema: the ones Fastify checks and the ones a batch's items are checked with alone.
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
-import formats from 'ajv-formats';
-import { AppError } from '../domain/errors.ts';
+import { Ajv, type ErrorObject, type Options, type ValidateFunction } from 'ajv';
+import { type AppError, fieldName, invalidRequest, type Issue } from '../domain/errors.ts';
+import { isInstant } from '../domain/instant.ts';
 import type { Kind } from '../domain/job.ts';
 import { INPUTS, Submission } from '../domain/submission.ts';
 
-const strict = new Ajv({
-  allErrors: false,
-  coerceTypes: false,
-  removeAdditional: false,
-  useDefaults: true,
-  verbose: true,
-  strict: false,
-});
-/** Query strings and paths are text, so numbers and booleans are read out of it. */
-const lenient = new Ajv({
-  allErrors: false,
-  coerceTypes: true,
-  removeAdditional: false,
-  useDefaults: true,
-  verbose: true,
-  strict: false,
-});
-for (const ajv of [strict, lenient]) {
-  (formats as unknown as (ajv: Ajv) => void)(ajv);
-  const { validate } = ajv.formats['date-time'] as { validate(text: string): boolean };
-  ajv.addFormat('date-time', (text: string) => validate(text) && isInstant(text));
+function openAjv(coerceTypes: boolean): Ajv {
+  // `allErrors` would let one request cost as many errors as it has items.
+  const options: Options = { allErrors: false, coerceTypes, useDefaults: true, verbose: true, strict: false };
+  return new Ajv(options).addFormat('date-time', isInstant);
 }
 
-/** The standard's leap seconds, year 0 and hours alone as an offset mean nothing to JavaScript, or to PostgreSQL. */
-function isInstant(text: string): boolean {
-  return Date.parse(text) >= Date.parse('0001-01-02T00:00:00Z');
-}
+const strict = openAjv(false);
+/** Query strings and paths are text, so numbers and booleans are read out of it. */
+const lenient = openAjv(true);
 
 export function compile(schema: object, part?: string): ValidateFunction {
   return (part === 'querystring' || part === 'params' || part === 'headers' ? lenient : strict).compile(
     schema,
   );
+}
+
+/** For a route whose body is judged piece by piece, by its handler; the rest is validated as everywhere. */
+export function exceptBody({ schema, httpPart }: { schema: unknown; httpPart?: string }) {
+  return httpPart === 'body' ? () => true : compile(schema as object, httpPart);
 }
 
 const checkSubmission = compile(Submission);
@@ -58,34 +45,44 @@ export function assertInput(kind: Kind, input: unknown): void {
 
 /** @param prefix where the schema's root stands in the body */
 export function invalid(errors: readonly ErrorObject[], prefix: string): AppError {
-  const issues = errors.slice(0, 10).map((error) => issueOf(error, prefix));
-  const first = issues[0];
-  return new AppError('invalid_request', {
-    message: first ? `${first.path || 'The body'} ${first.message}.` : 'The request is not valid.',
-    details: { issues },
-  });
+  const first = errors[0];
+  if (!first) throw new Error('a schema refused a value and named no error');
+  return invalidRequest(issueOf(first, prefix));
 }
 
-function issueOf({ instancePath, keyword, params, message, data }: ErrorObject, prefix: string) {
+const WORD_MAX = 64;
+
+function issueOf(
+  { instancePath, keyword, params, message, data, propertyName }: ErrorObject,
+  prefix: string,
+): Issue {
   const p = params as Record<string, unknown>;
-  const extra = p['additionalProperty'] ?? p['missingProperty'];
-  const path = [prefix, ...instancePath.split('/').slice(1), ...(extra === undefined ? [] : [String(extra)])]
-    .filter(Boolean)
-    .join('.');
+  const extra = propertyName ?? p['additionalProperty'] ?? p['missingProperty'];
+  const names = instancePath.split('/').slice(1).map(unescapePointer);
+  if (extra !== undefined) names.push(String(extra));
+  const path = [...(prefix === '' ? [] : [prefix]), ...names.map(fieldName)].join('.');
   if (keyword === 'additionalProperties')
     return { path, message: 'is not a field we know', expected: 'no such field', received: 'a value' };
   if (keyword === 'required') return { path, message: 'is required', expected: 'a value', received: null };
-  const allowed =
+  const expected =
     p['allowedValues'] ?? p['allowedValue'] ?? p['type'] ?? p['limit'] ?? p['format'] ?? p['pattern'] ?? null;
-  const suffix = keyword === 'enum' && Array.isArray(allowed) ? `: ${allowed.join(', ')}` : '';
-  return { path, message: `${message ?? 'is not valid'}${suffix}`, expected: allowed, received: brief(data) };
+  const suffix = keyword === 'enum' && Array.isArray(expected) ? `: ${expected.join(', ')}` : '';
+  const received = brief(data, { keyword, content: CONTENT.test(path) });
+  return { path, message: `${message ?? 'is not valid'}${suffix}`, expected, received };
 }
 
-/** Numbers and booleans as they are; text only by its length, since it may be a prompt or a secret. */
-function brief(data: unknown): unknown {
-  if (data === null || typeof data === 'number' || typeof data === 'boolean') return data;
-  if (typeof data === 'string')
-    return data.length <= 64 && /^[\w./:+-]*$/.test(data) ? data : `a text of ${data.length} characters`;
-  if (Array.isArray(data)) return `a list of ${data.length}`;
-  return typeof data;
+/** What a person wrote, or may have: of its values only the kind and the size are told. */
+const CONTENT = /^$|^(?:input|metadata|end_user|name|reason|api_key)\b/;
+
+/** A word that was to be one of a few is repeated, and a number that was out of its bounds; else the kind of the value. */
+function brief(data: unknown, { keyword, content }: { keyword: string; content: boolean }): unknown {
+  if (data === null || typeof data === 'boolean') return data;
+  if (typeof data === 'number') return content && keyword === 'type' ? 'a number' : data;
+  if (typeof data === 'string') {
+    const repeatable = !content && data.length <= WORD_MAX && /^[\w./:+-]+$/.test(data);
+    return repeatable ? data : `a text of ${data.length} characters`;
+  }
+  return Array.isArray(data) ? `a list of ${data.length}` : 'an object';
 }
+
+const unescapePointer = (part: string): string => part.replaceAll('~1', '/').replaceAll('~0', '~');

@@ -47,7 +47,9 @@ export async function migrate(url: string, log: (line: string) => void): Promise
       const checksum = done.get(migration.name);
       if (checksum === migration.checksum) continue;
       if (checksum !== undefined)
-        throw new Error(`The migration ${migration.name} was changed after it was applied here.`);
+        throw new Error(
+          `The migration ${migration.name} was changed after it was applied here. Restore its file, or begin with an empty database or data folder.`,
+        );
       await apply(client, migration);
       log(`migrated: ${migration.name}`);
     }

@@ -86,7 +86,9 @@ export function isConnectionError(error: unknown): boolean {
   if (typeof code === 'string' && (CONNECTION_CODES.has(code) || code.startsWith('08'))) return true;
   return (
     typeof message === 'string' &&
-    /Connection terminated|timeout exceeded when trying to connect|not queryable/i.test(message)
+    /Connection terminated|timeout exceeded when trying to connect|Query read timeout|not queryable/i.test(
+      message,
+    )
   );
 }
 
@@ -105,12 +107,12 @@ export async function persistently<T>(
   work: () => Promise<T>,
   options: { forMs: number; signal?: AbortSignal },
 ): Promise<T> {
-  const until = Date.now() + options.forMs;
+  const until = performance.now() + options.forMs;
   for (let attempt = 0; ; attempt++) {
     try {
       return await work();
     } catch (error) {
-      const hopeless = Date.now() > until || options.signal?.aborted === true;
+      const hopeless = performance.now() > until || options.signal?.aborted === true;
       if (hopeless || !(isConnectionError(error) || isContention(error))) throw error;
       await sleep(Math.random() * Math.min(1000, 25 * 2 ** attempt));
     }

@@ -1,6 +1,7 @@
 // Admission, decided: what an account's books allow, one job after the other. Pure; flow/admit.ts reads the books under
 // the account's lock and writes down what is decided here.
-import { AppError } from './errors.ts';
+import { AppError, invalidRequest } from './errors.ts';
+import { notOpen, type Standing } from './standing.ts';
 import { lowestFree, type SlotSet, withSlot } from './slots.ts';
 
 /** Credits that a hold may take from, in the order they are taken. */
@@ -14,7 +15,10 @@ export interface OpenLot {
 /** An account's books as its row lock shows them. */
 export interface Books {
   id: string;
-  status: 'active' | 'restricted' | 'suspended' | 'closed';
+  status: Standing['status'];
+  statusSince: Date;
+  /** Where a refused owner may ask; null: the operator named no such place. */
+  supportUrl: string | null;
   available: bigint;
   held: bigint;
   lots: readonly OpenLot[];
@@ -50,7 +54,7 @@ export function admitOne(
   applicant: Applicant,
   now: Date,
 ): { admission: Admission; books: Books } {
-  refuseByStatus(books);
+  if (books.status === 'suspended' || books.status === 'closed') throw notOpen(books, books.supportUrl);
   const deadline = deadlineOf(applicant, now);
   if (applicant.maxCredits !== null && applicant.hold > applicant.maxCredits) {
     throw new AppError('cost_over_max', {
@@ -61,7 +65,9 @@ export function admitOne(
   const { takes, lots } = takeFromLots(books, applicant);
   const slot = lowestFree(books.busySlots, books.slots);
   if (slot === null && books.lineWaiting >= books.lineLength) {
-    throw new AppError('queue_full', { details: { waiting: books.lineWaiting, max: books.lineLength } });
+    throw new AppError('queue_full', {
+      details: { waiting: books.lineWaiting, max: books.lineLength, slots: books.slots },
+    });
   }
   return {
     admission: { slot, deadline, takes },
@@ -76,30 +82,16 @@ export function admitOne(
   };
 }
 
-function refuseByStatus({ status }: Books): void {
-  if (status === 'suspended') throw new AppError('account_suspended');
-  if (status === 'closed') throw new AppError('account_closed');
-}
-
 function deadlineOf({ deadline, maxDeadlineS }: Applicant, now: Date): Date {
   const latest = now.getTime() + maxDeadlineS * 1000;
   const at = deadline instanceof Date ? deadline.getTime() : now.getTime() + deadline.inSeconds * 1000;
   // Not `at > latest`, which an instant that is no number would pass.
   if (!(at <= latest)) {
     const expected = `within ${maxDeadlineS} seconds from now`;
-    throw new AppError('invalid_request', {
-      message: `The deadline must lie ${expected}.`,
-      details: {
-        issues: [
-          {
-            path: 'deadline',
-            message: `must lie ${expected}`,
-            expected,
-            received: Number.isNaN(at) ? 'no instant' : new Date(at).toISOString(),
-          },
-        ],
-      },
-    });
+    const received = Number.isNaN(at)
+      ? 'no instant'
+      : `${Math.round((at - now.getTime()) / 1000)} seconds from now`;
+    throw invalidRequest({ path: 'deadline', message: `must lie ${expected}`, expected, received });
   }
   if (at <= now.getTime()) {
     throw new AppError('deadline_unreachable', {

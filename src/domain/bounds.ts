@@ -1,5 +1,5 @@
 // The worst case of a job, before it is called: its bounds, the most it may use, and so its hold (contract 0).
-import { AppError } from './errors.ts';
+import { AppError, invalidRequest } from './errors.ts';
 import type { Bounds, UsageLine } from './job.ts';
 import { type Model, parseSize } from './model.ts';
 import { type Cap, capsFor, type PlanTerms } from './plan.ts';
@@ -134,7 +134,7 @@ function defaultSize({ data }: Model, caps: readonly Extract<Cap, { cap: 'image_
 }
 
 function tts(input: TtsInput, model: Model): Omit<Worst, 'hold'> {
-  const characters = [...input.input].length;
+  const characters = countCharacters(input.input);
   const most = model.data.max_characters ?? 4096;
   if (characters > most) {
     throw new AppError('input_too_long', {
@@ -143,6 +143,13 @@ function tts(input: TtsInput, model: Model): Omit<Worst, 'hold'> {
     });
   }
   return { bounds: { characters }, usage: [{ name: 'character', measure: 'input', quantity: characters }] };
+}
+
+/** Without an array of them: the text may have millions. */
+function countCharacters(text: string): number {
+  let count = 0;
+  for (let at = 0; at < text.length; at += text.codePointAt(at)! > 0xffff ? 2 : 1) count++;
+  return count;
 }
 
 function stt(input: SttInput, audioMs: number | null, terms: PlanTerms): Omit<Worst, 'hold'> {
@@ -189,10 +196,7 @@ function beyond(cap: Cap, field: string, asked: unknown): AppError {
 }
 
 function outOfRange(field: string, expected: string, received: unknown): AppError {
-  return new AppError('invalid_request', {
-    message: `${field} must be ${expected}.`,
-    details: { issues: [{ path: field, message: `must be ${expected}`, expected, received }] },
-  });
+  return invalidRequest({ path: field, message: `must be ${expected}`, expected, received });
 }
 
 /**

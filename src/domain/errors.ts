@@ -33,6 +33,7 @@ export const ERRORS = {
   model_not_found: entry(404, false, 'There is no such model.'),
   method_not_allowed: entry(405, false, 'This address does not take that method.'),
   not_acceptable: entry(406, false, 'This address cannot answer in that form.'),
+  request_timeout: entry(408, true, 'The request took too long to arrive. Send it again, in one go.'),
   job_ended: entry(409, false, 'The job has ended already.'),
   conflict: entry(409, true, 'Somebody else changed it meanwhile. Read it again and repeat.'),
   data_deleted: entry(410, false, 'The data is past its retention.'),
@@ -51,6 +52,7 @@ export const ERRORS = {
   ),
   input_unsupported: entry(422, false, 'This form of input is not supported.'),
   input_too_long: entry(422, false, 'The input is longer than its bound.'),
+  headers_too_large: entry(431, false, 'The head of the request is larger than 16 KiB.'),
   rate_limited: entry(429, true, 'Too many requests a second with this key.'),
   queue_full: entry(429, true, "The account's line is full. Wait until some of its jobs have ended."),
   too_many_connections: entry(429, true, 'Too many open connections.'),
@@ -93,4 +95,28 @@ export class AppError extends Error {
   get retryable(): boolean {
     return ERRORS[this.code].retryable;
   }
+}
+
+/** One fault of a request, as `details.issues` shows it. */
+export interface Issue {
+  /** Where in the body, or which parameter or header. */
+  path: string;
+  /** Follows on the path: `must be …`. */
+  message: string;
+  expected: unknown;
+  /** What came, never as a text that may be content: its kind or length will do. */
+  received: unknown;
+}
+
+/** A field's name as an issue may repeat it: what is not made like one may be content that went astray. */
+export function fieldName(name: string): string {
+  return /^[\w.$:@/[\]-]{1,64}$/.test(name) ? name : `(a name of ${name.length} characters)`;
+}
+
+/** @param say the whole message, where it is more than the path and what is wrong with it */
+export function invalidRequest(issue: Issue, say?: string): AppError {
+  return new AppError('invalid_request', {
+    message: say ?? `${issue.path || 'The body'} ${issue.message}.`,
+    details: { issues: [issue] },
+  });
 }

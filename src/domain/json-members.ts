@@ -33,15 +33,20 @@ export function members(text: string): Member[] {
 
 /** The raw texts of an array's items. Throws TypeError if `text` is no array. */
 export function rawItems(text: string): string[] {
-  const items: string[] = [];
+  return itemPlaces(text).map(({ start, end }) => text.slice(start, end));
+}
+
+/** Where an array's items lie in its text. Throws TypeError if `text` is no array. */
+export function itemPlaces(text: string): { start: number; end: number }[] {
+  const places: { start: number; end: number }[] = [];
   let at = skipSpace(text, enter(text, '['));
   while (text[at] !== ']') {
     const start = skipSpace(text, text[at] === ',' ? at + 1 : at);
     const end = valueEnd(text, start);
-    items.push(text.slice(start, end));
+    places.push({ start, end });
     at = skipSpace(text, end);
   }
-  return items;
+  return places;
 }
 
 /** The raw text of the object's member `name`, null if it has none; of twins the last, which JSON.parse would take. */

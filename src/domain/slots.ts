@@ -31,6 +31,43 @@ export function lowestFree(set: SlotSet, total: number): number | null {
   return null;
 }
 
+/** A job that may take a free slot; its own, if it holds one unheard. */
+export interface Candidate {
+  slot: number | null;
+}
+
+/**
+ * Gives an account's free slots away. Those who hold one already and wait to be heard move down first, in their order:
+ * low numbers go first in the queue, so without this who came first would keep a high number and see everybody pass
+ * who comes later. What they leave and what is still free goes to the line.
+ */
+export function giveFree<C extends Candidate>(
+  busy: SlotSet,
+  total: number,
+  candidates: readonly C[],
+): { busy: SlotSet; moved: (C & { slot: number })[]; given: (C & { slot: number })[] } {
+  let set = busy;
+  const moved: (C & { slot: number })[] = [];
+  const given: (C & { slot: number })[] = [];
+  const left: number[] = [];
+  for (const candidate of candidates) {
+    const slot = lowestFree(set, total);
+    if (candidate.slot === null || slot === null || slot > candidate.slot) continue;
+    set = withSlot(set, slot, true);
+    left.push(candidate.slot);
+    moved.push({ ...candidate, slot });
+  }
+  // Only now, so that nobody moves to a number that another leaves in the same statement.
+  for (const slot of left) set = withSlot(set, slot, false);
+  for (const candidate of candidates) {
+    const slot = lowestFree(set, total);
+    if (candidate.slot !== null || slot === null) continue;
+    set = withSlot(set, slot, true);
+    given.push({ ...candidate, slot });
+  }
+  return { busy: set, moved, given };
+}
+
 export function countBusy(set: SlotSet): number {
   let count = 0;
   for (const byte of set) for (let rest = byte; rest !== 0; rest &= rest - 1) count++;

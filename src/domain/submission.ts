@@ -2,6 +2,17 @@
 import { Type, type Static } from 'typebox';
 import { KINDS, PRIORITIES, type Kind } from './job.ts';
 
+/** Not a Record, whose keys are a pattern: `^.*$` lets a key with a line break past, and its value with it. */
+const Metadata = Type.Unsafe<Record<string, string>>({
+  type: 'object',
+  maxProperties: 50,
+  propertyNames: { type: 'string', minLength: 1, maxLength: 40 },
+  additionalProperties: { type: 'string', maxLength: 500 },
+});
+
+/** No plan allows a later deadline. */
+const DEADLINE_MAX_S = 86_400;
+
 export const Submission = Type.Object(
   {
     kind: Type.Optional(Type.Enum([...KINDS], { description: 'May be left out: the model knows it.' })),
@@ -14,14 +25,16 @@ export const Submission = Type.Object(
       Type.String({ format: 'date-time', description: 'The instant by which the job must have ended.' }),
     ),
     expires_in: Type.Optional(
-      Type.Integer({ minimum: 1, description: 'The deadline, in seconds from now.' }),
+      Type.Integer({
+        minimum: 1,
+        maximum: DEADLINE_MAX_S,
+        description: 'The deadline, in seconds from now.',
+      }),
     ),
     max_credits: Type.Optional(
       Type.Integer({ minimum: 0, description: 'Refuse the job if it may cost more.' }),
     ),
-    metadata: Type.Optional(
-      Type.Record(Type.String({ maxLength: 40 }), Type.String({ maxLength: 500 }), { maxProperties: 50 }),
-    ),
+    metadata: Type.Optional(Metadata),
     end_user: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
   },
   { additionalProperties: false },

@@ -1,9 +1,8 @@
 // Accounts come into being, and get credits.
 import type { Context } from '../context.ts';
 import type { Tx } from '../db/pool.ts';
-import { persistently, transaction } from '../db/transaction.ts';
 import { hashSecret, type KeyMode, makeKey } from '../domain/api-key.ts';
-import { AppError } from '../domain/errors.ts';
+import { AppError, invalidRequest } from '../domain/errors.ts';
 import { renderAccountEvent } from '../domain/event.ts';
 import { newId } from '../domain/ids.ts';
 import { money } from '../domain/money.ts';
@@ -12,7 +11,9 @@ import { writePostings } from '../ledger/post.ts';
 import { postGrant } from '../ledger/posting.ts';
 import { lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { appendEvents } from '../store/events.ts';
+import { noteDeed } from '../store/audit-log.ts';
 import { insertKey } from '../store/keys.ts';
+import { type Idempotency, once } from './once.ts';
 
 /** What making keys and accounts needs; start-up has no whole context yet. */
 export type Maker = Pick<Context, 'flow' | 'secrets'>;
@@ -34,10 +35,15 @@ export interface MadeAccount {
 /** What a test account begins with: 10 USD that are none. */
 const TEST_CREDITS = 20_000_000n;
 
-export async function createAccount(maker: Maker, account: NewAccount, actor: string): Promise<MadeAccount> {
-  const id = newId('acc');
-  const twin = newId('acc');
-  const made = await transaction(maker.flow, async (tx) => {
+/** @param request with the same key it makes one account, and answers with that one's keys */
+export async function createAccount(
+  maker: Maker,
+  account: NewAccount,
+  { actor, idempotency }: { actor: string; idempotency: Idempotency | null },
+): Promise<{ answer: MadeAccount; replayed: boolean }> {
+  return once(maker, idempotency, async (tx) => {
+    const id = newId('acc');
+    const twin = newId('acc');
     await insertAccount(tx, { ...account, id, testOf: null });
     await insertAccount(tx, { ...account, id: twin, testOf: id });
     const apiKey = await createKey(maker, tx, { accountId: id, mode: 'live', name: 'first' });
@@ -45,9 +51,10 @@ export async function createAccount(maker: Maker, account: NewAccount, actor: st
     if (account.credits > 0n)
       await grantIn(tx, { accountId: id, credits: account.credits, reason: 'opening balance', actor });
     await grantIn(tx, { accountId: twin, credits: TEST_CREDITS, reason: 'test credits', actor });
+    const details = { plan: account.plan, credits: Number(account.credits) };
+    noteDeed(tx, { id: newId('log'), actor, action: 'account.create', target: id, reason: null, details });
     return { id, apiKey, testApiKey };
   });
-  return made;
 }
 
 async function insertAccount(
@@ -59,11 +66,11 @@ async function insertAccount(
     [account.id, account.name, account.testOf, account.plan, JSON.stringify(account.overrides)],
   );
   if (rowCount === 0) {
-    throw new AppError('invalid_request', {
-      message: `There is no plan "${account.plan}".`,
-      details: {
-        issues: [{ path: 'plan', message: 'must name a plan', expected: 'a plan', received: account.plan }],
-      },
+    throw invalidRequest({
+      path: 'plan',
+      message: 'must name a plan',
+      expected: 'a plan',
+      received: account.plan,
     });
   }
 }
@@ -94,9 +101,17 @@ export interface Grant {
   tag?: string | null;
 }
 
-/** Adds a lot. @throws AppError not_found */
-export async function grant(maker: Maker, request: Grant): Promise<{ lotId: string; available: bigint }> {
-  return persistently(() => transaction(maker.flow, (tx) => grantIn(tx, request)), { forMs: 0 });
+/** Adds a lot; one, however often it is asked for with the same key. @throws AppError not_found */
+export async function grant(
+  maker: Maker,
+  request: Grant,
+  idempotency: Idempotency | null,
+): Promise<{ lotId: string; available: bigint; replayed: boolean }> {
+  const { answer, replayed } = await once(maker, idempotency, async (tx) => {
+    const { lotId, available } = await grantIn(tx, request);
+    return { lotId, available: String(available) };
+  });
+  return { lotId: answer.lotId, available: BigInt(answer.available), replayed };
 }
 
 async function grantIn(tx: Tx, request: Grant): Promise<{ lotId: string; available: bigint }> {

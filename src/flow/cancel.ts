@@ -19,11 +19,10 @@ const PATIENCE_MS = 12_000;
 
 /** Harmless when repeated. @throws AppError not_found, or job_ended with the final `status` */
 export async function cancel(ctx: Context, announcer: Announcer, request: Cancel): Promise<void> {
+  let tries = 0;
   const { bells, stopping } = await persistently(
-    () => transaction(ctx.flow, (tx) => cancelIn(tx, ctx, request)),
-    {
-      forMs: PATIENCE_MS,
-    },
+    () => transaction(ctx.flow, (tx) => cancelIn(tx, ctx, { ...request, repeated: tries++ > 0 })),
+    { forMs: PATIENCE_MS },
   );
   announcer.ring(bells);
   const { accountId, jobId } = request;
@@ -33,23 +32,25 @@ export async function cancel(ctx: Context, announcer: Announcer, request: Cancel
 async function cancelIn(
   tx: Tx,
   ctx: Context,
-  request: Cancel,
+  request: Cancel & { repeated: boolean },
 ): Promise<{ bells: Bell[]; stopping: boolean }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
     wanted: [request],
     lock: (tx) => lockOpen(tx, [request]),
   });
   const job = jobs.get(request.jobId);
-  if (!job) throw await whyNot(tx, request);
+  if (!job) {
+    const ended = (await findJobs(tx, [request])).get(request.jobId);
+    // Our own first try, whose COMMIT's answer was lost.
+    if (request.repeated && ended?.status === 'canceled') return { bells: [], stopping: false };
+    throw ended
+      ? new AppError('job_ended', { details: { status: ended.status } })
+      : new AppError('not_found');
+  }
   if (job.status === 'running') {
     await requestCancel(tx, { ...request, at: changes.now });
     return { bells: [], stopping: true };
   }
   endJob(changes, { ...job, canceledBy: request.by }, endWaiting('canceled'));
   return { bells: await writeChanges(tx, changes), stopping: false };
-}
-
-async function whyNot(tx: Tx, request: Cancel): Promise<AppError> {
-  const job = (await findJobs(tx, [request])).get(request.jobId);
-  return job ? new AppError('job_ended', { details: { status: job.status } }) : new AppError('not_found');
 }

@@ -8,7 +8,7 @@ import { renderJobEvent } from '../domain/job-view.ts';
 import type { Verdict } from '../domain/outcome.ts';
 import { termsFor } from '../domain/plan.ts';
 import { routeAfter } from '../domain/routes.ts';
-import { countBusy, lowestFree, withSlot } from '../domain/slots.ts';
+import { countBusy, giveFree, withSlot } from '../domain/slots.ts';
 import { type HeldTake, heldTakes } from '../ledger/lots.ts';
 import { writePostings } from '../ledger/post.ts';
 import { type Posting, postCapture, postExpire, postRelease, splitTakes } from '../ledger/posting.ts';
@@ -20,6 +20,7 @@ import {
   endJobs,
   type EndedJob,
   giveSlots,
+  moveSlots,
   nextInLine,
   type OpenJob,
   type RequeuedJob,
@@ -171,30 +172,38 @@ export async function writeChanges(tx: Tx, changes: Changes): Promise<Bell[]> {
 }
 
 /**
- * Gives the free slots of locked accounts to their next due jobs, the lowest number first. The one way into a slot for a
- * job that waited; called whenever slots may have come free or a plan has changed.
+ * Gives the free slots of locked accounts to their next jobs, the lowest number first. The one way into a slot for a job
+ * that waited; called whenever slots may have come free or a plan has changed. `unheard`: also where nobody waits in the
+ * line, since jobs may wait in the queue with too high a slot.
  */
 export async function refill(
   tx: Tx,
-  { ctx, now, accounts }: Pick<Changes, 'ctx' | 'now' | 'accounts'>,
+  { ctx, now, accounts, unheard = false }: Pick<Changes, 'ctx' | 'now' | 'accounts'> & { unheard?: boolean },
 ): Promise<Bell[]> {
   const hungry = [...accounts.values()].flatMap((account) => {
-    const free = slotsOf(ctx, account) - countBusy(account.busySlots);
-    const open = account.status === 'active' || account.status === 'restricted';
-    return free > 0 && account.lineWaiting > 0 && open ? [{ accountId: account.id, free }] : [];
+    const free = unheard || account.lineWaiting > 0 ? freeSlots(ctx, account) : 0;
+    return free > 0 ? [{ accountId: account.id, free }] : [];
   });
   if (hungry.length === 0) return [];
-  const bells: Bell[] = [];
-  for (const next of await nextInLine(tx, hungry)) {
-    const account = accounts.get(next.accountId);
-    const slot = account && lowestFree(account.busySlots, slotsOf(ctx, account));
-    if (!account || !slot) continue;
-    account.busySlots = withSlot(account.busySlots, slot, true);
-    account.lineWaiting -= 1;
-    bells.push({ ...next, slot });
+  const all = { moved: [] as Bell[], given: [] as Bell[] };
+  for (const [accountId, next] of Map.groupBy(await nextInLine(tx, hungry), (next) => next.accountId)) {
+    const account = accounts.get(accountId);
+    if (!account) continue;
+    const { busy, moved, given } = giveFree(account.busySlots, slotsOf(ctx, account), next);
+    account.busySlots = busy;
+    account.lineWaiting -= given.length;
+    all.moved.push(...moved.map((bell) => ({ ...bell, repeat: 'moved' as const })));
+    all.given.push(...given);
   }
-  giveSlots(tx, bells, now);
-  return bells;
+  moveSlots(tx, all.moved, now);
+  giveSlots(tx, all.given, now);
+  return [...all.moved, ...all.given];
+}
+
+/** How many slots it may give away: none if the account may not run. */
+export function freeSlots(ctx: Context, account: Account): number {
+  const open = account.status === 'active' || account.status === 'restricted';
+  return open ? Math.max(0, slotsOf(ctx, account) - countBusy(account.busySlots)) : 0;
 }
 
 function slotsOf(ctx: Context, account: Account): number {

@@ -18,18 +18,23 @@ const PATIENCE_MS = 5_000;
 export function openClaims(ctx: Context, announcer: Announcer, workerId: () => string): Claim {
   return groupCommit(
     async (messages: Message[]) => {
-      // Two messages for one job in one list: the second is void.
-      const first = new Map(messages.map((message) => [message.jobId, message]));
-      const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), [...first.values()]), {
+      // Of two messages that say the same in one list one is void. Of two epochs of a job only one can be right, and
+      // which one is for the database to say.
+      const once = new Map(messages.map((message) => [nameOf(message), message]));
+      // By id, as everybody locks jobs: another worker may hold the same bells in another order.
+      const inOrder = [...once.values()].toSorted((a, b) => (a.jobId < b.jobId ? -1 : 1));
+      const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), inOrder), {
         forMs: PATIENCE_MS,
       });
-      crashPoint('claim-after');
+      if (claimed.length > 0) crashPoint('claim-after');
       announcer.wake(claimed.map(({ jobId }) => ({ type: 'live', jobId })));
-      const byJob = new Map(claimed.map((job) => [job.jobId, job]));
+      const byName = new Map(claimed.map((job) => [nameOf({ ...job, epoch: job.epoch - 1 }), job]));
       return messages.map((message) =>
-        first.get(message.jobId) === message ? (byJob.get(message.jobId) ?? null) : null,
+        once.get(nameOf(message)) === message ? (byName.get(nameOf(message)) ?? null) : null,
       );
     },
     { max: LIST_MAX, inFlight: 2 },
   );
 }
+
+const nameOf = ({ jobId, epoch }: { jobId: string; epoch: number }): string => `${jobId}-${epoch}`;

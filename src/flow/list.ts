@@ -11,6 +11,9 @@ const DEFAULT_LIMIT = 20;
 /** Ids carry the clock of the API that made them, `created_at` the database's: how far those may be apart. */
 const CLOCK_SLACK_MS = 3_600_000;
 
+/** A parameter that filters by one key of the metadata. */
+export const METADATA_FILTER = /^metadata\[([^\]]{1,40})\]$/;
+
 /** Query parameters that were validated; `metadata[k]` stands beside the named ones. */
 export type JobFilter = Record<string, unknown>;
 
@@ -48,12 +51,14 @@ export async function findPage(db: Db, accountId: string, filter: JobFilter): Pr
     ['created_before', '<', CLOCK_SLACK_MS],
   ] as const) {
     if (filter[name] === undefined) continue;
-    add(`created_at ${sign} ?`, filter[name]);
-    const bound = new Date(filter[name] as string).getTime() + slack;
+    // As Dates: PostgreSQL takes fewer offsets than the standard that the text was checked by.
+    const instant = new Date(filter[name] as string);
+    add(`created_at ${sign} ?`, instant);
+    const bound = instant.getTime() + slack;
     if (bound >= 0) add(`id ${sign} ?`, idFloor('job', new Date(bound)));
   }
   for (const [name, value] of Object.entries(filter)) {
-    const key = /^metadata\[(.{1,40})\]$/.exec(name)?.[1];
+    const key = METADATA_FILTER.exec(name)?.[1];
     if (key !== undefined) add('metadata::jsonb @> ?::jsonb', JSON.stringify({ [key]: value }));
   }
   const few = fewRows(filter, values);

@@ -1,11 +1,13 @@
 // A dry run: what admission would say, with nothing written.
 import type { Context } from '../context.ts';
+import { readAs } from '../db/transaction.ts';
 import { admitOne } from '../domain/admission.ts';
 import { AppError } from '../domain/errors.ts';
 import type { Model } from '../domain/model.ts';
 import { money } from '../domain/money.ts';
 import { openLots } from '../ledger/lots.ts';
 import { findAccount } from '../store/accounts.ts';
+import { countAhead } from '../store/jobs.ts';
 import { booksOf, type Request } from './admit.ts';
 import type { Shower } from './show.ts';
 
@@ -27,6 +29,8 @@ export async function quote(
     reason = error.code;
   }
   const expected = await shower.expectation(accountId, model.id);
+  const ahead = { accountId, priority: request.priority };
+  const position = slot === null ? await readAs(ctx.client, accountId, (tx) => countAhead(tx, ahead)) : 0;
   const waiting_for = slot === null ? 'slot' : 'worker';
   return {
     object: 'quote',
@@ -34,7 +38,7 @@ export async function quote(
     reason,
     hold: money(request.hold),
     expected: { ...money(expected.credits ?? request.hold), samples: expected.samples },
-    queue: { position: slot === null ? account.lineWaiting : 0, waiting_for },
+    queue: { position, waiting_for },
     bounds: JSON.parse(request.boundsJson) as unknown,
     price_version: request.priceId,
   };

@@ -1,30 +1,30 @@
-// Bytes go into storage before the row that names them is written. Where that was never written, because a process died or
-// a submission was refused, nobody will ever ask for them.
+// Bytes that nobody names: a worker died between storing an output and settling its job, an API between storing a long
+// input and admitting it, or between marking an artifact deleted and deleting it. They go within a day.
 import type { Context } from '../context.ts';
-import { orphanedKeys } from '../store/artifacts.ts';
+import { takeTurn, unnamedKeys } from '../store/orphans.ts';
 
-/** Far longer than any write of a row can take after its bytes. */
-const OLD_MS = 24 * 3_600_000;
-const PASS_KEYS = 500;
+const EVERY_S = 3_600;
+/** Far longer than an outcome in hand is offered to the database, or anything else comes between bytes and their row. */
+const OLDER_THAN_MS = 3 * 3_600_000;
+const PAGE = 500;
 
-/** To be called now and then; each call looks at the next so many keys, and begins again after the last. */
-export function openRemoveOrphans(): (ctx: Context) => Promise<void> {
-  let keys: AsyncIterator<{ key: string; ageMs: number }> | null = null;
-
-  return async (ctx) => {
-    if (keys === null) await ctx.storage.removeDrafts(OLD_MS);
-    keys ??= ctx.storage.list()[Symbol.asyncIterator]();
-    const old: string[] = [];
-    for (let looked = 0; looked < PASS_KEYS; looked++) {
-      const { done, value } = await keys.next();
-      if (done) {
-        keys = null;
-        break;
-      }
-      if (value.ageMs > OLD_MS) old.push(value.key);
-    }
-    const orphaned = await orphanedKeys(ctx.flow, old);
-    for (const key of orphaned) await ctx.storage.remove(key);
-    if (orphaned.length > 0) ctx.log.info({ keys: orphaned.length }, 'bytes that no row names were removed');
+/** By one process an hour. Answers how many were removed, null if it was not our turn. */
+export async function removeOrphans(ctx: Context): Promise<number | null> {
+  if (!(await takeTurn(ctx.flow, { task: 'remove_orphans', everyS: EVERY_S }))) return null;
+  let removed = 0;
+  let keys: string[] = [];
+  const removeUnnamed = async (): Promise<void> => {
+    const unnamed = await unnamedKeys(ctx.flow, keys);
+    keys = [];
+    for (const key of unnamed) await ctx.storage.remove(key);
+    removed += unnamed.length;
   };
+  for await (const { key, ageMs } of ctx.storage.list()) {
+    if (ageMs < OLDER_THAN_MS) continue;
+    keys.push(key);
+    if (keys.length === PAGE) await removeUnnamed();
+  }
+  await removeUnnamed();
+  if (removed > 0) ctx.log.info({ removed }, 'stored bytes that nobody names were removed');
+  return removed;
 }

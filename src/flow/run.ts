@@ -1,19 +1,16 @@
 // One attempt: a claimed job's call of its provider, and what came of it. Never throws for a provider's fault.
-import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import type { Bounds, UsageLine } from '../domain/job.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Call, CallResult, Evidence, Provider, Route } from '../providers/provider.ts';
-import { type Artifact, findArtifact } from '../store/artifacts.ts';
 import { noteRemoteId } from '../store/attempts.ts';
-import type { FullRoute } from '../store/catalogue.ts';
 import type { Claimed } from '../store/jobs.ts';
 import { applyBrake, type Brake, type StopReason } from './brake.ts';
 import { countOutput, countStored, partialChat } from './count.ts';
 import { keepOutput } from './keep-output.ts';
+import { findRoute, openAudio, openRoute } from './open-call.ts';
 import { type AppendStep, recordDeltas } from './record-deltas.ts';
-import { openSeal } from './seal.ts';
 import type { Settlement } from './settle.ts';
 
 export interface RunTools {
@@ -30,10 +27,7 @@ export async function run(
 ): Promise<Settlement> {
   const { accountId, jobId, epoch } = claimed;
   const ended = await attempt(ctx, tools, { claimed, brake }).catch((error: unknown): Ended => {
-    ctx.log.error(
-      { err: { message: (error as Error).message, stack: (error as Error).stack }, job: jobId },
-      'an attempt broke on our side',
-    );
+    ctx.log.error({ err: error, job: jobId }, 'an attempt broke on our side');
     return broken();
   });
   return { accountId, jobId, epoch, ...ended };
@@ -84,7 +78,8 @@ async function attempt(
   };
   const braked = applyBrake({ brake, inner, provider, route, call, remainingMs: claimed.remainingMs });
   try {
-    const result = await callOnce(provider, route, { call, earlier: claimed.earlier });
+    const known = await askAfter(ctx, tools, { call, earlier: claimed.earlier });
+    const result = known ?? (await callOnce(provider, route, call));
     await recorder.flushed();
     const reason = result.type === 'succeeded' ? null : await braked.reason();
     return await conclude(ctx, { claimed, call, result, reason });
@@ -93,30 +88,30 @@ async function attempt(
   }
 }
 
-/**
- * Earlier attempts whose end nobody saw are asked after first: what the vendor did once need not be done again. All of
- * them, since one that was cut off while it asked leaves no trace of its own at the vendor.
- */
-async function callOnce(
-  provider: Provider,
-  route: Route,
-  { call, earlier }: { call: Call; earlier: Claimed['earlier'] },
-): Promise<CallResult> {
-  for (const attempt of earlier) {
-    const found = await provider.lookup?.(route, call, attempt);
+/** What was learned of earlier attempts whose end nobody saw; null: nothing, so the call is to be made. */
+async function askAfter(ctx: Context, tools: RunTools, { call, earlier }: Asked): Promise<CallResult | null> {
+  // All of them, since one that was cut off while it asked leaves no trace of its own at the vendor; and each at the
+  // vendor it went to, which another route's does not know of.
+  for (const { routeId, ...attempt } of earlier) {
+    const row = await findRoute(ctx, routeId);
+    const found = row && (await tools.provider(row.provider).lookup?.(openRoute(ctx, row), call, attempt));
     // Stopped while asking: of this attempt's own call nothing was sent.
     if (found?.type === 'stopped') return { ...found, evidence: { ...found.evidence, sent: false } };
     if (found) return found;
   }
+  return null;
+}
+
+interface Asked {
+  call: Call;
+  earlier: Claimed['earlier'];
+}
+
+/** A call whose answer was lost is looked up at once, where the vendor can. */
+async function callOnce(provider: Provider, route: Route, call: Call): Promise<CallResult> {
   const result = await provider.call(route, call);
   if (result.type !== 'ambiguous') return result;
   return (await provider.lookup?.(route, call, { attempt: call.attempt, remoteId: null })) ?? result;
-}
-
-/** Who admitted the job may have heard of a new route before this process did. */
-async function findRoute(ctx: Context, id: string): Promise<FullRoute | undefined> {
-  if (!ctx.catalogue().routes.has(id)) await ctx.refreshCatalogue();
-  return ctx.catalogue().routes.get(id);
 }
 
 async function keepRemoteId(
@@ -145,10 +140,7 @@ async function conclude(ctx: Context, { claimed, call, result, reason }: Result)
         const usage = result.usage ?? countOutput(ctx, counted, result.output);
         return { outcome: { type: 'succeeded', output: outputJson, usage }, evidence, artifacts };
       } catch (error) {
-        ctx.log.error(
-          { err: { message: (error as Error).message }, job: claimed.jobId },
-          'an output could not be stored',
-        );
+        ctx.log.error({ err: error, job: claimed.jobId }, 'an output could not be stored');
         const billed = result.usage;
         return failed(
           {
@@ -216,31 +208,5 @@ function failed(failure: Failure, evidence: Evidence | null = null): Ended {
     outcome: { type: 'failed', code, message, retryable, retryAfterMs, ambiguous, billed },
     evidence,
     artifacts: [],
-  };
-}
-
-function openRoute(ctx: Context, row: FullRoute): Route {
-  const apiKey = row.sealedKey && openSeal(ctx.secrets.key, row.sealedKey);
-  return {
-    id: row.id,
-    provider: row.provider,
-    upstreamModel: row.upstreamModel,
-    baseUrl: row.baseUrl ?? '',
-    apiKey,
-  };
-}
-
-async function openAudio(ctx: Context, accountId: string, input: string): Promise<Call['audio']> {
-  const { artifact: id, audio } = JSON.parse(input) as { artifact?: string; audio?: string };
-  if (audio !== undefined) {
-    const bytes = Buffer.from(audio, 'base64');
-    return { contentType: 'audio/wav', bytes: bytes.length, open: async () => Readable.from([bytes]) };
-  }
-  const artifact: Artifact | null = id === undefined ? null : await findArtifact(ctx.flow, accountId, id);
-  if (!artifact) return null;
-  return {
-    contentType: artifact.contentType,
-    bytes: artifact.bytes,
-    open: () => ctx.storage.open(artifact.storageKey),
   };
 }

@@ -38,6 +38,7 @@ export function openSettlement(ctx: Context, announcer: Announcer): Settle {
   return groupCommit((list: Settlement[]) => settleList(ctx, announcer, list), {
     max: LIST_MAX,
     inFlight: 2,
+    lane: (settlement) => settlement.accountId,
   });
 }
 

@@ -19,9 +19,12 @@ export interface Shown {
 export interface Shower {
   /** @throws AppError not_found */
   show(caller: { accountId: string; slots: number }, jobId: string): Promise<Shown>;
-  /** The same for a job just read or written. */
+  /** The same for a job just read or written. @param db a transaction that reads for the caller, if there is one */
   render(db: Db | null, caller: { accountId: string; slots: number }, job: Job): Promise<Shown>;
-  expectation(accountId: string, model: string): Promise<Expectation>;
+  /** Many of one caller, read in one go. */
+  renderAll(caller: { accountId: string; slots: number }, jobs: readonly Job[]): Promise<Shown[]>;
+  /** @param model null: of all its models */
+  expectation(accountId: string, model: string | null): Promise<Expectation>;
 }
 
 const WINDOW_MS = 15 * 60_000;
@@ -32,8 +35,8 @@ const SAMPLES_MIN = 20;
 export function openShower(ctx: Context): Shower {
   const known = new Map<string, { value: Expectation; until: number }>();
 
-  const expectation = async (accountId: string, model: string): Promise<Expectation> => {
-    const key = `${accountId} ${model}`;
+  const expectation = async (accountId: string, model: string | null): Promise<Expectation> => {
+    const key = `${accountId} ${model ?? ''}`;
     const cached = known.get(key);
     if (cached && cached.until > performance.now()) return cached.value;
     const value = await expectations(ctx.flow, { accountId, model, since: new Date(Date.now() - WINDOW_MS) });
@@ -58,12 +61,14 @@ export function openShower(ctx: Context): Shower {
     if (job.slot !== null) return { position: 0, waiting_for: 'worker' };
     const waiting_for = job.dueAt === null ? 'slot' : 'retry';
     const count = (tx: Db) => positionInLine(tx, { accountId: job.accountId, jobId: job.id });
-    return { position: await count(db ?? ctx.flow), waiting_for };
+    return { position: await (db ? count(db) : readAs(ctx.client, job.accountId, count)), waiting_for };
   };
 
   return {
     expectation,
     render,
+    renderAll: (caller, jobs) =>
+      readAs(ctx.client, caller.accountId, (tx) => Promise.all(jobs.map((job) => render(tx, caller, job)))),
     async show(caller, jobId) {
       if (!isId('job', jobId)) throw new AppError('not_found');
       return readAs(ctx.client, caller.accountId, async (tx) => {
@@ -77,12 +82,12 @@ export function openShower(ctx: Context): Shower {
 
 /** Expected milliseconds until the end: the line ahead in rounds of its slots, then the job itself. */
 function estimate(
-  { runMs, samples }: Expectation,
+  { runMs, samples, clockMs }: Expectation,
   { job, place, slots }: { job: Job; place: QueuePlace | null; slots: number },
 ): number | null {
   if (samples < SAMPLES_MIN || runMs === null) return null;
   if (job.startedAt && job.status === 'running')
-    return Math.max(0, Math.round(runMs - (Date.now() - job.startedAt.getTime())));
+    return Math.max(0, Math.round(runMs - (clockMs + performance.now() - job.startedAt.getTime())));
   const rounds =
     1 + (place && place.waiting_for === 'slot' ? 1 + Math.floor(place.position / Math.max(slots, 1)) : 0);
   return Math.round(runMs * rounds);

@@ -1,7 +1,7 @@
 // Submission: what a client sent becomes a priced request for admission. Nothing is written here but a long input's bytes.
 import type { Context } from '../context.ts';
 import { type KnownInput, type Worst, worstCase } from '../domain/bounds.ts';
-import { AppError } from '../domain/errors.ts';
+import { AppError, fieldName, invalidRequest } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
 import { type Kind, PRIORITIES } from '../domain/job.ts';
 import { members } from '../domain/json-members.ts';
@@ -134,7 +134,7 @@ function assertKnownFields(inputJson: string, input: ChatInput, route: ModelRout
   if (route.data.unknown_fields === 'pass') return;
   const allowed = route.data.fields ?? [];
   const stranger = members(inputJson).find(({ name }) => !CHAT_FIELDS.has(name) && !allowed.includes(name));
-  if (stranger) throw unknownField(`input.${stranger.name}`);
+  if (stranger) throw unknownField(`input.${fieldName(stranger.name)}`);
   const tools = (input as { tools?: unknown }).tools;
   const billed = Array.isArray(tools)
     ? tools.find((tool: { type?: unknown } | null) => tool?.type !== 'function')
@@ -147,19 +147,8 @@ function refuseSim(input: Submission['input'], route: ModelRoute): void {
 }
 
 function unknownField(path: string): AppError {
-  return new AppError('invalid_request', {
-    message: `${path} is not a field this model is priced for. Leave it out.`,
-    details: {
-      issues: [
-        {
-          path,
-          message: 'is not a field this model is priced for',
-          expected: 'no such field',
-          received: 'a value',
-        },
-      ],
-    },
-  });
+  const message = 'is not a field this model is priced for';
+  return invalidRequest({ path, message, expected: 'no such field', received: 'a value' });
 }
 
 async function knowInput(
@@ -185,10 +174,11 @@ async function audioMs(
   { artifact: id, url, audio }: SttInput,
 ): Promise<number | null> {
   if ([id, url, audio].filter((given) => given !== undefined).length !== 1) {
-    const message = 'must hold exactly one of artifact, url and audio';
-    throw new AppError('invalid_request', {
-      message: `input ${message}.`,
-      details: { issues: [{ path: 'input', message }] },
+    throw invalidRequest({
+      path: 'input',
+      message: 'must hold exactly one of artifact, url and audio',
+      expected: 'one of artifact, url, audio',
+      received: 'none or several',
     });
   }
   if (url !== undefined) {
@@ -213,10 +203,11 @@ function deadlineOf(
   { maxDeadlineS }: PlanTerms,
 ): Pick<Request, 'deadline' | 'deadlineNamed'> {
   if (deadline !== undefined && expires_in !== undefined) {
-    const message = 'must not be given with expires_in';
-    throw new AppError('invalid_request', {
-      message: `deadline ${message}.`,
-      details: { issues: [{ path: 'deadline', message }] },
+    throw invalidRequest({
+      path: 'deadline',
+      message: 'must not be given with expires_in',
+      expected: 'one of deadline, expires_in',
+      received: 'both',
     });
   }
   if (deadline !== undefined) return { deadline: new Date(deadline), deadlineNamed: true };

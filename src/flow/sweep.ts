@@ -1,217 +1,171 @@
 // The sweep: what was left behind is found and finished. Every worker is ready to; one does, while its
 // lease on it lasts, since what it looks at grows with everybody's slots.
 import type { Context } from '../context.ts';
-import { crashPoint } from '../crash.ts';
-import { rotatePartitions } from '../db/partitions.ts';
 import type { Tx } from '../db/pool.ts';
 import { isConnectionError, transaction } from '../db/transaction.ts';
-import type { Bell, Bounds } from '../domain/job.ts';
-import { renderAccountEvent } from '../domain/event.ts';
+import type { Bell } from '../domain/job.ts';
 import { newId } from '../domain/ids.ts';
-import { money } from '../domain/money.ts';
-import { endWaiting, type Outcome } from '../domain/outcome.ts';
-import { writePostings } from '../ledger/post.ts';
-import { type Posting, postExpire } from '../ledger/posting.ts';
-import { lockAccounts, writeAccounts } from '../store/accounts.ts';
+import { rotatePartitions } from '../db/partitions.ts';
+import { findAccounts, lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { databaseNow } from '../store/clock.ts';
-import { appendEvents, type Event } from '../store/events.ts';
-import { lockOpen } from '../store/jobs.ts';
 import {
-  accountsDue,
-  accountsStarved,
+  accountsInLine,
+  alone,
+  backOffsOver,
   disableRoute,
+  endBackOffs,
   holdSweep,
-  lapsedLots,
   leaveSweep,
-  type Orphan,
-  orphans,
-  overdue,
   overrunRoutes,
   ringAgain,
 } from '../store/sweep.ts';
-import { buryWorkers } from '../store/workers.ts';
-import type { Announcer } from './announce.ts';
-import { endJob, openChanges, refill, writeChanges } from './changes.ts';
-import { countStored, partialChat } from './count.ts';
-import { openRemoveOrphans } from './remove-orphans.ts';
+import { freeSlots, refill } from './changes.ts';
+import { expireLots, expireWaiting } from './expire.ts';
+import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
-import type { Settle } from './settle.ts';
-
-export interface SweepTools {
-  announcer: Announcer;
-  settle: Settle;
-}
-
-/** The most that one task does in one pass, so that a pass stays short. */
-const PASS_MAX = 500;
-
-type Task = (ctx: Context, tools: SweepTools) => Promise<void>;
+import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
+import { takeBack } from './take-back.ts';
 
 /** Done at every pass, in this order. */
-const TASKS: Record<string, Task> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
+const TASKS: Record<string, SweepTask> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
 /** Done at every sixtieth. */
-const SLOW_TASKS: Record<string, Task> = { rotate, guardOverrun, refillStarved };
+const SLOW_TASKS: Record<string, SweepTask> = {
+  rotate,
+  guardOverrun,
+  refillForgotten,
+  removeOrphans: async (ctx) => (await removeOrphans(ctx), false),
+};
+const SLOW = 60;
 /** A sweeper that is gone for so many pauses is followed by another. */
 const LEASE_PAUSES = 3;
 
 export interface Sweeper {
-  /** Does nothing while another sweeps. */
-  pass(): Promise<void>;
+  /** Answers whether more is left than one pass may do: then the next should follow at once. Nothing while another sweeps. */
+  pass(): Promise<boolean>;
   /** Another may sweep at once. */
   leave(): Promise<void>;
 }
 
-/** A task that fails is logged and does not keep the others from being done. */
+/**
+ * A task that fails does not keep the others from being done. It is logged when it begins to fail, or to fail otherwise,
+ * and when it works again: an outage of minutes is not worth a line a second from each.
+ */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
   const holder = newId('wkr');
-  const everyPass = { ringLost: openRingLost(), ...TASKS };
-  const slow = { ...SLOW_TASKS, removeOrphans: openRemoveOrphans() };
+  const everyPass: Record<string, SweepTask> = { ringLost: openRingLost(), ...TASKS };
+  const failing = new Map<string, string>();
   let passes = 0;
-  const attempt = async (name: string, work: () => Promise<unknown>): Promise<unknown> => {
+  /** False also if it failed. */
+  const attempt = async (name: string, work: () => Promise<boolean>): Promise<boolean> => {
     try {
-      return await work();
+      const answer = await work();
+      if (failing.delete(name)) ctx.log.info({ task: name }, 'a task of the sweep works again');
+      return answer;
     } catch (error) {
+      const { message } = error as Error;
+      if (failing.get(name) === message) return false;
+      failing.set(name, message);
       ctx.log[isConnectionError(error) ? 'warn' : 'error'](
-        { err: { message: (error as Error).message }, task: name },
+        { err: error, task: name },
         'a task of the sweep failed',
       );
-      return undefined;
+      return false;
     }
   };
-  const hold = (): Promise<unknown> =>
-    attempt('hold', () => holdSweep(ctx.flow, { holder, forMs: LEASE_PAUSES * ctx.config.sweepMs }));
+  const forMs = LEASE_PAUSES * ctx.config.sweepMs;
+  const hold = (): Promise<boolean> => attempt('hold', () => holdSweep(ctx.flow, { holder, forMs }));
   return {
     async pass() {
-      if (!(await hold())) return;
-      const tasks = passes++ % 60 === 0 ? { ...everyPass, ...slow } : everyPass;
+      if (!(await hold())) return false;
+      const tasks = passes++ % SLOW === 0 ? { ...everyPass, ...SLOW_TASKS } : everyPass;
+      let more = false;
       for (const [name, task] of Object.entries(tasks)) {
-        await attempt(name, () => task(ctx, tools));
+        more = (await attempt(name, () => task(ctx, tools))) || more;
         // A pass may take longer than the lease; whoever took over does the rest.
-        if (!(await hold())) return;
+        if (!(await hold())) return false;
       }
+      return more;
     },
     async leave() {
-      await attempt('leave', () => leaveSweep(ctx.flow, holder));
+      await attempt('leave', async () => (await leaveSweep(ctx.flow, holder), false));
     },
   };
 }
 
-/** Jobs of workers that are gone wait again, at no attempt; those whose stop was asked end. */
-async function takeBack(ctx: Context, { settle }: SweepTools): Promise<void> {
-  const found = await transaction(ctx.flow, async (tx) => {
-    await buryWorkers(tx);
-    return orphans(tx, { leaseMs: ctx.config.leaseMs, limit: PASS_MAX });
-  });
-  if (found.length === 0) return;
-  const settled = await Promise.all(
-    found.map(async (orphan) =>
-      settle({ ...orphan, outcome: await lastWord(ctx, orphan), evidence: null, artifacts: [] }),
-    ),
-  );
-  crashPoint('sweep-between');
-  ctx.log.info({ jobs: settled.filter(Boolean).length }, 'jobs of lost workers were taken back');
+/** And whose jobs have not been heard may have lower slots free by now. */
+async function ringUnheard(ctx: Context, { announcer }: SweepTools): Promise<boolean> {
+  const bells = await ringAgain(ctx.flow, PASS_MAX);
+  announcer.ring(bells);
+  const accountIds = [...new Set(bells.map((bell) => bell.accountId))];
+  announcer.ring(await refillAccounts(ctx, accountIds, { unheard: true }));
+  return bells.length === PASS_MAX;
 }
 
-/** What a chat had said is kept with its end: if its stop was asked, that is what is charged. */
-async function lastWord(ctx: Context, orphan: Orphan): Promise<Outcome> {
-  if (orphan.kind !== 'chat') return { type: 'interrupted', used: null };
-  const { accountId, jobId, epoch, model, boundsJson } = orphan;
-  const input = orphan.inputJson ?? (await ctx.storage.read(orphan.inputKey ?? '')).toString('utf8');
-  const counted = { model, input, bounds: JSON.parse(boundsJson) as Bounds };
-  const { text, deltas, usage } = await countStored(ctx, counted, { accountId, jobId, attempt: epoch });
-  // Nothing stored: nobody knows whether the call had begun.
-  return { type: 'interrupted', used: deltas === 0 ? null : { output: partialChat(text), usage } };
-}
-
-async function ringUnheard(ctx: Context, { announcer }: SweepTools): Promise<void> {
-  announcer.ring(await ringAgain(ctx.flow, PASS_MAX));
-}
-
-async function expireWaiting(ctx: Context, { announcer }: SweepTools): Promise<void> {
-  const found = await overdue(ctx.flow, PASS_MAX);
-  if (found.length === 0) return;
-  const bells = await transaction(ctx.flow, async (tx) => {
-    const { changes, jobs } = await openChanges(ctx, tx, {
-      wanted: found,
-      lock: (tx) => lockOpen(tx, found),
-    });
-    for (const job of jobs.values()) {
-      if (job.status === 'queued' && job.deadline <= changes.now) endJob(changes, job, endWaiting('expired'));
-    }
-    return writeChanges(tx, changes);
+/** Each back-off that ran out is seen once: from then on its job waits as the rest of the line does. */
+async function refillDue(ctx: Context, { announcer }: SweepTools): Promise<boolean> {
+  const { bells, full } = await transaction(ctx.flow, async (tx) => {
+    const due = (await alone(tx, 'refillDue')) ? await backOffsOver(tx, PASS_MAX) : [];
+    const accountIds = due.map((job) => job.accountId);
+    const refilled = await refillIn(tx, ctx, { accountIds, before: () => endBackOffs(tx, due) });
+    return { bells: refilled, full: due.length === PASS_MAX };
   });
   announcer.ring(bells);
-  announcer.wake(found.map((job) => ({ type: 'job', ...job })));
+  return full;
 }
 
-/** Back-offs that ran out. */
-async function refillDue(ctx: Context, { announcer }: SweepTools): Promise<void> {
-  announcer.ring(await refillAccounts(ctx, await accountsDue(ctx.flow, PASS_MAX)));
-}
-
-/** Slots that a change of plan set free, by hand in the database, say. */
-async function refillStarved(ctx: Context, { announcer }: SweepTools): Promise<void> {
-  announcer.ring(await refillAccounts(ctx, await accountsStarved(ctx.flow, PASS_MAX)));
+/** Lines with a free slot that nobody saw: a plan that was changed past us, say. Looked at without a lock. */
+async function refillForgotten(ctx: Context, { announcer }: SweepTools): Promise<boolean> {
+  for (let after = ''; ;) {
+    const ids = await accountsInLine(ctx.flow, after, PASS_MAX);
+    const open = (await findAccounts(ctx.flow, ids)).filter((account) => freeSlots(ctx, account) > 0);
+    const bells = await refillAccounts(
+      ctx,
+      open.map(({ id }) => id),
+    );
+    announcer.ring(bells);
+    const last = ids.at(-1);
+    if (last === undefined || ids.length < PASS_MAX) return false;
+    after = last;
+  }
 }
 
 /** Refill for accounts named from outside a settlement. The caller rings. */
-async function refillAccounts(ctx: Context, accountIds: readonly string[]): Promise<Bell[]> {
+export async function refillAccounts(
+  ctx: Context,
+  accountIds: readonly string[],
+  { unheard = false }: { unheard?: boolean } = {},
+): Promise<Bell[]> {
   if (accountIds.length === 0) return [];
-  return transaction(ctx.flow, async (tx: Tx) => {
-    const [accounts, now] = await Promise.all([lockAccounts(tx, accountIds), databaseNow(tx)]);
-    const bells = await refill(tx, { ctx, now, accounts });
-    if (bells.length > 0) writeAccounts(tx, accounts.values());
-    return bells;
-  });
+  return transaction(ctx.flow, (tx) => refillIn(tx, ctx, { accountIds, unheard }));
 }
 
-/** What is left in a lot that lapsed is gone; what is held of it goes when it comes back. */
-async function expireLots(ctx: Context, { announcer }: SweepTools): Promise<void> {
-  const found = await lapsedLots(ctx.flow, PASS_MAX);
-  if (found.length === 0) return;
-  await transaction(ctx.flow, async (tx) => {
-    const accounts = await lockAccounts(
-      tx,
-      found.map((lot) => lot.accountId),
-    );
-    const { rows } = await tx.query<{ id: string; accountId: string; remaining: bigint; now: Date }>(
-      `select id, account_id as "accountId", remaining, (select millrace_now()) as now from lots
-        where id = any($1) and remaining > 0 and expires_at <= (select millrace_now()) order by id for no key update`,
-      [found.map((lot) => lot.id)],
-    );
-    const postings: Posting[] = [];
-    const events: Event[] = [];
-    for (const { id, accountId, remaining, now } of rows) {
-      const account = accounts.get(accountId);
-      if (!account) continue;
-      postings.push(postExpire(account, [{ lotId: id, amount: remaining }]));
-      account.eventSequence += 1n;
-      const { livemode, available } = account;
-      const event = {
-        id: newId('ev'),
-        type: 'credits.expired',
-        sequence: account.eventSequence,
-        at: now,
-        accountId,
-        livemode,
-      };
-      const data = { lot_id: id, expired: money(remaining), available: money(available) };
-      events.push({ ...event, jobId: null, body: renderAccountEvent(event, data) });
-    }
-    const now = rows[0]?.now ?? new Date();
-    writePostings(tx, postings, now);
-    appendEvents(tx, events, now);
-    writeAccounts(tx, accounts.values());
-  });
-  announcer.wake(found.map(({ accountId }) => ({ type: 'account', accountId })));
+interface Refill {
+  accountIds: readonly string[];
+  unheard?: boolean;
+  /** Done once the accounts are locked. */
+  before?(): void;
 }
 
-async function rotate(ctx: Context): Promise<void> {
+async function refillIn(
+  tx: Tx,
+  ctx: Context,
+  { accountIds, unheard = false, before }: Refill,
+): Promise<Bell[]> {
+  if (accountIds.length === 0) return [];
+  const [accounts, now] = await Promise.all([lockAccounts(tx, accountIds), databaseNow(tx)]);
+  before?.();
+  const bells = await refill(tx, { ctx, now, accounts, unheard });
+  if (bells.length > 0) writeAccounts(tx, accounts.values());
+  return bells;
+}
+
+async function rotate(ctx: Context): Promise<boolean> {
   for (const left of await rotatePartitions(ctx.flow))
     ctx.log.info(left, 'partitions are left as they are for now');
+  return false;
 }
 
-async function guardOverrun(ctx: Context): Promise<void> {
+async function guardOverrun(ctx: Context): Promise<boolean> {
   for (const { id, overrun, captured } of await overrunRoutes(ctx.flow)) {
     await disableRoute(ctx.flow, {
       id,
@@ -223,4 +177,5 @@ async function guardOverrun(ctx: Context): Promise<void> {
     );
     ctx.bus.publish([{ type: 'catalogue' }]);
   }
+  return false;
 }

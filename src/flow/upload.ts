@@ -12,12 +12,21 @@ import { type Artifact, insertArtifacts, type StoredArtifact } from '../store/ar
 export const ARTIFACT_MAX_BYTES = 100 * 1024 * 1024;
 const HEAD_BYTES = 64 * 1024;
 
+/** Bytes that are in storage and not yet anybody's artifact. */
+export interface Upload {
+  id: string;
+  storageKey: string;
+  contentType: string;
+  bytes: number;
+  sha256: string;
+}
+
 /** @throws AppError body_too_large */
-export async function keepUpload(
+export async function storeUpload(
   ctx: Context,
   accountId: string,
   { content, contentType }: { content: Readable & { truncated?: boolean }; contentType: string },
-): Promise<StoredArtifact> {
+): Promise<Upload> {
   const id = newId('art');
   const storageKey = `${accountId}/${id}`;
   const tooLarge = (): AppError =>
@@ -31,20 +40,20 @@ export async function keepUpload(
     await ctx.storage.remove(storageKey);
     throw tooLarge();
   }
-  const wave = await waveOf(ctx, storageKey, written.bytes);
+  return { id, storageKey, contentType: safeType(contentType), ...written };
+}
+
+/** Of an upload that came to nothing. Best effort: the sweep removes orphans. */
+export async function dropUpload(ctx: Context, { storageKey }: Upload): Promise<void> {
+  await ctx.storage.remove(storageKey).catch(() => {});
+}
+
+/** Makes the account's artifact of it. */
+export async function keepUpload(ctx: Context, accountId: string, upload: Upload): Promise<StoredArtifact> {
+  const wave = await waveOf(ctx, upload.storageKey, upload.bytes);
   const now = await databaseNow(ctx.flow);
-  const artifact: Artifact = {
-    id,
-    accountId,
-    direction: 'input',
-    jobId: null,
-    contentType: safeType(contentType),
-    width: null,
-    height: null,
-    storageKey,
-    ...wave,
-    ...written,
-  };
+  const rest = { direction: 'input', jobId: null, width: null, height: null, ...wave } as const;
+  const artifact: Artifact = { ...upload, accountId, ...rest };
   await transaction(ctx.flow, async (tx) => insertArtifacts(tx, [artifact], now));
   return { ...artifact, createdAt: now, expiresAt: null, deletedAt: null };
 }

@@ -79,13 +79,14 @@ export const AUDIT_CHECKS: AuditCheck[] = [
             coalesce(sum(amount) filter (where type = 'capture'), 0) as captured,
             coalesce(sum(amount) filter (where type = 'release'), 0) as released
           from ledger_transactions where account_id = any($1) and job_id is not null group by 1, 2)
-        select coalesce(j.account_id, s.account_id) as account_id, coalesce(j.id, s.job_id) as subject,
-          case when j.id is null then format('no such job, and yet: %s hold entries of %s, captured %s, released %s', s.holds, s.held, s.captured, s.released)
-          else format('job: hold %s, status %s; %s hold entries of %s, captured %s, released %s',
-            j.hold, j.status, coalesce(s.holds, 0), coalesce(s.held, 0), coalesce(s.captured, 0), coalesce(s.released, 0)) end as what
-        from (select * from jobs where account_id = any($1)) j full join sums s on s.account_id = j.account_id and s.job_id = j.id
-        where j.id is null or coalesce(s.holds, 0) <> 1 or s.held <> j.hold or s.captured > s.held
-          or case when j.ended_at is null then s.captured + s.released <> 0 else s.captured + s.released <> s.held end`,
+        select j.account_id, j.id as subject, format('job: hold %s, status %s; %s hold entries of %s, captured %s, released %s',
+          j.hold, j.status, coalesce(s.holds, 0), coalesce(s.held, 0), coalesce(s.captured, 0), coalesce(s.released, 0)) as what
+        from jobs j left join sums s on s.account_id = j.account_id and s.job_id = j.id
+        where j.account_id = any($1) and (coalesce(s.holds, 0) <> 1 or s.held <> j.hold or s.captured > s.held
+          or case when j.ended_at is null then s.captured + s.released <> 0 else s.captured + s.released <> s.held end)`,
+      `select account_id, id as subject, format('transaction %s: a %s of %s, which is no job of the account', sequence, type, job_id) as what
+        from ledger_transactions t where account_id = any($1) and job_id is not null
+          and not exists (select from jobs j where j.account_id = t.account_id and j.id = t.job_id)`,
     ],
   }),
   check(
@@ -104,9 +105,13 @@ export const AUDIT_CHECKS: AuditCheck[] = [
         from jobs j left join told t on t.account_id = j.account_id and t.job_id = j.id
         where j.account_id = any($1) and j.created_at > (select millrace_now()) - interval '30 days'
           and (coalesce(t.queued, 0) <> 1 or coalesce(t.ends, 0) <> (j.ended_at is not null)::int or (j.ended_at is not null and t.last <> 'job.' || j.status))`,
+        `select a.id as account_id, a.id as subject, format('account: event number %s; %s events are kept, from %s to %s', a.event_sequence, e.n, e.first, e.last) as what
+        from accounts a join (select account_id, count(*) as n, min(sequence) as first, max(sequence) as last from events
+            where account_id = any($1) group by 1) e on e.account_id = a.id
+        where e.n <> e.last - e.first + 1 or e.last <> a.event_sequence`,
         `select a.id as account_id, a.id as subject, format('account: %s slots in use and %s in line; its jobs say %s and %s',
           bit_count(a.busy_slots), a.line_waiting, coalesce(j.slots, 0), coalesce(j.waiting, 0)) as what
-        from accounts a left join (select account_id, count(slot) as slots, count(place) as waiting, sum(case when slot is not null then slot end) as numbers
+        from accounts a left join (select account_id, count(slot) as slots, count(place) as waiting
             from jobs where account_id = any($1) and (slot is not null or place is not null) group by 1) j on j.account_id = a.id
         where a.id = any($1) and (bit_count(a.busy_slots) <> coalesce(j.slots, 0) or a.line_waiting <> coalesce(j.waiting, 0))`,
         `select j.account_id, j.id as subject, format('job: holds slot %s, which its account counts as free', j.slot) as what
@@ -125,7 +130,7 @@ export const AUDIT_CHECKS: AuditCheck[] = [
         from jobs j left join (select account_id, job_id, count(*) as captures, sum(amount) as captured from ledger_transactions
             where account_id = any($1) and type = 'capture' group by 1, 2) c on c.account_id = j.account_id and c.job_id = j.id
         where j.account_id = any($1) and (coalesce(c.captures, 0) > 1 or coalesce(c.captured, 0) <> coalesce(j.cost, 0)
-          or (j.status = 'failed' and j.cost <> 0) or (j.status = 'succeeded' and j.output is null and j.data_deleted_at is null))`,
+          or (j.cost > 0 and (j.status = 'failed' or j.started_at is null or j.canceled_by in ('operator', 'suspension'))) or (j.status = 'succeeded' and j.output is null and j.data_deleted_at is null))`,
         `select l.account_id, l.job_id as subject, format('%s of lot %s moved from %s to %s', l.type, l.lot_id, l.from_bucket, l.to_bucket) as what
         from (${LINES}) l where l.lot_id is not null and (l.type, l.from_bucket, l.to_bucket) not in (('hold', 'available', 'held'), ('capture', 'held', 'captured'),
           ('release', 'held', 'available'), ('grant', 'source', 'available'), ('expire', 'available', 'expired'), ('adjust', 'available', 'clawed_back'))`,

@@ -5,6 +5,8 @@ import { dirname, join, relative } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type Storage, StorageMissing, StorageTooLarge } from './storage.ts';
 
+const DRAFT_MS = 24 * 3_600_000;
+
 /** Artifacts as files below `root`. A file is written beside its place, forced to disk, and moved there. */
 export function openFileStorage(root: string): Storage {
   const pathOf = (key: string): string => {
@@ -34,12 +36,15 @@ export function openFileStorage(root: string): Storage {
     read: (key) => readFile(pathOf(key)).catch((error: unknown) => missing(error, key)),
     remove: (key) => rm(pathOf(key), { force: true }),
     async *list() {
+      await removeDrafts(join(root, 'drafts'));
       const objects = join(root, 'objects');
-      for await (const { path, ageMs } of filesBelow(objects)) yield { key: relative(objects, path), ageMs };
-    },
-    async removeDrafts(olderThanMs) {
-      for await (const { path, ageMs } of filesBelow(join(root, 'drafts')))
-        if (ageMs > olderThanMs) await rm(path, { force: true });
+      const entries = await readdir(objects, { recursive: true, withFileTypes: true }).catch(() => []);
+      for (const entry of entries) {
+        if (!entry.isFile()) continue;
+        const path = join(entry.parentPath, entry.name);
+        const found = await stat(path).catch(() => null);
+        if (found) yield { key: relative(objects, path), ageMs: Date.now() - found.mtimeMs };
+      }
     },
     async ping() {
       await mkdir(root, { recursive: true });
@@ -47,14 +52,12 @@ export function openFileStorage(root: string): Storage {
   };
 }
 
-/** Folder by folder, so that no more than one folder's names are in memory; what goes meanwhile is passed over. */
-async function* filesBelow(folder: string): AsyncGenerator<{ path: string; ageMs: number }> {
-  for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) yield* filesBelow(path);
-    if (!entry.isFile()) continue;
-    const found = await stat(path).catch(() => null);
-    if (found) yield { path, ageMs: Date.now() - found.mtimeMs };
+/** Of processes that died while they wrote. One that is being written to is never this old. */
+async function removeDrafts(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const path = join(folder, name);
+    const written = await stat(path).catch(() => null);
+    if (written && Date.now() - written.mtimeMs > DRAFT_MS) await rm(path, { force: true });
   }
 }
 

@@ -12,10 +12,8 @@ export interface Storage {
   open(key: string, range?: { start: number; end: number }): Promise<Readable>;
   read(key: string): Promise<Buffer>;
   remove(key: string): Promise<void>;
-  /** Every key and its age in milliseconds; for the sweep that removes orphans. */
+  /** Every key and its age in milliseconds; for the sweep that removes orphans. What a `put` that died left goes too. */
   list(): AsyncIterable<{ key: string; ageMs: number }>;
-  /** Removes what writes that were cut off have left behind, if it is older than that. */
-  removeDrafts(olderThanMs: number): Promise<void>;
   ping(): Promise<void>;
 }
 

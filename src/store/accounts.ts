@@ -1,12 +1,14 @@
 import type { Db, Tx } from '../db/pool.ts';
 import { rowset } from '../db/rowset.ts';
 import type { PlanOverrides } from '../domain/plan.ts';
+import type { Standing } from '../domain/standing.ts';
 import type { SlotSet } from '../domain/slots.ts';
 
 /** An account as its locked row shows it. The flows change it in memory and write it back before they commit. */
 export interface Account {
   id: string;
-  status: 'active' | 'restricted' | 'suspended' | 'closed';
+  status: Standing['status'];
+  statusSince: Date;
   livemode: boolean;
   planId: string;
   overrides: PlanOverrides;
@@ -19,7 +21,7 @@ export interface Account {
   ledgerSequence: bigint;
 }
 
-const COLUMNS = `id, status, livemode, plan_id as "planId", overrides, available, held, debt, busy_slots as "busySlots",
+const COLUMNS = `id, status, status_since as "statusSince", livemode, plan_id as "planId", overrides, available, held, debt, busy_slots as "busySlots",
   line_waiting as "lineWaiting", event_sequence as "eventSequence", ledger_sequence as "ledgerSequence"`;
 
 /**
@@ -39,6 +41,29 @@ export async function lockAccounts(tx: Db, ids: Iterable<string>): Promise<Map<s
 export async function findAccount(db: Db, id: string): Promise<Account | null> {
   const { rows } = await db.query<Account>(`select ${COLUMNS} from accounts where id = $1`, [id]);
   return rows[0] ?? null;
+}
+
+export async function findAccounts(db: Db, ids: readonly string[]): Promise<Account[]> {
+  if (ids.length === 0) return [];
+  const { rows } = await db.query<Account>(`select ${COLUMNS} from accounts where id = any($1)`, [ids]);
+  return rows;
+}
+
+/** Changes what is given; `null` leaves as it is. Locks the row. */
+export function changeTerms(
+  tx: Tx,
+  {
+    id,
+    plan,
+    status,
+    overrides,
+  }: { id: string; plan: string | null; status: Account['status'] | null; overrides: PlanOverrides | null },
+): void {
+  tx.send({
+    text: `update accounts set plan_id = coalesce($2, plan_id), status = coalesce($3, status), overrides = coalesce($4, overrides),
+        status_since = case when coalesce($3, status) = status then status_since else millrace_now() end where id = $1`,
+    values: [id, plan, status, overrides && JSON.stringify(overrides)],
+  });
 }
 
 const written = rowset<Account>({

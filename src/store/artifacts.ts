@@ -94,21 +94,3 @@ export async function markArtifactDeleted(db: Db, accountId: string, id: string)
   );
   return rowCount === 1;
 }
-
-/**
- * Of storage keys, those that no artifact and no job's input is kept under. Keys of accounts that are not of this database,
- * or of another form than ours, are none of our business.
- */
-export async function orphanedKeys(db: Db, keys: readonly string[]): Promise<string[]> {
-  if (keys.length === 0) return [];
-  const { rows } = await db.query<{ key: string }>(
-    `select k.key from unnest($1::text[]) as given (key),
-        lateral (select key, split_part(key, '/', 1) as account_id, split_part(key, '/', 2) as name) k
-      where k.name ~ '^(art|in_job)_' and exists (select from accounts a where a.id = k.account_id)
-        and not exists (select from artifacts a where a.id = k.name and a.storage_key = k.key and a.deleted_at is null)
-        and not exists (select from jobs j where j.account_id = k.account_id and j.id = substr(k.name, 4)
-          and j.input_key = k.key and j.data_deleted_at is null)`,
-    [keys],
-  );
-  return rows.map((row) => row.key);
-}

@@ -14,7 +14,10 @@ const sought = rowset<{ accountId: string; key: string }>({
   key: ['text', (k) => k.key],
 });
 
-/** Requests of the last 30 days by account and key. Read under the accounts' locks, so a twin in flight has ended. */
+/**
+ * Requests of the last 30 days by account and key. Read under the accounts' locks, so a twin in flight has ended. The
+ * upper bound keeps later partitions unread; a day is more than a clock ever steps back.
+ */
 export async function knownRequests(
   tx: Db,
   keys: readonly { accountId: string; key: string }[],
@@ -24,7 +27,7 @@ export async function knownRequests(
     name: 'known-requests',
     text: `select k.account_id as "accountId", k.key, k.request_hash as hash, k.job_id as "jobId"
       from idempotency_keys k join ${sought.sql} on k.account_id = r.account_id and k.key = r.key
-      where k.created_at > (select millrace_now()) - interval '30 days' and k.created_at <= (select millrace_now())`,
+      where k.created_at > (select millrace_now()) - interval '30 days' and k.created_at < (select millrace_now()) + interval '1 day'`,
     values: sought.values(keys),
   });
   return new Map(rows.map((row) => [requestId(row), row]));

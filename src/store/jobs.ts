@@ -107,7 +107,7 @@ export interface Claimed {
   remainingMs: number;
   cancelRequested: boolean;
   /** Attempts whose end is not known, the latest first: the vendor is asked after each before it is called again. */
-  earlier: { attempt: number; remoteId: string | null }[];
+  earlier: { attempt: number; remoteId: string | null; routeId: string }[];
 }
 
 /** What a message names. */
@@ -146,7 +146,7 @@ export async function claimJobs(db: Db, workerId: string, rung: readonly Rung[])
         (extract(epoch from c.deadline - (select now from clock)) * 1000)::float8 as "remainingMs",
         c.cancel_requested_at is not null as "cancelRequested",
         case when c.epoch > 1 then (
-          select coalesce(json_agg(json_build_object('attempt', a.attempt, 'remoteId', a.remote_id) order by a.attempt desc), '[]')
+          select coalesce(json_agg(json_build_object('attempt', a.attempt, 'remoteId', a.remote_id, 'routeId', a.route_id) order by a.attempt desc), '[]')
           from attempts a where a.account_id = c.account_id and a.job_id = c.id and a.attempt < c.epoch
             and a.outcome in ('interrupted', 'ambiguous')) else '[]' end as earlier
       from claimed c`,
@@ -280,11 +280,14 @@ export function requeueJobs(tx: Tx, jobs: readonly RequeuedJob[]): void {
 
 // ---------------------------------------------------------------- the line
 
+/** A job that may have a free slot. */
 export interface NextInLine {
   accountId: string;
   jobId: string;
   kind: Kind;
   epoch: number;
+  /** The slot with which it has waited to be heard for a while already; null: it waits in the line. */
+  slot: number | null;
 }
 
 const free = rowset<{ accountId: string; free: number }>({
@@ -292,19 +295,29 @@ const free = rowset<{ accountId: string; free: number }>({
   free: ['integer', (f) => f.free],
 });
 
-/** For each account, its first due jobs in the line, as many as it has free slots. Called under the accounts' locks. */
+/**
+ * For each account as many as it has free slots: of those that hold a slot and have not been heard for a second, and of
+ * those in the line that are not in back-off; each in their order. Called under the accounts' locks. Who is just being
+ * claimed is left out.
+ */
 export async function nextInLine(
   tx: Db,
   wanted: readonly { accountId: string; free: number }[],
 ): Promise<NextInLine[]> {
   const { rows } = await tx.query<NextInLine>({
     name: 'next-in-line',
-    text: `with clock as materialized (select millrace_now() as now)
-      select j.account_id as "accountId", j.id as "jobId", j.kind, j.epoch
-      from ${free.sql} cross join clock cross join lateral (
-        select * from jobs j where j.account_id = r.account_id and j.place is not null
-          and (j.due_at is null or j.due_at <= clock.now) and j.deadline > clock.now
-        order by j.priority, j.place limit r.free) j`,
+    text: `with clock as materialized (select millrace_now() as now),
+      unheard as materialized (
+        select j.account_id, j.id, j.kind, j.epoch, j.slot from ${free.sql} cross join clock cross join lateral (
+          select * from jobs j where j.account_id = r.account_id and j.slot is not null and j.status = 'queued'
+            and j.rung_at < clock.now - interval '1 second'
+          order by j.priority, j.sequence limit r.free for no key update skip locked) j),
+      line as (
+        select j.account_id, j.id, j.kind, j.epoch, null::integer from ${free.sql} cross join clock cross join lateral (
+          select * from jobs j where j.account_id = r.account_id and j.place is not null and j.due_at is null
+            and j.deadline > clock.now
+          order by j.priority, j.place limit r.free) j)
+      select account_id as "accountId", id as "jobId", kind, epoch, slot from (table unheard union all table line) next`,
     values: free.values(wanted),
   });
   return rows;
@@ -329,6 +342,17 @@ export function giveSlots(tx: Tx, bells: readonly Bell[], at: Date): void {
   });
 }
 
+/** Gives jobs that this transaction has locked, and that hold a slot unheard, a lower one that is free. */
+export function moveSlots(tx: Tx, bells: readonly Bell[], at: Date): void {
+  if (bells.length === 0) return;
+  tx.send({
+    name: 'move-slots',
+    text: `update jobs j set slot = r.slot, rung_at = $1
+      from ${given.sql} where j.account_id = r.account_id and j.id = r.id and j.status = 'queued' and j.slot is not null`,
+    values: [at, ...given.values(bells)],
+  });
+}
+
 /** How many of the account's own jobs start before this one; counted from the line's index, exact to 1,000. */
 export async function positionInLine(db: Db, job: { accountId: string; jobId: string }): Promise<number> {
   const { rows } = await db.query<{ ahead: number }>({
@@ -338,6 +362,20 @@ export async function positionInLine(db: Db, job: { accountId: string; jobId: st
           and (j.priority, j.place) < (me.priority, me.place)
         where me.account_id = $1 and me.id = $2 and me.place is not null limit 1000) as before`,
     values: [job.accountId, job.jobId],
+  });
+  return rows[0]?.ahead ?? 0;
+}
+
+/** How many waiting jobs would start before one that came now with that priority; counted to 1,000. */
+export async function countAhead(
+  db: Db,
+  { accountId, priority }: { accountId: string; priority: number },
+): Promise<number> {
+  const { rows } = await db.query<{ ahead: number }>({
+    name: 'count-ahead',
+    text: `select count(*)::int as ahead from (
+        select 1 from jobs where account_id = $1 and place is not null and priority <= $2 limit 1000) as before`,
+    values: [accountId, priority],
   });
   return rows[0]?.ahead ?? 0;
 }

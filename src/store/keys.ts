@@ -1,6 +1,7 @@
 import type { Db } from '../db/pool.ts';
 import type { KeyMode } from '../domain/api-key.ts';
 import type { PlanOverrides } from '../domain/plan.ts';
+import type { Standing } from '../domain/standing.ts';
 
 export interface NewKey {
   id: string;
@@ -31,14 +32,16 @@ export interface KnownKey {
   livemode: boolean | null;
   planId: string | null;
   overrides: PlanOverrides | null;
-  status: string | null;
+  status: Standing['status'] | null;
+  statusSince: Date | null;
 }
 
 export async function findKey(db: Db, lookup: string): Promise<KnownKey | null> {
   const { rows } = await db.query<KnownKey>({
     name: 'find-key',
     text: `select k.id, k.mode, k.secret_hmac as "secretHmac", coalesce(k.expires_at <= (select millrace_now()), false) as expired,
-        k.revoked_at is not null as revoked, k.account_id as "accountId", a.livemode, a.plan_id as "planId", a.overrides, a.status
+        k.revoked_at is not null as revoked, k.account_id as "accountId", a.livemode, a.plan_id as "planId", a.overrides, a.status,
+        a.status_since as "statusSince"
       from api_keys k left join accounts a on a.id = k.account_id where k.lookup = $1`,
     values: [lookup],
   });

@@ -1,8 +1,9 @@
 // What the sweep looks for. Each question is bounded, and answered from a partial index that holds only such rows.
-import type { Db } from '../db/pool.ts';
+import type { Db, Tx } from '../db/pool.ts';
+import { rowset } from '../db/rowset.ts';
 import type { Bell, Kind } from '../domain/job.ts';
 
-type Named = { accountId: string; jobId: string };
+export type Named = { accountId: string; jobId: string };
 
 /**
  * Whether the sweep is this holder's for the next `forMs` (3 minutes at most). A row and not a lock, which a frozen process
@@ -30,19 +31,34 @@ export async function leaveSweep(db: Db, holder: string): Promise<void> {
   );
 }
 
+/**
+ * Whether no other process is at the same task, as may be where the sweep changes hands in the middle of a pass. The lock is
+ * the transaction's, so it cannot be left behind.
+ */
+export async function alone(tx: Db, task: string): Promise<boolean> {
+  const { rows } = await tx.query<{ mine: boolean }>(
+    `select pg_try_advisory_xact_lock(hashtext('millrace.sweep'), hashtext($1)) as mine`,
+    [task],
+  );
+  return rows[0]?.mine ?? false;
+}
+
+/** Rung in vain so often (for 35 s), a job is rung under another name as well. */
+const LATE_RINGS = 3;
+
 /** Jobs with a slot that nobody claimed since they were rung: after 5 s, 10, 20, 40, then each 60. Marks them rung. */
 export async function ringAgain(db: Db, limit: number): Promise<Bell[]> {
-  const { rows } = await db.query<Bell>({
+  const { rows } = await db.query<Bell & { rings: number }>({
     name: 'ring-again',
     text: `with clock as materialized (select millrace_now() as now),
       unheard as (select account_id, id from jobs, clock where slot is not null and status = 'queued'
         and rung_at < now - least(60, 5 * 2 ^ rings) * interval '1 second' order by rung_at limit $1 for update skip locked)
       update jobs j set rung_at = (select now from clock), rings = least(j.rings + 1, 10) from unheard u
       where j.account_id = u.account_id and j.id = u.id and j.status = 'queued' and j.slot is not null
-      returning j.kind, j.account_id as "accountId", j.id as "jobId", j.epoch, j.slot`,
+      returning j.kind, j.account_id as "accountId", j.id as "jobId", j.epoch, j.slot, j.rings`,
     values: [limit],
   });
-  return rows;
+  return rows.map(({ rings, ...bell }) => (rings < LATE_RINGS ? bell : { ...bell, repeat: 'late' }));
 }
 
 /** What of one kind the queue should hold a message for. */
@@ -76,17 +92,23 @@ export async function expectedMessages(
   return rows;
 }
 
-/** Every job of a kind that waits with a slot, in pages by slot order. Marks them rung. */
-export async function ringAll(db: Db, kind: Kind, limit: number): Promise<Bell[]> {
+/**
+ * The jobs of a kind that wait with a slot and were last rung before an instant, in pages by slot order. Marks them rung,
+ * so that the same instant never finds them again.
+ */
+export async function ringAll(
+  db: Db,
+  { kind, before, limit }: { kind: Kind; before: Date; limit: number },
+): Promise<Bell[]> {
   const { rows } = await db.query<Bell>({
     name: 'ring-all',
     text: `with clock as materialized (select millrace_now() as now),
-      lost as (select account_id, id from jobs, clock where slot is not null and status = 'queued' and kind = $1
-        and rung_at < now - interval '1 second' order by slot limit $2 for update skip locked)
+      lost as (select account_id, id from jobs where slot is not null and status = 'queued' and kind = $1
+        and rung_at < $2 order by slot limit $3 for update skip locked)
       update jobs j set rung_at = (select now from clock) from lost l
       where j.account_id = l.account_id and j.id = l.id and j.status = 'queued' and j.slot is not null
       returning j.kind, j.account_id as "accountId", j.id as "jobId", j.epoch, j.slot`,
-    values: [kind, limit],
+    values: [kind, before, limit],
   });
   return rows;
 }
@@ -96,7 +118,8 @@ export async function overdue(db: Db, limit: number): Promise<Named[]> {
   const { rows } = await db.query<Named>({
     name: 'overdue',
     text: `with clock as materialized (select millrace_now() as now)
-      (select account_id as "accountId", id as "jobId" from jobs where place is not null and deadline <= (select now from clock) limit $1)
+      (select account_id as "accountId", id as "jobId" from jobs where place is not null and deadline <= (select now from clock)
+        order by deadline limit $1)
       union all
       (select account_id, id from jobs where slot is not null and status = 'queued' and deadline <= (select now from clock) limit $1)`,
     values: [limit],
@@ -136,37 +159,40 @@ export async function orphans(
   return rows;
 }
 
-/** Accounts whose back-off has run out, so that their next job may have a free slot. */
-export async function accountsDue(db: Db, limit: number): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>({
-    name: 'accounts-due',
-    text: `select distinct account_id as id from (
-        select account_id from jobs where due_at <= (select millrace_now()) order by due_at limit $1) due`,
+/** Jobs in the line whose back-off has run out, those that are due longest first. */
+export async function backOffsOver(db: Db, limit: number): Promise<Named[]> {
+  const { rows } = await db.query<Named>({
+    name: 'back-offs-over',
+    text: `select account_id as "accountId", id as "jobId" from jobs where due_at <= (select millrace_now()) order by due_at limit $1`,
     values: [limit],
   });
-  return rows.map((row) => row.id);
+  return rows;
 }
 
-/**
- * Accounts with free slots and a line that could fill them: whoever set the slots free did not live to refill. Steps from
- * account to account through the line's index.
- */
-export async function accountsStarved(db: Db, limit: number): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>(
-    `with recursive clock as materialized (select millrace_now() as now),
-      lined as (
-        (select account_id from jobs where place is not null order by account_id limit 1)
+const named = rowset<Named>({ account_id: ['text', (j) => j.accountId], id: ['text', (j) => j.jobId] });
+
+/** Lets them wait as the rest of the line does. Called under their accounts' locks. */
+export function endBackOffs(tx: Tx, jobs: readonly Named[]): void {
+  tx.send({
+    name: 'end-back-offs',
+    text: `update jobs j set due_at = null from ${named.sql}
+      where j.account_id = r.account_id and j.id = r.id and j.due_at <= (select millrace_now())`,
+    values: named.values(jobs),
+  });
+}
+
+/** The next accounts by id for which jobs wait in line: one probe of the line's index for each, however long the lines. */
+export async function accountsInLine(db: Db, after: string, limit: number): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: 'accounts-in-line',
+    text: `with recursive line as (
+        (select account_id as id from jobs where place is not null and due_at is null and account_id > $1 order by account_id limit 1)
         union all
-        select (select j.account_id from jobs j where j.place is not null and j.account_id > l.account_id order by j.account_id limit 1)
-        from lined l where l.account_id is not null)
-      select a.id from lined l join accounts a on a.id = l.account_id join plans p on p.id = a.plan_id
-      where a.status in ('active', 'restricted')
-        and bit_count(a.busy_slots) < coalesce((a.overrides ->> 'slots')::integer, p.slots)
-        and exists (select from jobs j, clock where j.account_id = a.id and j.place is not null
-          and (j.due_at is null or j.due_at <= clock.now) and j.deadline > clock.now)
-      limit $1`,
-    [limit],
-  );
+        select (select j.account_id from jobs j where j.place is not null and j.due_at is null and j.account_id > line.id order by j.account_id limit 1)
+        from line where line.id is not null)
+      select id from line where id is not null limit $2`,
+    values: [after, limit],
+  });
   return rows.map((row) => row.id);
 }
 

@@ -59,7 +59,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
         });
       }
     } catch (error) {
-      ctx.log.warn({ err: { message: (error as Error).message } }, 'own jobs could not be compared');
+      ctx.log.warn({ err: error }, 'own jobs could not be compared');
     }
   };
   const unsubscribe = ctx.bus.subscribe((wake) => {
@@ -75,10 +75,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   /** Nobody else would end a job that runs here while this worker lives. */
   const settleSomehow = (settlement: Settlement): Promise<boolean> =>
     settle(settlement).catch((error: Error) => {
-      ctx.log.error(
-        { err: { message: error.message }, job: settlement.jobId },
-        'an outcome cannot be written',
-      );
+      ctx.log.error({ err: error, job: settlement.jobId }, 'an outcome cannot be written');
       return settle(unwritten(settlement));
     });
 
@@ -98,10 +95,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
       await settleSomehow(settlement).finally(() => brakes.close(claimed.jobId, brake));
     } catch (error) {
       // The lease or the sweep brings the job back; nothing was decided here.
-      ctx.log.error(
-        { err: { message: (error as Error).message }, job: message.jobId },
-        'a message could not be handled',
-      );
+      ctx.log.error({ err: error, job: message.jobId }, 'a message could not be handled');
     } finally {
       handling -= 1;
     }
@@ -131,11 +125,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
         await idle(HANDBACK_MS);
       }
       unsubscribe();
-      await lease
-        .end()
-        .catch((error: Error) =>
-          ctx.log.warn({ err: { message: error.message } }, 'the lease could not be ended'),
-        );
+      await lease.end().catch((error: Error) => ctx.log.warn({ err: error }, 'the lease could not be ended'));
       await Promise.race([Promise.allSettled(consumers.map((consumer) => consumer.close())), sleep(1_000)]);
     },
   };

@@ -77,9 +77,7 @@ export async function holdLease(
     if (ended || renewing) return;
     renewing = true;
     renew()
-      .catch((error: Error) =>
-        ctx.log.warn({ err: { message: error.message } }, 'the lease could not be renewed'),
-      )
+      .catch((error: Error) => ctx.log.warn({ err: error }, 'the lease could not be renewed'))
       .finally(() => {
         renewing = false;
       });

@@ -29,6 +29,7 @@ export async function startWorker(
     async drain() {
       await generator.drain(ctx.config.drainSeconds * 1000);
       await sweeping.stop();
+      await announcer.quiet();
       await providers.close();
     },
   };

@@ -187,6 +187,10 @@ describe("a vendor's JSON", () => {
     expect(deltas.map(({ offset }) => offset)).toEqual(words.map((_, i) => i));
     expect(deltas.map(({ delta }) => delta.content)).toEqual(words);
     expect(job.output.text).toBe(words.join(''));
+    // Once more, now that all of it is there to be read at once.
+    const again = await account.events(`/v1/jobs/${id}/events`);
+    const lasting = events.filter(({ ownId, event }) => ownId && event !== 'job.running');
+    expect(again).toEqual(lasting);
     expect(JSON.parse(end.data).data).toEqual({ ...shownOf(job), output: null, output_omitted: true });
   });
 });

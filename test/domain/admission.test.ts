@@ -38,6 +38,8 @@ const books: fc.Arbitrary<Books> = fc
     return {
       ...rest,
       id: 'acc_1',
+      statusSince: NOW,
+      supportUrl: null,
       lots: open,
       available: open.reduce((sum, { remaining }) => sum + remaining, lapsed),
       busySlots: busy.reduce<SlotSet>((set, slot) => withSlot(set, slot, true), new Uint8Array()),
@@ -201,6 +203,8 @@ describe('admission', () => {
     const books: Books = {
       id: 'acc_1',
       status: 'active',
+      statusSince: NOW,
+      supportUrl: null,
       available: 30n,
       held: 12n,
       lots: [
@@ -242,6 +246,8 @@ describe('admission', () => {
     const books: Books = {
       id: 'acc_1',
       status: 'active',
+      statusSince: NOW,
+      supportUrl: null,
       available: 0n,
       held: 0n,
       lots: [],

@@ -397,6 +397,16 @@ describe('the bound that fits', () => {
     expect(fittingBound(worstCase(tts('hello'), modelOf('tts'), terms()), modelOf('tts'), 40n)).toBeNull();
   });
 
+  it('is the last one that can be had, down to a single token and a single image', () => {
+    const asked = worstCase(chat({ max_tokens: 10 }), modelOf('chat'), terms());
+    const prompt = asked.hold - 40n;
+    expect(fittingBound(asked, modelOf('chat'), prompt + 4n)).toEqual({ max_output_tokens: 1 });
+    expect(fittingBound(asked, modelOf('chat'), prompt + 3n)).toBeNull();
+    const images = worstCase(image({ n: 3 }), modelOf('image'), terms());
+    expect(fittingBound(images, modelOf('image'), 500n)).toEqual({ n: 1 });
+    expect(fittingBound(images, modelOf('image'), 499n)).toBeNull();
+  });
+
   it('prices as hold and capture do', () => {
     const { usage, hold } = worstCase(chat({ max_tokens: 7 }), modelOf('chat'), terms());
     expect(priceOf(PRICES.chat, usage)).toBe(hold);

@@ -66,8 +66,9 @@ it('gives a back-off’s slot to the next and keeps its place', async () => {
   await hands.settle(answered(second!));
   expect(await show(account, c)).toMatchObject({ queue: { position: 0, waiting_for: 'worker' } });
   const d = await submit(account, 'd');
-  // Due, and before whoever came after it.
+  // Due, and before whoever came after it, once the sweep has seen that the back-off is over.
   await later('61 seconds', async () => {
+    await hands.sweep();
     const [third] = await hands.claim(account, worker.id);
     expect(third?.jobId).toBe(c);
     await hands.settle(answered(third!));

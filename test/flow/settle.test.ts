@@ -1,4 +1,5 @@
 // Settlement: once, by whoever still owns the job, and whatever else is in the list.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import { openBrake } from '../../src/flow/brake.ts';
@@ -25,7 +26,7 @@ let millrace: TestPlatform;
 let hands: Hands;
 let worker: { id: string; die(): Promise<void> };
 beforeAll(async () => {
-  millrace = await startPlatform({ worker: false, env: { LEASE_MS: '500' } });
+  millrace = await startPlatform({ worker: false });
   hands = openHands(millrace);
   worker = await hands.worker();
 });
@@ -118,22 +119,29 @@ describe('a settlement', () => {
     const elsewhere = await openPlatform({ config: readConfig(millrace.env), quiet: true });
     const own = await startOwnWorker(elsewhere, simProvider({ url: millrace.env['SIM_URL']! }));
     try {
+      const account = await millrace.account();
+      const image = { model: 'sim/image', input: { prompt: 'p', size: '64x64' } };
       // Past the admin routes, which would tell everybody.
       await millrace.sql(
         `insert into prices (id, model_id, lines, effective_from) select 'prv_new', model_id, lines, millrace_now() from prices where id = 'prv_sim_image'`,
       );
-      await millrace.sql(
-        `insert into routes (id, model_id, provider, upstream_model, rank) values ('rte_new', 'sim/image', 'sim', 'sim-image', -1)`,
-      );
       await ctx.refreshCatalogue();
-      const account = await millrace.account();
-      const job = await account.run({ model: 'sim/image', input: { prompt: 'p', size: '64x64' } });
-      expect(job).toMatchObject({
+      expect(elsewhere.ctx.catalogue().prices.has('prv_new')).toBe(false);
+      const dear = await account.run(image);
+      expect(dear).toMatchObject({
         status: 'succeeded',
         attempt: 1,
         price_version: 'prv_new',
         cost: { credits: 500 },
       });
+      await millrace.sql(
+        `insert into routes (id, model_id, provider, upstream_model, rank) values ('rte_new', 'sim/image', 'sim', 'sim-image', -1)`,
+      );
+      await ctx.refreshCatalogue();
+      const routed = await account.run(image);
+      expect(routed).toMatchObject({ status: 'succeeded', attempt: 1, cost: { credits: 500 } });
+      const rows = await millrace.sql('select route_id from jobs where id = $1', [routed.id]);
+      expect(rows).toEqual([{ route_id: 'rte_new' }]);
     } finally {
       await own.drain(0);
       await elsewhere.ctx.close();
@@ -186,7 +194,12 @@ describe('a chat whose stop was asked', () => {
     await millrace.admin.post(`/v1/admin/accounts/${account.id}/jobs/${asked.jobId}/cancel`);
     await worker.die();
     worker = await hands.worker();
-    await hands.sweep();
+    // For one lease after PostgreSQL started nobody is taken for dead.
+    for (;;) {
+      await hands.sweep();
+      if ((await statuses(account, jobs)).every((status) => status !== 'running')) break;
+      await sleep(250);
+    }
 
     const show = async ({ jobId }: Claimed): Promise<Json> => (await account.get(`/v1/jobs/${jobId}`)).body;
     const paid = await show(read);

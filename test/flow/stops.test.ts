@@ -1,4 +1,5 @@
 // What a job costs that somebody ended: its client, the operator, a deadline; and what a provider's word has to do with it.
+import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { simProvider } from '../../src/providers/sim/index.ts';
 import { chat, type Json } from '../support/client.ts';
@@ -217,6 +218,28 @@ describe('a provider that confirms no stop', () => {
       expect(Date.parse(ended_at)).toBeGreaterThan(Date.parse(deadline));
     },
   );
+
+  it('in time may still confirm it: its word may come after the call’s own end', async () => {
+    await worker.drain(0);
+    // Nor can it be asked what became of the call.
+    const { lookup: _, ...sim } = simProvider({ url: millrace.env['SIM_URL']! });
+    const over = Promise.withResolvers<void>();
+    worker = await startOwnWorker(millrace.platform, {
+      ...sim,
+      call: (route, call) => sim.call(route, call).finally(over.resolve),
+      async stop(route, key) {
+        const confirmed = await sim.stop!(route, key);
+        // A turn later still, when the worker has long seen how the call ended.
+        if (confirmed) await over.promise.then(() => turn());
+        return confirmed;
+      },
+    });
+    const job = await account.run({ ...slowWork(audio, 60_000)['image']!, expires_in: 1 });
+    expect(job).toMatchObject({ status: 'expired', attempt: 1, error: { code: 'deadline_exceeded' } });
+    await expectFree(millrace, job);
+    await worker.drain(0);
+    worker = await startOwnWorker(millrace.platform, unstoppable());
+  });
 
   it('does not keep a worker that goes: the call ends, and so does the job whose stop was asked', async () => {
     const { id } = await account.submit(slowWork(audio, 60_000)['image']!);

@@ -19,6 +19,8 @@ export interface Fleet {
   /** The worker with the most calls under way. */
   killWorker(): Promise<Kill>;
   killAll(): Promise<Kill>;
+  /** SIGTERM to the worker with the most calls under way, and a new one at once; answers the old one's exit code. */
+  drainWorker(): Promise<number | string>;
   /** What roles logged as errors, those that are dead included. */
   errors(): string[];
   /** Drains all that runs; answers their exit codes. */
@@ -60,6 +62,12 @@ export async function startFleet(
     const found = rows.map(({ pid }) => workers.findIndex((worker) => worker.pid === pid));
     return found.find((index) => index >= 0) ?? 0;
   };
+  const replaceWorker = async (end: (worker: Role) => Promise<void>): Promise<void> => {
+    const index = await busiest();
+    const old = workers[index];
+    const fresh = old && (await Promise.all([newWorker(), end(old)]))[0];
+    if (fresh) workers = workers.map((worker, i) => (i === index ? fresh : worker));
+  };
   const credentials = await readCredentials(readConfig(installation.env));
   if (!credentials) throw new Error('the first start wrote no credentials');
   return {
@@ -76,13 +84,13 @@ export async function startFleet(
         await api.kill();
         api = await newApi();
       }),
-    async killWorker() {
-      const index = await busiest();
-      return killing(async () => {
-        await workers[index]?.kill();
-        const fresh = await newWorker();
-        workers = workers.map((worker, i) => (i === index ? fresh : worker));
+    killWorker: () => killing(() => replaceWorker((worker) => worker.kill())),
+    async drainWorker() {
+      let code: number | string = '';
+      await replaceWorker(async (worker) => {
+        code = await worker.drain();
       });
+      return code;
     },
     killAll: () =>
       killing(async () => {

@@ -37,9 +37,10 @@ export async function startPgProxy(databaseUrl: string): Promise<PgProxy> {
     }
     let losing: Trap | null = null;
     const used = new Set<string>();
-    const messages = new Messages();
+    const asked = new Messages(false);
+    const answered = new Messages(true);
     client.on('data', (chunk) => {
-      for (const message of messages.push(chunk)) {
+      for (const message of asked.push(chunk)) {
         if (trap !== null && message.includes(`\0${trap.statement}\0`)) used.add(trap.statement);
         if (isCommit(message)) {
           if (trap !== null && used.has(trap.statement)) {
@@ -52,7 +53,13 @@ export async function startPgProxy(databaseUrl: string): Promise<PgProxy> {
         upstream.write(message);
       }
     });
-    upstream.on('data', (chunk) => (losing === null ? void client.write(chunk) : lose()));
+    upstream.on('data', (chunk) => {
+      // Statements travel one behind the other: the answers before that of the COMMIT still come through.
+      for (const message of answered.push(chunk)) {
+        if (losing !== null && isCommitted(message)) return lose();
+        client.write(message);
+      }
+    });
     const lose = (): void => {
       client.destroy();
       upstream.destroy();
@@ -81,10 +88,18 @@ export async function startPgProxy(databaseUrl: string): Promise<PgProxy> {
 const isCommit = (message: Buffer): boolean =>
   message.toString('latin1', 5) === 'commit\0' && message[0] === 0x51;
 
-/** Cuts what a client sends into its messages: a start-up packet without a type, then a letter, a length, a body. */
+/** The server's word that it is done. */
+const isCommitted = (message: Buffer): boolean =>
+  message[0] === 0x43 && message.toString('latin1', 5) === 'COMMIT\0';
+
+/** Cuts a stream into its messages: a letter, a length, a body. What a client sends begins with one without a letter. */
 class Messages {
   #rest = Buffer.alloc(0);
-  #started = false;
+  #started: boolean;
+
+  constructor(started: boolean) {
+    this.#started = started;
+  }
 
   *push(chunk: Buffer): Generator<Buffer> {
     this.#rest = Buffer.concat([this.#rest, chunk]);

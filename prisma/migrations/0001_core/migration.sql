@@ -98,6 +98,7 @@ create table accounts (
   event_sequence bigint not null default 0,
   ledger_sequence bigint not null default 0,
   created_at timestamptz not null default millrace_now(),
+  status_since timestamptz not null default millrace_now(),
   check (livemode = (test_of is null))
 ) with (fillfactor = 50);
 create unique index accounts_test_of on accounts (test_of) where test_of is not null;
@@ -246,6 +247,8 @@ create table jobs (
 -- One job a slot; and, being small, the list of everything that is in the queue or at a worker.
 create unique index jobs_slot on jobs (account_id, slot) where slot is not null;
 create index jobs_line on jobs (account_id, priority, place) where place is not null;
+-- Those of the line who may start: thousands in back-off at its head cost the next in line nothing.
+create index jobs_ready on jobs (account_id, priority, place) where place is not null and due_at is null;
 create index jobs_line_deadline on jobs (deadline) where place is not null;
 -- Clients look up what they sent.
 create index jobs_idempotency_key on jobs (account_id, idempotency_key) where idempotency_key is not null;
@@ -392,6 +395,17 @@ create table audit_checkpoints (
   checked_at timestamptz not null
 );
 
+-- Operators' requests that must not take effect twice, with the answer that a repeat is given: sealed with
+-- MILLRACE_SECRET_KEY, since a new account's first keys are in it. Kept 30 days.
+create table operator_requests (
+  key text primary key,
+  request_hash bytea not null,
+  -- Null only before its transaction commits.
+  answer bytea,
+  created_at timestamptz not null default millrace_now()
+);
+create index operator_requests_created on operator_requests (created_at);
+
 -- What operators did.
 create table audit_log (
   id text primary key,
@@ -484,6 +498,7 @@ grant select, insert, update on settings, plans, models, routes, prices, account
 -- What is written there stays as it was written.
 grant select, insert on ledger_transactions, ledger_lines, events, deltas, idempotency_keys, audit_log to millrace_flow;
 grant delete on workers to millrace_flow;
+grant select, insert, update, delete on operator_requests to millrace_flow;
 grant select on clock to millrace_flow;
 
 revoke execute on function rotate_partitions(text) from public;

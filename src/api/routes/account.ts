@@ -7,8 +7,9 @@ import { countBusy } from '../../domain/slots.ts';
 import { listTransactions, type Transaction } from '../../ledger/movements.ts';
 import { accountWithLots } from '../../store/account-view.ts';
 import type { Api } from '../api.ts';
-import { PageQuery, sendPage } from '../page.ts';
-import { AccountAnswer, ErrorAnswer, listOf, TransactionAnswer } from '../shapes.ts';
+import { pageQuery, sendPage } from '../page.ts';
+import { listOf } from '../shapes.ts';
+import { AccountAnswer, TransactionAnswer } from '../shapes-account.ts';
 
 export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
   app.get(
@@ -18,7 +19,7 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
         tags: ['account'],
         summary: 'Balance, plan and limits',
         querystring: Type.Object({}, { additionalProperties: false }),
-        response: { 200: AccountAnswer, '4xx': ErrorAnswer },
+        response: { 200: AccountAnswer },
       },
     },
     async (request, reply) => {
@@ -58,8 +59,8 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
         tags: ['account'],
         summary: 'Movements of the balance',
         description: 'One row a movement, oldest first; `after` is the last sequence seen.',
-        querystring: Type.Object(PageQuery, { additionalProperties: false }),
-        response: { 200: listOf(TransactionAnswer), '4xx': ErrorAnswer },
+        querystring: Type.Object(pageQuery('sequence'), { additionalProperties: false }),
+        response: { 200: listOf(TransactionAnswer) },
       },
     },
     async (request, reply) => {
@@ -67,8 +68,8 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
       const { accountId } = request.caller;
       const page = {
         accountId,
-        after: sequence('after', after),
-        before: sequence('before', before),
+        after: after === undefined ? null : BigInt(after),
+        before: before === undefined ? null : BigInt(before),
         ascending: order === 'asc',
         limit: limit + 1,
       };
@@ -82,17 +83,6 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
       });
     },
   );
-}
-
-/** @throws AppError invalid_request unless it is a number that a sequence can be */
-export function sequence(path: string, text: string | undefined): bigint | null {
-  if (text === undefined) return null;
-  if (/^\d{1,18}$/.test(text)) return BigInt(text);
-  const issue = { path, message: 'must be a sequence number', expected: 'digits', received: 'a text' };
-  throw new AppError('invalid_request', {
-    message: `${path} must be a sequence number.`,
-    details: { issues: [issue] },
-  });
 }
 
 /** Credits leave with a hold and with an expiry, and come with a grant and a release; a capture takes from what is held. */

@@ -3,25 +3,50 @@ import { Type, type Static } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
 
 const strict = { additionalProperties: false };
-const Data = Type.Object({}, { additionalProperties: true });
 
-const Overrides = Type.Object(
+/** 500 million US dollars: a slip of the hand, and far below what a balance can hold. */
+const CREDITS_MAX = 1_000_000_000_000_000;
+const INT4_MAX = 2_147_483_647;
+
+const ModelId = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}$' });
+const Tag = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$' });
+const Name = Type.String({ minLength: 1, maxLength: 200 });
+const Reason = Type.String({ minLength: 1, maxLength: 500 });
+const PlanId = Type.String({ minLength: 1, maxLength: 64 });
+const Size = Type.String({ pattern: '^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$' });
+const Positive = Type.Integer({ minimum: 1, maximum: INT4_MAX });
+
+/** A cap of one request (src/domain/plan.ts). */
+const CapForm = Type.Union([
+  Type.Object(
+    {
+      cap: Type.Enum(['max_output_tokens', 'image_count', 'image_attachment', 'image_cost', 'request_cost']),
+      max: Type.Integer({ minimum: 0, maximum: CREDITS_MAX }),
+      tag: Type.Optional(Tag),
+    },
+    strict,
+  ),
+  Type.Object({ cap: Type.Literal('image_size'), max: Size, tag: Type.Optional(Tag) }, strict),
+]);
+
+export const OverridesForm = Type.Object(
   {
     slots: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000 })),
     line_length: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000_000 })),
-    caps: Type.Optional(Type.Array(Data)),
-    max_audio_ms: Type.Optional(Type.Integer({ minimum: 1 })),
+    caps: Type.Optional(Type.Array(CapForm, { maxItems: 100 })),
+    max_audio_ms: Type.Optional(Positive),
     max_deadline_s: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400 })),
   },
   strict,
 );
+export type OverridesForm = Static<typeof OverridesForm>;
 
 export const AccountForm = Type.Object(
   {
-    name: Type.String({ minLength: 1, maxLength: 200 }),
-    plan: Type.Optional(Type.String()),
-    credits: Type.Optional(Type.Integer({ minimum: 0 })),
-    overrides: Type.Optional(Overrides),
+    name: Name,
+    plan: Type.Optional(PlanId),
+    credits: Type.Optional(Type.Integer({ minimum: 0, maximum: CREDITS_MAX })),
+    overrides: Type.Optional(OverridesForm),
   },
   strict,
 );
@@ -29,10 +54,10 @@ export type AccountForm = Static<typeof AccountForm>;
 
 export const AccountPatch = Type.Object(
   {
-    plan: Type.Optional(Type.String()),
+    plan: Type.Optional(PlanId),
     status: Type.Optional(Type.Enum(['active', 'restricted', 'suspended', 'closed'])),
-    overrides: Type.Optional(Overrides),
-    reason: Type.String({ minLength: 1, maxLength: 500 }),
+    overrides: Type.Optional(OverridesForm),
+    reason: Reason,
   },
   strict,
 );
@@ -40,54 +65,88 @@ export type AccountPatch = Static<typeof AccountPatch>;
 
 export const GrantForm = Type.Object(
   {
-    credits: Type.Integer({ minimum: 1 }),
-    reason: Type.String({ minLength: 1, maxLength: 500 }),
+    credits: Type.Integer({ minimum: 1, maximum: CREDITS_MAX }),
+    reason: Reason,
     expires_at: Type.Optional(Type.String({ format: 'date-time' })),
-    tag: Type.Optional(Type.String()),
+    tag: Type.Optional(Tag),
   },
   strict,
 );
 export type GrantForm = Static<typeof GrantForm>;
 
+/** What bounds and measures a model's calls (src/domain/model.ts). */
+export const ModelDataForm = Type.Object(
+  {
+    default_output_tokens: Type.Optional(Positive),
+    context_length: Type.Optional(Positive),
+    bytes_per_token: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 1_000 })),
+    attachment_tokens: Type.Optional(Positive),
+    default_size: Type.Optional(Size),
+    min_side: Type.Optional(Positive),
+    max_side: Type.Optional(Positive),
+    max_images: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+    max_characters: Type.Optional(Positive),
+  },
+  strict,
+);
+
+export const ModelPath = Type.Object({ '*': ModelId });
 export const ModelForm = Type.Object(
   {
     kind: Type.Enum([...KINDS]),
-    name: Type.Optional(Type.String()),
-    aliases: Type.Optional(Type.Array(Type.String())),
-    tags: Type.Optional(Type.Array(Type.String())),
+    name: Type.Optional(Name),
+    aliases: Type.Optional(Type.Array(ModelId, { maxItems: 50 })),
+    tags: Type.Optional(Type.Array(Tag, { maxItems: 50 })),
     enabled: Type.Optional(Type.Boolean()),
-    data: Type.Optional(Data),
+    data: Type.Optional(ModelDataForm),
   },
   strict,
 );
 export type ModelForm = Static<typeof ModelForm>;
 
-const PriceLines = Type.Array(
-  Type.Object(
-    {
-      name: Type.Enum(['token', 'image', 'character', 'millisecond']),
-      measure: Type.Enum(['input', 'output']),
-      credits_per_million: Type.String({ pattern: '^[0-9]{1,18}$' }),
-    },
-    strict,
-  ),
+export const PriceLineForm = Type.Object(
+  {
+    name: Type.Enum(['token', 'image', 'character', 'millisecond']),
+    measure: Type.Enum(['input', 'output']),
+    credits_per_million: Type.String({ pattern: '^[0-9]{1,18}$' }),
+  },
+  strict,
+);
+const PriceLines = Type.Array(PriceLineForm, { maxItems: 20 });
+
+export const RouteDataForm = Type.Object(
+  {
+    unknown_fields: Type.Optional(Type.Enum(['pass', 'refuse'])),
+    fields: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 100 }), { maxItems: 200 })),
+  },
+  strict,
 );
 
 export const RouteForm = Type.Object(
   {
-    model: Type.String(),
+    model: ModelId,
     provider: Type.Enum(['sim', 'openai']),
-    upstream_model: Type.Optional(Type.String()),
-    base_url: Type.Optional(Type.String({ pattern: '^https?://' })),
-    api_key: Type.Optional(Type.String({ minLength: 1 })),
-    rank: Type.Optional(Type.Integer()),
+    upstream_model: Type.Optional(Name),
+    base_url: Type.Optional(
+      Type.String({
+        maxLength: 500,
+        description: "Root of the vendor's API: http or https, without a query.",
+      }),
+    ),
+    api_key: Type.Optional(
+      Type.String({ pattern: '^[!-~]{1,500}$', description: 'Kept sealed, and never shown.' }),
+    ),
+    rank: Type.Optional(Type.Integer({ minimum: -INT4_MAX, maximum: INT4_MAX })),
     enabled: Type.Optional(Type.Boolean()),
     cost: Type.Optional(PriceLines),
-    data: Type.Optional(Data),
+    data: Type.Optional(RouteDataForm),
   },
   strict,
 );
 export type RouteForm = Static<typeof RouteForm>;
 
-export const PriceForm = Type.Object({ model: Type.String(), lines: PriceLines }, strict);
+export const RoutePatch = Type.Object({ enabled: Type.Boolean(), reason: Type.Optional(Reason) }, strict);
+export type RoutePatch = Static<typeof RoutePatch>;
+
+export const PriceForm = Type.Object({ model: ModelId, lines: PriceLines }, strict);
 export type PriceForm = Static<typeof PriceForm>;

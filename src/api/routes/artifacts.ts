@@ -1,5 +1,4 @@
 // Artifacts: inputs and outputs are one noun (contract 15).
-import type { MultipartFile } from '@fastify/multipart';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { readAs } from '../../db/transaction.ts';
@@ -17,11 +16,18 @@ import {
 import type { Api } from '../api.ts';
 import type { Authenticator } from '../auth.ts';
 import { linkSignature, verifyLink } from '../links.ts';
-import { PageQuery, sendPage } from '../page.ts';
+import { pageQuery, sendPage } from '../page.ts';
 import { parseRange } from '../range.ts';
-import { ArtifactAnswer, ErrorAnswer, listOf } from '../shapes.ts';
+import { readUpload } from '../upload.ts';
+import { exceptBody } from '../validate.ts';
+import { listOf } from '../shapes.ts';
+import { ArtifactAnswer } from '../shapes-account.ts';
 
 const Id = Type.Object({ id: Type.String() });
+const Bytes = {
+  description: "The bytes, under the artifact's own content type",
+  content: { '*/*': { schema: Type.String({ format: 'binary' }) } },
+};
 const LINK_MIN_S = 900;
 const LINK_MAX_S = 604_800;
 
@@ -34,15 +40,15 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
         summary: 'Upload an artifact',
         description: 'As multipart/form-data with one field `file`, to 100 MiB.',
         consumes: ['multipart/form-data'],
-        response: { 201: ArtifactAnswer, '4xx': ErrorAnswer },
+        body: Type.Object({ file: Type.String({ format: 'binary' }) }, { additionalProperties: false }),
+        response: { 201: ArtifactAnswer },
       },
+      // A form is read as it comes, and judged part by part.
+      validatorCompiler: exceptBody,
     },
     async (request, reply) => {
-      const file = await fileOf(request);
-      const artifact = await keepUpload(ctx, request.caller.accountId, {
-        content: file.file,
-        contentType: file.mimetype,
-      });
+      const upload = await readUpload(ctx, request);
+      const artifact = await keepUpload(ctx, request.caller.accountId, upload);
       return reply.code(201).header('location', `/v1/artifacts/${artifact.id}`).send(artifactView(artifact));
     },
   );
@@ -53,8 +59,8 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
       schema: {
         tags: ['artifacts'],
         summary: 'List artifacts',
-        querystring: Type.Object(PageQuery, { additionalProperties: false }),
-        response: { 200: listOf(ArtifactAnswer), '4xx': ErrorAnswer },
+        querystring: Type.Object(pageQuery('art'), { additionalProperties: false }),
+        response: { 200: listOf(ArtifactAnswer) },
       },
     },
     async (request, reply) => {
@@ -79,7 +85,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
         tags: ['artifacts'],
         summary: 'Look at an artifact',
         params: Id,
-        response: { 200: ArtifactAnswer, '4xx': ErrorAnswer },
+        response: { 200: ArtifactAnswer },
       },
     },
     async (request) => artifactView(await own(request)),
@@ -92,7 +98,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
         tags: ['artifacts'],
         summary: 'Delete an artifact',
         params: Id,
-        response: { 204: Type.Null(), '4xx': ErrorAnswer },
+        response: { 204: Type.Null() },
       },
     },
     async (request, reply) => {
@@ -115,7 +121,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
           { expires_in_s: Type.Integer({ minimum: LINK_MIN_S, maximum: LINK_MAX_S }) },
           { additionalProperties: false },
         ),
-        response: { 201: Type.Object({ url: Type.String(), expires_at: Type.String() }), '4xx': ErrorAnswer },
+        response: { 201: Type.Object({ url: Type.String(), expires_at: Type.String() }) },
       },
     },
     async (request, reply) => {
@@ -153,9 +159,8 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
           { additionalProperties: false },
         ),
         response: {
-          200: Type.String({ format: 'binary' }),
-          206: Type.String({ format: 'binary' }),
-          '4xx': ErrorAnswer,
+          200: Bytes,
+          206: Bytes,
         },
       },
     },
@@ -188,20 +193,22 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
     artifact: StoredArtifact,
   ): Promise<FastifyReply> {
     const range = parseRange(request.headers.range, artifact.bytes);
+    const content = await ctx.storage
+      .open(artifact.storageKey, range ?? undefined)
+      .catch((error: unknown) => {
+        throw error instanceof StorageMissing ? new AppError('data_deleted', { cause: error }) : error;
+      });
     reply
       .type(artifact.contentType)
       .header('accept-ranges', 'bytes')
       .header('content-disposition', `attachment; filename="${artifact.id}"`)
       .header('cache-control', 'private, max-age=3600')
       .header('x-content-type-options', 'nosniff')
+      // Links are for the pages of others; whoever has one may show what it leads to.
+      .header('cross-origin-resource-policy', 'cross-origin')
       .header('content-length', range ? range.end - range.start + 1 : artifact.bytes);
     if (range) reply.code(206).header('content-range', `bytes ${range.start}-${range.end}/${artifact.bytes}`);
-    try {
-      return reply.send(await ctx.storage.open(artifact.storageKey, range ?? undefined));
-    } catch (error) {
-      if (error instanceof StorageMissing) throw new AppError('data_deleted', { cause: error });
-      throw error;
-    }
+    return reply.send(content);
   }
 }
 
@@ -209,26 +216,6 @@ function present(artifact: StoredArtifact | null): StoredArtifact {
   if (!artifact) throw new AppError('not_found');
   if (artifact.deletedAt) throw new AppError('data_deleted');
   return artifact;
-}
-
-async function fileOf(request: FastifyRequest): Promise<MultipartFile> {
-  const type = request.headers['content-type'] ?? '';
-  if (/^application\/json\b/.test(type)) {
-    const byUrl = typeof request.body === 'object' && request.body !== null && 'url' in request.body;
-    throw new AppError('input_unsupported', {
-      message: `${byUrl ? 'Fetching a URL' : 'A direct upload to storage'} is not supported yet. Send the bytes as multipart/form-data.`,
-      details: { field: byUrl ? 'url' : 'content_type' },
-    });
-  }
-  if (!request.isMultipart())
-    throw new AppError('unsupported_media_type', { message: 'Send the bytes as multipart/form-data.' });
-  const file = await request.file();
-  if (file?.fieldname === 'file') return file;
-  const issue = { path: 'file', message: 'is required', expected: 'a file', received: null };
-  throw new AppError('invalid_request', {
-    message: 'The form has no field "file".',
-    details: { issues: [issue] },
-  });
 }
 
 function artifactView(artifact: StoredArtifact) {

@@ -1,19 +1,20 @@
 // Many jobs in one request, each judged alone (contract 4).
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { AppError } from '../../domain/errors.ts';
+import { type AppError, fieldName, invalidRequest } from '../../domain/errors.ts';
 import { isFinal } from '../../domain/job.ts';
 import { rawItems, rawMember } from '../../domain/json-members.ts';
 import { Submission } from '../../domain/submission.ts';
 import type { Answer } from '../../flow/admit.ts';
 import { prepare, type Prepared, storeLongInput } from '../../flow/submit.ts';
 import { type Api, clientRequestId } from '../api.ts';
-import { BATCH_MAX_BYTES } from '../body.ts';
-import { errorBody, toAppError } from '../errors.ts';
+import { BATCH_LIST, BATCH_MAX_BYTES, invalidJson } from '../body.ts';
+import { errorBody, noteFailure, pathOf, toAppError } from '../errors.ts';
 import { JSON_TYPE } from '../headers.ts';
+import { idempotencyOf } from '../idempotency.ts';
 import { ErrorAnswer, JobAnswer } from '../shapes.ts';
-import { asSubmission, assertInput } from '../validate.ts';
-import { accepted, callerOf, dropLongInput, idempotencyOf, rawParts } from './jobs.ts';
+import { asSubmission, assertInput, exceptBody } from '../validate.ts';
+import { accepted, callerOf, dropLongInput, rawParts } from './jobs.ts';
 
 const BATCH_MAX = 1_000;
 
@@ -48,14 +49,14 @@ export function batchRoutes(app: FastifyInstance, api: Api): void {
           { additionalProperties: false },
         ),
         headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()) }),
-        response: { 200: BatchAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer },
+        response: { 200: BatchAnswer },
       },
       // The items are checked one by one, so that a bad one does not spoil its neighbours.
-      validatorCompiler: () => () => true,
+      validatorCompiler: exceptBody,
     },
     async (request, reply) => {
       const { jobs, atomic } = shapeOf(request.body);
-      const texts = rawItems(rawMember(request.rawBody, 'jobs') ?? '[]');
+      const texts = rawItems(rawMember(request.rawBody, BATCH_LIST) ?? '[]');
       const prepared = await Promise.all(
         jobs.map((_, index) =>
           prepareItem(api, request, { value: jobs[index], text: texts[index] ?? '{}', index, atomic }),
@@ -80,17 +81,15 @@ function shapeOf(body: unknown): { jobs: unknown[]; atomic: boolean } {
     string,
     unknown
   >;
-  const refuse = (path: string, message: string): AppError =>
-    new AppError('invalid_request', {
-      message: `${path} ${message}.`,
-      details: { issues: [{ path, message }] },
-    });
+  const refuse = (path: string, message: string, expected: string): AppError =>
+    invalidRequest({ path, message, expected, received: 'something else' });
   const stranger = Object.keys(rest)[0];
-  if (stranger !== undefined) throw refuse(stranger, 'is not a field we know');
-  if (!Array.isArray(jobs)) throw refuse('jobs', 'must be a list of jobs');
-  if (jobs.length < 1 || jobs.length > BATCH_MAX) throw refuse('jobs', `must hold 1 to ${BATCH_MAX} jobs`);
+  if (stranger !== undefined) throw refuse(fieldName(stranger), 'is not a field we know', 'no such field');
+  const some = `1 to ${BATCH_MAX} jobs`;
+  if (!Array.isArray(jobs)) throw refuse('jobs', 'must be a list of jobs', some);
+  if (jobs.length < 1 || jobs.length > BATCH_MAX) throw refuse('jobs', `must hold ${some}`, some);
   if (all_or_nothing !== undefined && typeof all_or_nothing !== 'boolean')
-    throw refuse('all_or_nothing', 'must be true or false');
+    throw refuse('all_or_nothing', 'must be true or false', 'true or false');
   return { jobs: jobs as unknown[], atomic: all_or_nothing === true };
 }
 
@@ -99,6 +98,8 @@ async function prepareItem(
   request: FastifyRequest,
   { value, text, index, atomic }: { value: unknown; text: string; index: number; atomic: boolean },
 ): Promise<Item> {
+  const fault = request.itemFaults.get(index);
+  if (fault) return { refusal: invalidJson(fault) };
   try {
     const body = asSubmission(value);
     // All or nothing is one key: the same items among others are another request.
@@ -153,7 +154,8 @@ async function resultOf(
     return `{"index":${index},"status":${isFinal(job.status) ? 200 : 202},"job":${json}}`;
   } catch (error) {
     const known = toAppError(error);
-    const path = request.url.split('?')[0] ?? '';
+    noteFailure(request, known);
+    const path = pathOf(request.url);
     return JSON.stringify({ index, status: known.status, error: errorBody(known, { path, id: request.id }) });
   }
 }

@@ -8,16 +8,39 @@ import { followJob, openJobStream } from '../../flow/follow-job.ts';
 import { eventsAfter } from '../../store/events.ts';
 import { eventRange } from '../../store/looks.ts';
 import type { Api } from '../api.ts';
+import { acceptable } from '../accept.ts';
 import type { Authenticator } from '../auth.ts';
 import { sendPage } from '../page.ts';
-import { ErrorAnswer } from '../shapes.ts';
+import { At, Free, listOf } from '../shapes.ts';
 import { cursorOf, sendEvents, type Stream } from '../sse.ts';
 import { callerOf } from './jobs.ts';
 
 const LAST_SEEN = 'The last id seen; as the header Last-Event-ID. Default: from the start.';
 const After = Type.Optional(Type.String({ description: LAST_SEEN }));
 const AfterOrNow = Type.Optional(Type.String({ description: `${LAST_SEEN} \`now\`: only new ones.` }));
-const StreamAnswer = Type.String({ description: 'text/event-stream' });
+const Event = Type.Object(
+  {
+    id: Type.String(),
+    object: Type.Literal('event'),
+    type: Type.String({ description: 'An open list: ignore what you do not know.' }),
+    timestamp: At,
+    api_version: Type.Literal('v1'),
+    livemode: Type.Boolean(),
+    account_id: Type.String(),
+    sequence: Type.Integer(),
+    data: Free,
+  },
+  { description: 'A fact about the account or one of its jobs' },
+);
+const events = { schema: Type.String({ description: 'Server-sent events' }) };
+const StreamAnswer = {
+  description: 'A stream that ends with the job',
+  content: { 'text/event-stream': events },
+};
+const StreamOrPage = {
+  description: 'A stream without an end, or a page',
+  content: { 'text/event-stream': events, 'application/json': { schema: listOf(Event) } },
+};
 /** A stream has no end that a HEAD could answer with. */
 const exposeHeadRoute = false;
 
@@ -44,10 +67,11 @@ export function eventRoutes(app: FastifyInstance, api: Api, { client }: Authenti
           'Its events, and what a chat says as it says it. Past the last event the stream ends, and coming back answers 204.',
         params: Type.Object({ id: Type.String() }),
         querystring: Type.Object({ after: After }, { additionalProperties: false }),
-        response: { 200: StreamAnswer, 204: Type.Null(), '4xx': ErrorAnswer },
+        response: { 200: StreamAnswer, 204: Type.Null() },
       },
     },
     async (request, reply) => {
+      acceptable(request, ['text/event-stream']);
       const stream = await openJobStream(api, {
         caller: callerOf(request),
         jobId: request.params.id,
@@ -74,13 +98,14 @@ export function eventRoutes(app: FastifyInstance, api: Api, { client }: Authenti
           },
           { additionalProperties: false },
         ),
-        response: { 200: StreamAnswer, '4xx': ErrorAnswer },
+        response: { 200: StreamOrPage },
       },
     },
     async (request, reply) => {
+      const type = acceptable(request, ['text/event-stream', 'application/json']);
       const { accountId } = request.caller;
       const after = cursorOf(request, { orNow: true })?.sequence ?? null;
-      if (!/\bapplication\/json\b/.test(request.headers.accept ?? ''))
+      if (type === 'text/event-stream')
         return send(request, reply, (signal) => followAccount({ accountId, after, signal }));
       const { limit } = request.query;
       const rows = await readAs(ctx.client, accountId, async (tx) =>

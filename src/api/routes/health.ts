@@ -6,7 +6,13 @@ import type { Api } from '../api.ts';
 import { openMetrics } from '../metrics.ts';
 
 const CHECK_MS = 3_000;
-const Check = Type.Object({ ok: Type.Boolean() }, { additionalProperties: true });
+const Alive = Type.Object({ ok: Type.Literal(true) });
+const Word = Type.Enum(['ok', 'failed', 'slow']);
+const Check = Type.Object({
+  ok: Type.Boolean(),
+  checks: Type.Object({ database: Word, reader: Word, queue: Word, storage: Word }),
+  unserved_queues: Type.Array(Type.Enum([...KINDS])),
+});
 
 export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
   const metrics = openMetrics({ ctx, hub });
@@ -18,7 +24,7 @@ export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
         tags: ['service'],
         summary: 'Whether the process lives',
         security: [],
-        response: { 200: Check },
+        response: { 200: Alive },
       },
     },
     async () => ({ ok: true }),
@@ -57,7 +63,7 @@ export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
         tags: ['service'],
         summary: 'Metrics for Prometheus',
         security: [],
-        response: { 200: Type.String() },
+        response: { 200: { description: 'Metrics', content: { 'text/plain': { schema: Type.String() } } } },
       },
     },
     async (_request, reply) => reply.type('text/plain; version=0.0.4; charset=utf-8').send(await metrics()),

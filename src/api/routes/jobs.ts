@@ -1,25 +1,24 @@
 // POST, GET and cancel of jobs (contract 4, 5).
-import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { crashPoint } from '../../crash.ts';
 import { fittingBound } from '../../domain/bounds.ts';
-import { AppError } from '../../domain/errors.ts';
 import { isFinal, KINDS, STATUSES } from '../../domain/job.ts';
-import type { Job } from '../../domain/job-view.ts';
+import { type Job, renderJob } from '../../domain/job-view.ts';
 import { rawMember } from '../../domain/json-members.ts';
 import { Submission } from '../../domain/submission.ts';
 import type { Answer, Request } from '../../flow/admit.ts';
 import { cancel } from '../../flow/cancel.ts';
 import { explain } from '../../flow/explain.ts';
-import { listJobs } from '../../flow/list.ts';
+import { listJobs, METADATA_FILTER } from '../../flow/list.ts';
 import { quote } from '../../flow/quote.ts';
 import { prepare, type Prepared, storeLongInput } from '../../flow/submit.ts';
 import type { Api } from '../api.ts';
 import { clientRequestId } from '../api.ts';
-import { jobHeaders, JSON_TYPE } from '../headers.ts';
-import { PageQuery, sendPage } from '../page.ts';
-import { ErrorAnswer, JobAnswer, JobList, Quote, Explanation } from '../shapes.ts';
+import { hasCurrent, jobHeaders, JSON_TYPE } from '../headers.ts';
+import { idempotencyOf } from '../idempotency.ts';
+import { pageQuery, sendPage } from '../page.ts';
+import { JobAnswer, JobList, Quote, Explanation } from '../shapes.ts';
 import { assertInput } from '../validate.ts';
 
 const JobId = Type.Object({ id: Type.String() });
@@ -51,8 +50,6 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         response: {
           200: Type.Union([JobAnswer, Quote]),
           202: JobAnswer,
-          '4xx': ErrorAnswer,
-          '5xx': ErrorAnswer,
         },
       },
     },
@@ -75,7 +72,9 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
       const job = accepted(answer, prepared);
       crashPoint('respond-before');
       if ('replayed' in answer && answer.replayed) reply.header('idempotent-replayed', 'true');
-      return sendJob(api, request, { reply, job: await waited(api, job, waitMs(request)) });
+      // A wait that breaks off is over: the job goes on, and is shown as it was admitted.
+      const shown = await waited(api, job, waitMs(request)).catch(() => job);
+      return sendJob(api, request, { reply, job: shown });
     },
   );
 
@@ -87,7 +86,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         summary: 'List jobs',
         querystring: Type.Object(
           {
-            ...PageQuery,
+            ...pageQuery('job'),
             kind: Type.Optional(Type.Enum([...KINDS])),
             status: Type.Optional(Type.Enum([...STATUSES])),
             model: Type.Optional(Type.String()),
@@ -98,15 +97,15 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
           },
           {
             additionalProperties: false,
-            patternProperties: { '^metadata\\[[^\\]]{1,40}\\]$': Type.String() },
+            patternProperties: { [METADATA_FILTER.source]: Type.String({ maxLength: 500 }) },
           },
         ),
-        response: { 200: JobList, '4xx': ErrorAnswer },
+        response: { 200: JobList },
       },
     },
     async (request, reply) => {
       const page = await listJobs(api.ctx, request.caller.accountId, request.query);
-      const items = await Promise.all(page.jobs.map((job) => shower.render(null, callerOf(request), job)));
+      const items = await shower.renderAll(callerOf(request), page.jobs);
       return sendPage(reply, {
         items: items.map(({ json }) => json),
         hasMore: page.hasMore,
@@ -126,7 +125,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
           { wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })) },
           { additionalProperties: false },
         ),
-        response: { 200: JobAnswer, 304: Type.Null(), '4xx': ErrorAnswer },
+        response: { 200: JobAnswer, 304: Type.Null() },
       },
     },
     async (request, reply) => {
@@ -134,7 +133,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
       const job = await waited(api, first.job, waitMs(request));
       const shown = job === first.job ? first : await shower.show(callerOf(request), request.params.id);
       reply.header('etag', shown.etag).header('cache-control', 'private, no-cache');
-      if (request.headers['if-none-match'] === shown.etag) return reply.code(304).send();
+      if (hasCurrent(request, shown.etag)) return reply.code(304).send();
       jobHeaders(reply, shown.job);
       return reply.type(JSON_TYPE).send(shown.json);
     },
@@ -149,7 +148,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         description:
           'A waiting job ends at once. A running one is asked to stop: `cancel_requested_at` is set and its end follows.',
         params: JobId,
-        response: { 200: JobAnswer, '4xx': ErrorAnswer },
+        response: { 200: JobAnswer },
       },
     },
     async (request, reply) => {
@@ -171,7 +170,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         description:
           'The hold by lot, each attempt with what the provider said, the settlement: each credit accounted for.',
         params: JobId,
-        response: { 200: Explanation, '4xx': ErrorAnswer },
+        response: { 200: Explanation },
       },
     },
     async (request) => explain(ctx, request.caller.accountId, request.params.id),
@@ -204,14 +203,21 @@ export async function dropLongInput({ ctx }: Api, { inputKey }: Request): Promis
 }
 
 async function sendJob(
-  { shower }: Api,
+  { shower, ctx }: Api,
   request: FastifyRequest,
   { reply, job }: { reply: FastifyReply; job: Job },
 ): Promise<FastifyReply> {
-  const shown = await shower.render(null, callerOf(request), job);
+  // The job is admitted: whatever fails now, the answer is that it is.
+  const json = await shower.render(null, callerOf(request), job).then(
+    (shown) => shown.json,
+    (error: unknown) => {
+      ctx.log.warn({ err: error, job: job.id }, 'an admitted job is shown without its place');
+      return renderJob(job, { place: null, etaMs: null });
+    },
+  );
   jobHeaders(reply, job);
   reply.header('location', `/v1/jobs/${job.id}`).code(isFinal(job.status) ? 200 : 202);
-  return reply.type(JSON_TYPE).send(shown.json);
+  return reply.type(JSON_TYPE).send(json);
 }
 
 /** The job once it has ended, or as it is when the time is over or the process drains. */
@@ -236,27 +242,4 @@ function waitMs(request: FastifyRequest): number {
   if (wait !== undefined) return wait * 1000;
   const match = /(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])/.exec(String(request.headers['prefer'] ?? ''));
   return Math.min(Number(match?.[1] ?? 0), WAIT_MAX_S) * 1000;
-}
-
-/** The key in its bare or its quoted form, with a hash of path and body. @throws AppError invalid_request */
-export function idempotencyOf(
-  request: FastifyRequest,
-  body: string,
-  index?: number,
-): { key: string; hash: Buffer } | null {
-  const header = request.headers['idempotency-key'];
-  if (header === undefined) return null;
-  const bare = String(header);
-  const key = /^"(.*)"$/.exec(bare)?.[1] ?? bare;
-  if (!/^[\x20-\x7e]{1,255}$/.test(key)) {
-    const message = 'must be 1 to 255 printable ASCII characters';
-    throw new AppError('invalid_request', {
-      message: `Idempotency-Key ${message}.`,
-      details: { issues: [{ path: 'Idempotency-Key', message }] },
-    });
-  }
-  const path = request.url.split('?')[0] ?? '';
-  const hash = createHash('sha256').update(path).update('\n').update(body).digest();
-  // A batch's items have keys of their own, which no client can name: the separator is not printable.
-  return { key: index === undefined ? key : `${key}\u001F${index}`, hash };
 }

@@ -5,7 +5,7 @@ import type { Model } from '../../domain/model.ts';
 import type { PriceLine } from '../../domain/pricing.ts';
 import type { Api } from '../api.ts';
 import type { Authenticator } from '../auth.ts';
-import { ErrorAnswer, ModelAnswer } from '../shapes.ts';
+import { ModelAnswer } from '../shapes-account.ts';
 
 /** Without a key the public catalogue; with one, what this account may call. */
 export function modelRoutes(app: FastifyInstance, { ctx }: Api, authenticator: Authenticator): void {
@@ -22,7 +22,6 @@ export function modelRoutes(app: FastifyInstance, { ctx }: Api, authenticator: A
         querystring: Type.Object({}, { additionalProperties: false }),
         response: {
           200: Type.Object({ object: Type.Literal('list'), data: Type.Array(ModelAnswer) }),
-          '4xx': ErrorAnswer,
         },
       },
     },

@@ -103,6 +103,11 @@ export type lots = Prisma.lotsModel
  */
 export type models = Prisma.modelsModel
 /**
+ * Model operator_requests
+ * 
+ */
+export type operator_requests = Prisma.operator_requestsModel
+/**
  * Model plans
  * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
  */

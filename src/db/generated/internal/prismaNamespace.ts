@@ -414,6 +414,7 @@ export const ModelName = {
   ledger_transactions: 'ledger_transactions',
   lots: 'lots',
   models: 'models',
+  operator_requests: 'operator_requests',
   plans: 'plans',
   prices: 'prices',
   routes: 'routes',
@@ -434,7 +435,7 @@ export type TypeMap<ExtArgs extends runtime.Types.Extensions.InternalArgs = runt
     omit: GlobalOmitOptions
   }
   meta: {
-    modelProps: "accounts" | "api_keys" | "artifacts" | "attempts" | "audit_checkpoints" | "audit_log" | "clock" | "deliveries" | "deltas" | "endpoints" | "events" | "idempotency_keys" | "jobs" | "ledger_lines" | "ledger_transactions" | "lots" | "models" | "plans" | "prices" | "routes" | "settings" | "workers"
+    modelProps: "accounts" | "api_keys" | "artifacts" | "attempts" | "audit_checkpoints" | "audit_log" | "clock" | "deliveries" | "deltas" | "endpoints" | "events" | "idempotency_keys" | "jobs" | "ledger_lines" | "ledger_transactions" | "lots" | "models" | "operator_requests" | "plans" | "prices" | "routes" | "settings" | "workers"
     txIsolationLevel: TransactionIsolationLevel
   }
   model: {
@@ -1696,6 +1697,80 @@ export type TypeMap<ExtArgs extends runtime.Types.Extensions.InternalArgs = runt
         }
       }
     }
+    operator_requests: {
+      payload: Prisma.$operator_requestsPayload<ExtArgs>
+      fields: Prisma.operator_requestsFieldRefs
+      operations: {
+        findUnique: {
+          args: Prisma.operator_requestsFindUniqueArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$operator_requestsPayload> | null
+        }
+        findUniqueOrThrow: {
+          args: Prisma.operator_requestsFindUniqueOrThrowArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$operator_requestsPayload>
+        }
+        findFirst: {
+          args: Prisma.operator_requestsFindFirstArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$operator_requestsPayload> | null
+        }
+        findFirstOrThrow: {
+          args: Prisma.operator_requestsFindFirstOrThrowArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$operator_requestsPayload>
+        }
+        findMany: {
+          args: Prisma.operator_requestsFindManyArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$operator_requestsPayload>[]
+        }
+        create: {
+          args: Prisma.operator_requestsCreateArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$operator_requestsPayload>
+        }
+        createMany: {
+          args: Prisma.operator_requestsCreateManyArgs<ExtArgs>
+          result: BatchPayload
+        }
+        createManyAndReturn: {
+          args: Prisma.operator_requestsCreateManyAndReturnArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$operator_requestsPayload>[]
+        }
+        delete: {
+          args: Prisma.operator_requestsDeleteArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$operator_requestsPayload>
+        }
+        update: {
+          args: Prisma.operator_requestsUpdateArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$operator_requestsPayload>
+        }
+        deleteMany: {
+          args: Prisma.operator_requestsDeleteManyArgs<ExtArgs>
+          result: BatchPayload
+        }
+        updateMany: {
+          args: Prisma.operator_requestsUpdateManyArgs<ExtArgs>
+          result: BatchPayload
+        }
+        updateManyAndReturn: {
+          args: Prisma.operator_requestsUpdateManyAndReturnArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$operator_requestsPayload>[]
+        }
+        upsert: {
+          args: Prisma.operator_requestsUpsertArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$operator_requestsPayload>
+        }
+        aggregate: {
+          args: Prisma.Operator_requestsAggregateArgs<ExtArgs>
+          result: runtime.Types.Utils.Optional<Prisma.AggregateOperator_requests>
+        }
+        groupBy: {
+          args: Prisma.operator_requestsGroupByArgs<ExtArgs>
+          result: runtime.Types.Utils.Optional<Prisma.Operator_requestsGroupByOutputType>[]
+        }
+        count: {
+          args: Prisma.operator_requestsCountArgs<ExtArgs>
+          result: runtime.Types.Utils.Optional<Prisma.Operator_requestsCountAggregateOutputType> | number
+        }
+      }
+    }
     plans: {
       payload: Prisma.$plansPayload<ExtArgs>
       fields: Prisma.plansFieldRefs
@@ -2121,7 +2196,8 @@ export const AccountsScalarFieldEnum = {
   line_waiting: 'line_waiting',
   event_sequence: 'event_sequence',
   ledger_sequence: 'ledger_sequence',
-  created_at: 'created_at'
+  created_at: 'created_at',
+  status_since: 'status_since'
 } as const
 
 export type AccountsScalarFieldEnum = (typeof AccountsScalarFieldEnum)[keyof typeof AccountsScalarFieldEnum]
@@ -2385,6 +2461,16 @@ export const ModelsScalarFieldEnum = {
 } as const
 
 export type ModelsScalarFieldEnum = (typeof ModelsScalarFieldEnum)[keyof typeof ModelsScalarFieldEnum]
+
+
+export const Operator_requestsScalarFieldEnum = {
+  key: 'key',
+  request_hash: 'request_hash',
+  answer: 'answer',
+  created_at: 'created_at'
+} as const
+
+export type Operator_requestsScalarFieldEnum = (typeof Operator_requestsScalarFieldEnum)[keyof typeof Operator_requestsScalarFieldEnum]
 
 
 export const PlansScalarFieldEnum = {
@@ -2763,6 +2849,7 @@ export type GlobalOmitConfig = {
   ledger_transactions?: Prisma.ledger_transactionsOmit
   lots?: Prisma.lotsOmit
   models?: Prisma.modelsOmit
+  operator_requests?: Prisma.operator_requestsOmit
   plans?: Prisma.plansOmit
   prices?: Prisma.pricesOmit
   routes?: Prisma.routesOmit

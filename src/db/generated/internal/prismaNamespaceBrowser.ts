@@ -68,6 +68,7 @@ export const ModelName = {
   ledger_transactions: 'ledger_transactions',
   lots: 'lots',
   models: 'models',
+  operator_requests: 'operator_requests',
   plans: 'plans',
   prices: 'prices',
   routes: 'routes',
@@ -107,7 +108,8 @@ export const AccountsScalarFieldEnum = {
   line_waiting: 'line_waiting',
   event_sequence: 'event_sequence',
   ledger_sequence: 'ledger_sequence',
-  created_at: 'created_at'
+  created_at: 'created_at',
+  status_since: 'status_since'
 } as const
 
 export type AccountsScalarFieldEnum = (typeof AccountsScalarFieldEnum)[keyof typeof AccountsScalarFieldEnum]
@@ -371,6 +373,16 @@ export const ModelsScalarFieldEnum = {
 } as const
 
 export type ModelsScalarFieldEnum = (typeof ModelsScalarFieldEnum)[keyof typeof ModelsScalarFieldEnum]
+
+
+export const Operator_requestsScalarFieldEnum = {
+  key: 'key',
+  request_hash: 'request_hash',
+  answer: 'answer',
+  created_at: 'created_at'
+} as const
+
+export type Operator_requestsScalarFieldEnum = (typeof Operator_requestsScalarFieldEnum)[keyof typeof Operator_requestsScalarFieldEnum]
 
 
 export const PlansScalarFieldEnum = {

@@ -60,6 +60,7 @@ export type AccountsMinAggregateOutputType = {
   event_sequence: bigint | null
   ledger_sequence: bigint | null
   created_at: Date | null
+  status_since: Date | null
 }
 
 export type AccountsMaxAggregateOutputType = {
@@ -78,6 +79,7 @@ export type AccountsMaxAggregateOutputType = {
   event_sequence: bigint | null
   ledger_sequence: bigint | null
   created_at: Date | null
+  status_since: Date | null
 }
 
 export type AccountsCountAggregateOutputType = {
@@ -97,6 +99,7 @@ export type AccountsCountAggregateOutputType = {
   event_sequence: number
   ledger_sequence: number
   created_at: number
+  status_since: number
   _all: number
 }
 
@@ -135,6 +138,7 @@ export type AccountsMinAggregateInputType = {
   event_sequence?: true
   ledger_sequence?: true
   created_at?: true
+  status_since?: true
 }
 
 export type AccountsMaxAggregateInputType = {
@@ -153,6 +157,7 @@ export type AccountsMaxAggregateInputType = {
   event_sequence?: true
   ledger_sequence?: true
   created_at?: true
+  status_since?: true
 }
 
 export type AccountsCountAggregateInputType = {
@@ -172,6 +177,7 @@ export type AccountsCountAggregateInputType = {
   event_sequence?: true
   ledger_sequence?: true
   created_at?: true
+  status_since?: true
   _all?: true
 }
 
@@ -278,6 +284,7 @@ export type AccountsGroupByOutputType = {
   event_sequence: bigint
   ledger_sequence: bigint
   created_at: Date
+  status_since: Date
   _count: AccountsCountAggregateOutputType | null
   _avg: AccountsAvgAggregateOutputType | null
   _sum: AccountsSumAggregateOutputType | null
@@ -320,6 +327,7 @@ export type accountsWhereInput = {
   event_sequence?: Prisma.BigIntFilter<"accounts"> | bigint | number
   ledger_sequence?: Prisma.BigIntFilter<"accounts"> | bigint | number
   created_at?: Prisma.DateTimeFilter<"accounts"> | Date | string
+  status_since?: Prisma.DateTimeFilter<"accounts"> | Date | string
   plans?: Prisma.XOR<Prisma.PlansScalarRelationFilter, Prisma.plansWhereInput>
   accounts?: Prisma.XOR<Prisma.AccountsNullableScalarRelationFilter, Prisma.accountsWhereInput> | null
   other_accounts?: Prisma.XOR<Prisma.AccountsNullableScalarRelationFilter, Prisma.accountsWhereInput> | null
@@ -349,6 +357,7 @@ export type accountsOrderByWithRelationInput = {
   event_sequence?: Prisma.SortOrder
   ledger_sequence?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  status_since?: Prisma.SortOrder
   plans?: Prisma.plansOrderByWithRelationInput
   accounts?: Prisma.accountsOrderByWithRelationInput
   other_accounts?: Prisma.accountsOrderByWithRelationInput
@@ -381,6 +390,7 @@ export type accountsWhereUniqueInput = Prisma.AtLeast<{
   event_sequence?: Prisma.BigIntFilter<"accounts"> | bigint | number
   ledger_sequence?: Prisma.BigIntFilter<"accounts"> | bigint | number
   created_at?: Prisma.DateTimeFilter<"accounts"> | Date | string
+  status_since?: Prisma.DateTimeFilter<"accounts"> | Date | string
   plans?: Prisma.XOR<Prisma.PlansScalarRelationFilter, Prisma.plansWhereInput>
   accounts?: Prisma.XOR<Prisma.AccountsNullableScalarRelationFilter, Prisma.accountsWhereInput> | null
   other_accounts?: Prisma.XOR<Prisma.AccountsNullableScalarRelationFilter, Prisma.accountsWhereInput> | null
@@ -410,6 +420,7 @@ export type accountsOrderByWithAggregationInput = {
   event_sequence?: Prisma.SortOrder
   ledger_sequence?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  status_since?: Prisma.SortOrder
   _count?: Prisma.accountsCountOrderByAggregateInput
   _avg?: Prisma.accountsAvgOrderByAggregateInput
   _max?: Prisma.accountsMaxOrderByAggregateInput
@@ -437,6 +448,7 @@ export type accountsScalarWhereWithAggregatesInput = {
   event_sequence?: Prisma.BigIntWithAggregatesFilter<"accounts"> | bigint | number
   ledger_sequence?: Prisma.BigIntWithAggregatesFilter<"accounts"> | bigint | number
   created_at?: Prisma.DateTimeWithAggregatesFilter<"accounts"> | Date | string
+  status_since?: Prisma.DateTimeWithAggregatesFilter<"accounts"> | Date | string
 }
 
 export type accountsCreateInput = {
@@ -454,6 +466,7 @@ export type accountsCreateInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   plans: Prisma.plansCreateNestedOneWithoutAccountsInput
   accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
   other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
@@ -483,6 +496,7 @@ export type accountsUncheckedCreateInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
@@ -508,6 +522,7 @@ export type accountsUpdateInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
   accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
   other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
@@ -537,6 +552,7 @@ export type accountsUncheckedUpdateInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
@@ -564,6 +580,7 @@ export type accountsCreateManyInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
 }
 
 export type accountsUpdateManyMutationInput = {
@@ -581,6 +598,7 @@ export type accountsUpdateManyMutationInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
 }
 
 export type accountsUncheckedUpdateManyInput = {
@@ -600,6 +618,7 @@ export type accountsUncheckedUpdateManyInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
 }
 
 export type AccountsNullableScalarRelationFilter = {
@@ -624,6 +643,7 @@ export type accountsCountOrderByAggregateInput = {
   event_sequence?: Prisma.SortOrder
   ledger_sequence?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  status_since?: Prisma.SortOrder
 }
 
 export type accountsAvgOrderByAggregateInput = {
@@ -651,6 +671,7 @@ export type accountsMaxOrderByAggregateInput = {
   event_sequence?: Prisma.SortOrder
   ledger_sequence?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  status_since?: Prisma.SortOrder
 }
 
 export type accountsMinOrderByAggregateInput = {
@@ -669,6 +690,7 @@ export type accountsMinOrderByAggregateInput = {
   event_sequence?: Prisma.SortOrder
   ledger_sequence?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  status_since?: Prisma.SortOrder
 }
 
 export type accountsSumOrderByAggregateInput = {
@@ -936,6 +958,7 @@ export type accountsCreateWithoutOther_accountsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   plans: Prisma.plansCreateNestedOneWithoutAccountsInput
   accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
   api_keys?: Prisma.api_keysCreateNestedManyWithoutAccountsInput
@@ -964,6 +987,7 @@ export type accountsUncheckedCreateWithoutOther_accountsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
@@ -993,6 +1017,7 @@ export type accountsCreateWithoutAccountsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   plans: Prisma.plansCreateNestedOneWithoutAccountsInput
   other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
   api_keys?: Prisma.api_keysCreateNestedManyWithoutAccountsInput
@@ -1020,6 +1045,7 @@ export type accountsUncheckedCreateWithoutAccountsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
@@ -1061,6 +1087,7 @@ export type accountsUpdateWithoutOther_accountsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
   accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
   api_keys?: Prisma.api_keysUpdateManyWithoutAccountsNestedInput
@@ -1089,6 +1116,7 @@ export type accountsUncheckedUpdateWithoutOther_accountsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
@@ -1124,6 +1152,7 @@ export type accountsUpdateWithoutAccountsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
   other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
   api_keys?: Prisma.api_keysUpdateManyWithoutAccountsNestedInput
@@ -1151,6 +1180,7 @@ export type accountsUncheckedUpdateWithoutAccountsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
@@ -1176,6 +1206,7 @@ export type accountsCreateWithoutApi_keysInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   plans: Prisma.plansCreateNestedOneWithoutAccountsInput
   accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
   other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
@@ -1204,6 +1235,7 @@ export type accountsUncheckedCreateWithoutApi_keysInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
@@ -1244,6 +1276,7 @@ export type accountsUpdateWithoutApi_keysInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
   accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
   other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
@@ -1272,6 +1305,7 @@ export type accountsUncheckedUpdateWithoutApi_keysInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
@@ -1296,6 +1330,7 @@ export type accountsCreateWithoutArtifactsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   plans: Prisma.plansCreateNestedOneWithoutAccountsInput
   accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
   other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
@@ -1324,6 +1359,7 @@ export type accountsUncheckedCreateWithoutArtifactsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
@@ -1364,6 +1400,7 @@ export type accountsUpdateWithoutArtifactsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
   accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
   other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
@@ -1392,6 +1429,7 @@ export type accountsUncheckedUpdateWithoutArtifactsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
@@ -1416,6 +1454,7 @@ export type accountsCreateWithoutAudit_checkpointsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   plans: Prisma.plansCreateNestedOneWithoutAccountsInput
   accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
   other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
@@ -1444,6 +1483,7 @@ export type accountsUncheckedCreateWithoutAudit_checkpointsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
@@ -1484,6 +1524,7 @@ export type accountsUpdateWithoutAudit_checkpointsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
   accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
   other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
@@ -1512,6 +1553,7 @@ export type accountsUncheckedUpdateWithoutAudit_checkpointsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
@@ -1536,6 +1578,7 @@ export type accountsCreateWithoutEndpointsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   plans: Prisma.plansCreateNestedOneWithoutAccountsInput
   accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
   other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
@@ -1564,6 +1607,7 @@ export type accountsUncheckedCreateWithoutEndpointsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
@@ -1604,6 +1648,7 @@ export type accountsUpdateWithoutEndpointsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
   accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
   other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
@@ -1632,6 +1677,7 @@ export type accountsUncheckedUpdateWithoutEndpointsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
@@ -1656,6 +1702,7 @@ export type accountsCreateWithoutJobsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   plans: Prisma.plansCreateNestedOneWithoutAccountsInput
   accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
   other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
@@ -1684,6 +1731,7 @@ export type accountsUncheckedCreateWithoutJobsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
@@ -1724,6 +1772,7 @@ export type accountsUpdateWithoutJobsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
   accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
   other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
@@ -1752,6 +1801,7 @@ export type accountsUncheckedUpdateWithoutJobsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
@@ -1776,6 +1826,7 @@ export type accountsCreateWithoutLedger_transactionsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   plans: Prisma.plansCreateNestedOneWithoutAccountsInput
   accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
   other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
@@ -1804,6 +1855,7 @@ export type accountsUncheckedCreateWithoutLedger_transactionsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
@@ -1844,6 +1896,7 @@ export type accountsUpdateWithoutLedger_transactionsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
   accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
   other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
@@ -1872,6 +1925,7 @@ export type accountsUncheckedUpdateWithoutLedger_transactionsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
@@ -1896,6 +1950,7 @@ export type accountsCreateWithoutLotsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   plans: Prisma.plansCreateNestedOneWithoutAccountsInput
   accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
   other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
@@ -1924,6 +1979,7 @@ export type accountsUncheckedCreateWithoutLotsInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
@@ -1964,6 +2020,7 @@ export type accountsUpdateWithoutLotsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
   accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
   other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
@@ -1992,6 +2049,7 @@ export type accountsUncheckedUpdateWithoutLotsInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
@@ -2016,6 +2074,7 @@ export type accountsCreateWithoutPlansInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
   other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
   api_keys?: Prisma.api_keysCreateNestedManyWithoutAccountsInput
@@ -2043,6 +2102,7 @@ export type accountsUncheckedCreateWithoutPlansInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
   other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
@@ -2099,6 +2159,7 @@ export type accountsScalarWhereInput = {
   event_sequence?: Prisma.BigIntFilter<"accounts"> | bigint | number
   ledger_sequence?: Prisma.BigIntFilter<"accounts"> | bigint | number
   created_at?: Prisma.DateTimeFilter<"accounts"> | Date | string
+  status_since?: Prisma.DateTimeFilter<"accounts"> | Date | string
 }
 
 export type accountsCreateManyPlansInput = {
@@ -2117,6 +2178,7 @@ export type accountsCreateManyPlansInput = {
   event_sequence?: bigint | number
   ledger_sequence?: bigint | number
   created_at?: Date | string
+  status_since?: Date | string
 }
 
 export type accountsUpdateWithoutPlansInput = {
@@ -2134,6 +2196,7 @@ export type accountsUpdateWithoutPlansInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
   other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
   api_keys?: Prisma.api_keysUpdateManyWithoutAccountsNestedInput
@@ -2161,6 +2224,7 @@ export type accountsUncheckedUpdateWithoutPlansInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
@@ -2187,6 +2251,7 @@ export type accountsUncheckedUpdateManyWithoutPlansInput = {
   event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
 }
 
 
@@ -2282,6 +2347,7 @@ export type accountsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs
   event_sequence?: boolean
   ledger_sequence?: boolean
   created_at?: boolean
+  status_since?: boolean
   plans?: boolean | Prisma.plansDefaultArgs<ExtArgs>
   accounts?: boolean | Prisma.accounts$accountsArgs<ExtArgs>
   other_accounts?: boolean | Prisma.accounts$other_accountsArgs<ExtArgs>
@@ -2312,6 +2378,7 @@ export type accountsSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Exte
   event_sequence?: boolean
   ledger_sequence?: boolean
   created_at?: boolean
+  status_since?: boolean
   plans?: boolean | Prisma.plansDefaultArgs<ExtArgs>
   accounts?: boolean | Prisma.accounts$accountsArgs<ExtArgs>
 }, ExtArgs["result"]["accounts"]>
@@ -2333,6 +2400,7 @@ export type accountsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Exte
   event_sequence?: boolean
   ledger_sequence?: boolean
   created_at?: boolean
+  status_since?: boolean
   plans?: boolean | Prisma.plansDefaultArgs<ExtArgs>
   accounts?: boolean | Prisma.accounts$accountsArgs<ExtArgs>
 }, ExtArgs["result"]["accounts"]>
@@ -2354,9 +2422,10 @@ export type accountsSelectScalar = {
   event_sequence?: boolean
   ledger_sequence?: boolean
   created_at?: boolean
+  status_since?: boolean
 }
 
-export type accountsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "name" | "email" | "status" | "livemode" | "test_of" | "plan_id" | "overrides" | "available" | "held" | "debt" | "busy_slots" | "line_waiting" | "event_sequence" | "ledger_sequence" | "created_at", ExtArgs["result"]["accounts"]>
+export type accountsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "name" | "email" | "status" | "livemode" | "test_of" | "plan_id" | "overrides" | "available" | "held" | "debt" | "busy_slots" | "line_waiting" | "event_sequence" | "ledger_sequence" | "created_at" | "status_since", ExtArgs["result"]["accounts"]>
 export type accountsInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   plans?: boolean | Prisma.plansDefaultArgs<ExtArgs>
   accounts?: boolean | Prisma.accounts$accountsArgs<ExtArgs>
@@ -2410,6 +2479,7 @@ export type $accountsPayload<ExtArgs extends runtime.Types.Extensions.InternalAr
     event_sequence: bigint
     ledger_sequence: bigint
     created_at: Date
+    status_since: Date
   }, ExtArgs["result"]["accounts"]>
   composites: {}
 }
@@ -2859,6 +2929,7 @@ export interface accountsFieldRefs {
   readonly event_sequence: Prisma.FieldRef<"accounts", 'BigInt'>
   readonly ledger_sequence: Prisma.FieldRef<"accounts", 'BigInt'>
   readonly created_at: Prisma.FieldRef<"accounts", 'DateTime'>
+  readonly status_since: Prisma.FieldRef<"accounts", 'DateTime'>
 }
     
 

@@ -523,10 +523,6 @@ export type routesUncheckedUpdateManyWithoutModelsNestedInput = {
   deleteMany?: Prisma.routesScalarWhereInput | Prisma.routesScalarWhereInput[]
 }
 
-export type NullableBytesFieldUpdateOperationsInput = {
-  set?: runtime.Bytes | null
-}
-
 export type routesCreateWithoutModelsInput = {
   id: string
   provider: string

@@ -1,0 +1,31 @@
+import { createHash } from 'node:crypto';
+import type { FastifyRequest } from 'fastify';
+import { invalidRequest } from '../domain/errors.ts';
+import { pathOf } from './errors.ts';
+
+/**
+ * The Idempotency-Key in its bare or its quoted form, with a hash of path and body.
+ * @param index of a batch's item, whose body is `body`
+ * @throws AppError invalid_request
+ */
+export function idempotencyOf(
+  request: FastifyRequest,
+  body: string,
+  index?: number,
+): { key: string; hash: Buffer } | null {
+  const header = request.headers['idempotency-key'];
+  if (header === undefined) return null;
+  const bare = String(header);
+  const key = /^"(.*)"$/.exec(bare)?.[1] ?? bare;
+  if (!/^[\x20-\x7e]{1,255}$/.test(key)) {
+    throw invalidRequest({
+      path: 'Idempotency-Key',
+      message: 'must be 1 to 255 printable ASCII characters',
+      expected: '1 to 255 printable ASCII characters',
+      received: `a text of ${key.length} characters`,
+    });
+  }
+  const hash = createHash('sha256').update(pathOf(request.url)).update('\n').update(body).digest();
+  // A batch's items have keys of their own, which no client can name: the separator is not printable.
+  return { key: index === undefined ? key : `${key}\u001F${index}`, hash };
+}

@@ -1,0 +1,38 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { FastifyInstance } from 'fastify';
+
+/** What one statement may take, and a little: who takes longer is broken off. */
+const PATIENCE_MS = 12_000;
+
+export interface InHand {
+  /** Resolves once no handler is at work, or after some seconds. */
+  done(): Promise<void>;
+}
+
+/**
+ * Knows the requests that handlers are at work on, of routes added from now on. Closing a server waits for connections; a
+ * client that has hung up has none, while what it asked for is being written.
+ */
+export function watchHandlers(app: FastifyInstance): InHand {
+  const working = new Set<Promise<unknown>>();
+  app.addHook('onRoute', (route) => {
+    const { handler } = route;
+    route.handler = function (request, reply) {
+      const answer: unknown = handler.call(this, request, reply);
+      if (answer instanceof Promise) {
+        working.add(answer);
+        const end = (): void => void working.delete(answer);
+        answer.then(end, end);
+      }
+      return answer;
+    };
+  });
+  return {
+    async done() {
+      const late = sleep(PATIENCE_MS, 'late', { ref: false });
+      while (working.size > 0) {
+        if ((await Promise.race([Promise.allSettled(working), late])) === 'late') return;
+      }
+    },
+  };
+}

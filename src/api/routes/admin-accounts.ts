@@ -1,0 +1,174 @@
+// Accounts and their credits, as the operator sees them.
+import type { FastifyInstance } from 'fastify';
+import { Type } from 'typebox';
+import { AppError, invalidRequest } from '../../domain/errors.ts';
+import { money } from '../../domain/money.ts';
+import { createAccount, grant } from '../../flow/accounts.ts';
+import { cancel } from '../../flow/cancel.ts';
+import { changeAccount } from '../../flow/change-account.ts';
+import type { Api } from '../api.ts';
+import { idempotencyOf } from '../idempotency.ts';
+import { AccountForm, AccountPatch, GrantForm, type OverridesForm } from './admin-forms.ts';
+import { AccountChanged, AccountMade, AdminAccount, CancelAsked, GrantMade } from './admin-shapes.ts';
+import { adminSchema as schema, type AdminTools } from './admin-tools.ts';
+
+const Id = Type.Object({ id: Type.String() });
+const RepeatHeaders = Type.Object({ 'idempotency-key': Type.Optional(Type.String()) });
+
+export function adminAccountRoutes(
+  app: FastifyInstance,
+  { ctx, announcer }: Api,
+  { changed, log }: AdminTools,
+): void {
+  const { prisma } = ctx;
+
+  app.post<{ Body: AccountForm }>(
+    '/v1/admin/accounts',
+    {
+      schema: schema('Make an account', {
+        body: AccountForm,
+        headers: RepeatHeaders,
+        response: { 201: AccountMade },
+      }),
+    },
+    async (request, reply) => {
+      const { name, plan = 'startup', credits = 0, overrides = {} } = request.body;
+      const account = { name, plan, credits: BigInt(credits), overrides: toOverrides(overrides) };
+      const { answer: made, replayed } = await createAccount(ctx, account, {
+        actor: request.operatorKeyId,
+        idempotency: idempotencyOf(request, request.rawBody),
+      });
+      if (replayed) reply.header('idempotent-replayed', 'true');
+      return reply
+        .code(201)
+        .send({ id: made.id, object: 'account', api_key: made.apiKey, test_api_key: made.testApiKey });
+    },
+  );
+
+  app.get<{ Params: { id: string } }>(
+    '/v1/admin/accounts/:id',
+    { schema: schema('Look at an account', { params: Id, response: { 200: AdminAccount } }) },
+    async (request) => {
+      const found = await prisma.accounts.findUnique({
+        where: { id: request.params.id },
+        include: { lots: true },
+      });
+      if (!found) throw new AppError('not_found');
+      const { id, name, status, plan_id, overrides, livemode, line_waiting, created_at } = found;
+      const lots = found.lots.map((lot) => ({
+        id: lot.id,
+        source: lot.source,
+        remaining: money(lot.remaining),
+        held: money(lot.held),
+        expires_at: lot.expires_at,
+      }));
+      const balance = { available: money(found.available), held: money(found.held), lots };
+      const rest = { livemode, balance, line: { waiting: line_waiting }, created_at };
+      return { id, object: 'account', name, status, plan: plan_id, overrides, ...rest };
+    },
+  );
+
+  app.patch<{ Params: { id: string }; Body: AccountPatch }>(
+    '/v1/admin/accounts/:id',
+    {
+      schema: schema('Change plan, status or overrides', {
+        params: Id,
+        body: AccountPatch,
+        response: { 200: AccountChanged },
+      }),
+    },
+    async (request) => {
+      const { id } = request.params;
+      const { plan, status, overrides, reason } = request.body;
+      if (plan !== undefined && !ctx.catalogue().plans.has(plan))
+        throw invalidRequest({
+          path: 'plan',
+          message: 'must name a plan',
+          expected: 'a plan',
+          received: plan,
+        });
+      await changeAccount(ctx, announcer, {
+        id,
+        plan,
+        status,
+        overrides: overrides && toOverrides(overrides),
+        reason,
+        actor: request.operatorKeyId,
+      });
+      await changed();
+      const given = { plan_id: plan, status, overrides };
+      return {
+        id,
+        object: 'account',
+        changed: Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [name])),
+      };
+    },
+  );
+
+  app.post<{ Params: { id: string }; Body: GrantForm }>(
+    '/v1/admin/accounts/:id/grants',
+    {
+      schema: schema('Grant credits', {
+        params: Id,
+        body: GrantForm,
+        headers: RepeatHeaders,
+        response: { 201: GrantMade },
+      }),
+    },
+    async (request, reply) => {
+      const { credits, reason, expires_at, tag = null } = request.body;
+      const expiresAt = expires_at === undefined ? null : new Date(expires_at);
+      if (expiresAt && expiresAt.getTime() <= Date.now())
+        throw invalidRequest({
+          path: 'expires_at',
+          message: 'must lie in the future',
+          expected: 'a later instant',
+          received: expiresAt,
+        });
+      const asked = {
+        accountId: request.params.id,
+        credits: BigInt(credits),
+        reason,
+        actor: request.operatorKeyId,
+        expiresAt,
+        tag,
+      };
+      const made = await grant(ctx, asked, idempotencyOf(request, request.rawBody));
+      if (made.replayed) reply.header('idempotent-replayed', 'true');
+      ctx.bus.publish([{ type: 'account', accountId: request.params.id }]);
+      return reply.code(201).send({
+        lot_id: made.lotId,
+        object: 'grant',
+        granted: money(BigInt(credits)),
+        available: money(made.available),
+      });
+    },
+  );
+
+  app.post<{ Params: { account: string; id: string } }>(
+    '/v1/admin/accounts/:account/jobs/:id/cancel',
+    {
+      schema: schema('Cancel a job, at no charge', {
+        params: Type.Object({ account: Type.String(), id: Type.String() }),
+        response: { 202: CancelAsked },
+      }),
+    },
+    async (request, reply) => {
+      const { account, id } = request.params;
+      await cancel(ctx, announcer, { accountId: account, jobId: id, by: 'operator' });
+      await log(request.operatorKeyId, { action: 'job.cancel', target: id });
+      return reply.code(202).send({ id, object: 'job', cancel_requested: true });
+    },
+  );
+}
+
+/** Overrides in the words of the API become those of a plan. */
+function toOverrides({ slots, line_length, caps, max_audio_ms, max_deadline_s }: OverridesForm) {
+  return {
+    ...(slots === undefined ? {} : { slots }),
+    ...(line_length === undefined ? {} : { lineLength: line_length }),
+    ...(caps === undefined ? {} : { caps: caps as never }),
+    ...(max_audio_ms === undefined ? {} : { maxAudioMs: max_audio_ms }),
+    ...(max_deadline_s === undefined ? {} : { maxDeadlineS: max_deadline_s }),
+  };
+}

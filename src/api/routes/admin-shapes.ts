@@ -1,0 +1,176 @@
+// What operators are answered.
+import { Type } from 'typebox';
+import { KINDS } from '../../domain/job.ts';
+import { At, MoneyShape, nullable } from '../shapes.ts';
+import { ModelDataForm, PriceLineForm, RouteDataForm } from './admin-forms.ts';
+
+const Status = Type.Enum(['active', 'restricted', 'suspended', 'closed']);
+
+export const AccountMade = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('account'),
+  api_key: Type.String({ description: 'Shown this once.' }),
+  test_api_key: Type.String({ description: 'Of its test twin. Shown this once.' }),
+});
+
+/** Overrides as they are kept: in the words of the code. */
+const Overrides = Type.Object({
+  slots: Type.Optional(Type.Integer()),
+  lineLength: Type.Optional(Type.Integer()),
+  caps: Type.Optional(
+    Type.Array(
+      Type.Object({
+        cap: Type.String(),
+        max: Type.Union([Type.Integer(), Type.String()]),
+        tag: Type.Optional(Type.String()),
+      }),
+    ),
+  ),
+  maxAudioMs: Type.Optional(Type.Integer()),
+  maxDeadlineS: Type.Optional(Type.Integer()),
+});
+
+export const AdminAccount = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('account'),
+  name: Type.String(),
+  status: Status,
+  plan: Type.String(),
+  overrides: Overrides,
+  livemode: Type.Boolean(),
+  balance: Type.Object({
+    available: MoneyShape,
+    held: MoneyShape,
+    lots: Type.Array(
+      Type.Object({
+        id: Type.String(),
+        source: Type.String(),
+        remaining: MoneyShape,
+        held: MoneyShape,
+        expires_at: nullable(At),
+      }),
+    ),
+  }),
+  line: Type.Object({ waiting: Type.Integer() }),
+  created_at: At,
+});
+
+export const AccountChanged = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('account'),
+  changed: Type.Array(Type.String()),
+});
+
+export const GrantMade = Type.Object({
+  lot_id: Type.String(),
+  object: Type.Literal('grant'),
+  granted: MoneyShape,
+  available: MoneyShape,
+});
+
+export const CancelAsked = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('job'),
+  cancel_requested: Type.Literal(true),
+});
+
+const modelFields = {
+  id: Type.String(),
+  kind: Type.Enum([...KINDS]),
+  name: Type.String(),
+  aliases: Type.Array(Type.String()),
+  tags: Type.Array(Type.String()),
+  enabled: Type.Boolean(),
+  data: ModelDataForm,
+};
+const routeFields = {
+  id: Type.String(),
+  model_id: Type.String(),
+  provider: Type.String(),
+  upstream_model: Type.String(),
+  base_url: nullable(Type.String()),
+  rank: Type.Integer(),
+  enabled: Type.Boolean(),
+  cost: Type.Array(PriceLineForm),
+  data: RouteDataForm,
+};
+
+export const ModelMade = Type.Object({ object: Type.Literal('model'), ...modelFields });
+export const RouteMade = Type.Object({ object: Type.Literal('route'), ...routeFields });
+
+export const AdminModels = Type.Object({
+  object: Type.Literal('list'),
+  data: Type.Array(
+    Type.Object({
+      ...modelFields,
+      created_at: At,
+      deprecated_at: nullable(At),
+      sunset_at: nullable(At),
+      replacement: nullable(Type.String()),
+      prices: Type.Array(
+        Type.Object({
+          id: Type.String(),
+          model_id: Type.String(),
+          lines: Type.Array(PriceLineForm),
+          effective_from: At,
+        }),
+      ),
+      routes: Type.Array(Type.Object({ ...routeFields, disabled_reason: nullable(Type.String()) })),
+    }),
+  ),
+});
+
+export const RouteSwitched = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('route'),
+  enabled: Type.Boolean(),
+});
+
+export const PriceMade = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('price'),
+  model: Type.String(),
+  lines: Type.Array(PriceLineForm),
+});
+
+export const SimCalls = Type.Object({
+  object: Type.Literal('list'),
+  data: Type.Array(
+    Type.Object({
+      job_id: nullable(Type.String()),
+      account_id: nullable(Type.String()),
+      attempt: nullable(Type.Integer()),
+      started_at: At,
+      ended_at: nullable(At),
+      kind: Type.Enum([...KINDS]),
+      outcome: nullable(Type.String()),
+      billed: Type.Boolean(),
+      started_ns: Type.String({
+        description: "Nanoseconds of the simulator's own clock, which only goes forward.",
+      }),
+      ended_ns: nullable(Type.String()),
+    }),
+  ),
+});
+
+export const Invariants = Type.Object({
+  ok: Type.Boolean(),
+  checked_at: At,
+  rows: Type.Integer(),
+  breaches: Type.Array(
+    Type.Object({
+      invariant: Type.String(),
+      account_id: Type.String(),
+      subject: Type.String(),
+      what: Type.String(),
+    }),
+  ),
+  invariants: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      says: Type.String(),
+      rows: Type.Integer(),
+      breaches: Type.Integer(),
+    }),
+  ),
+});

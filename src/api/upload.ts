@@ -1,0 +1,86 @@
+// One file out of a form, and nothing beside it.
+import multipart from '@fastify/multipart';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Context } from '../context.ts';
+import { AppError, fieldName, invalidRequest } from '../domain/errors.ts';
+import { ARTIFACT_MAX_BYTES, dropUpload, storeUpload, type Upload } from '../flow/upload.ts';
+import { refuseEncoding } from './body.ts';
+
+/** Forms are read where files are taken; everywhere else they are a content type like any other, and refused. */
+export async function installUploads(scope: FastifyInstance): Promise<void> {
+  await scope.register(multipart, {
+    limits: { files: 2, fileSize: ARTIFACT_MAX_BYTES, fields: 2, parts: 4, headerPairs: 20, fieldSize: 1024 },
+    throwFileSizeLimit: false,
+  });
+}
+
+/**
+ * The bytes of the form's field `file`, in storage. The whole form is read first, to its last boundary: one that was cut
+ * off is no upload.
+ * @throws AppError invalid_request, unsupported_media_type, input_unsupported, body_too_large
+ */
+export async function readUpload(ctx: Context, request: FastifyRequest): Promise<Upload> {
+  refuseOtherForms(request);
+  refuseEncoding(request);
+  let upload: Upload | null = null;
+  try {
+    for await (const part of request.parts()) {
+      if (part.type !== 'file' || part.fieldname !== 'file' || upload) throw strayPart(part, upload !== null);
+      const { file: content, mimetype: contentType } = part;
+      upload = await storeUpload(ctx, request.caller.accountId, { content, contentType });
+    }
+  } catch (error) {
+    // What still comes is let pass, so that the client gets to read the answer.
+    request.raw.unpipe();
+    request.raw.resume();
+    if (upload) await dropUpload(ctx, upload);
+    throw asRefusal(error, request);
+  }
+  if (upload) return upload;
+  throw invalidRequest({ path: 'file', message: 'is required', expected: 'a file', received: null });
+}
+
+function refuseOtherForms(request: FastifyRequest): void {
+  const { body } = request;
+  if (request.isMultipart()) return;
+  if (typeof body !== 'object' || body === null)
+    throw new AppError('unsupported_media_type', { message: 'Send the bytes as multipart/form-data.' });
+  const byUrl = 'url' in body;
+  throw new AppError('input_unsupported', {
+    message: `${byUrl ? 'Fetching a URL' : 'A direct upload to storage'} is not supported yet. Send the bytes as multipart/form-data.`,
+    details: { field: byUrl ? 'url' : 'content_type' },
+  });
+}
+
+function strayPart(
+  { fieldname, type }: { fieldname: string; type: 'file' | 'field' },
+  second: boolean,
+): AppError {
+  const asText = fieldname === 'file' && type === 'field';
+  return invalidRequest({
+    path: fieldName(fieldname),
+    message: second
+      ? 'may be there once, and alone'
+      : asText
+        ? 'must be a file, with a filename'
+        : 'is not a field we know',
+    expected: 'one file, in the field "file"',
+    received: asText ? 'a text' : `another ${type}`,
+  });
+}
+
+/** What the parser throws at a broken form, or the socket at one cut off, is an error without a status of its own. */
+function asRefusal(error: unknown, { raw }: FastifyRequest): unknown {
+  const { code = '', message = '' } = error as { code?: string; message?: string };
+  const broken =
+    (raw.destroyed && !raw.complete) ||
+    code.startsWith('FST_') ||
+    /multipart|boundary|part terminated|header|unexpected end/i.test(message);
+  if (error instanceof AppError || !broken) return error;
+  const say =
+    'The form could not be read to its end. Send multipart/form-data with a boundary and one field "file".';
+  return invalidRequest(
+    { path: '', message: 'is not a whole form', expected: 'multipart/form-data', received: null },
+    say,
+  );
+}

@@ -1,0 +1,32 @@
+import type { Db } from '../db/pool.ts';
+
+/** True for one caller in each such time, whichever process it is in. */
+export async function takeTurn(db: Db, { task, everyS }: { task: string; everyS: number }): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `insert into settings (name, value) values ($1, millrace_now()::text)
+      on conflict (name) do update set value = excluded.value
+        where settings.value::timestamptz <= millrace_now() - make_interval(secs => $2)`,
+    [`${task}_at`, everyS],
+  );
+  return rowCount === 1;
+}
+
+/**
+ * Those of `keys` that an account of this database would name, and no artifact or input does. Keys of another shape, or of
+ * accounts that are not known here (another database's, which shares the folder), are left alone.
+ */
+export async function unnamedKeys(db: Db, keys: readonly string[]): Promise<string[]> {
+  const parsed = keys.flatMap((key) => {
+    const match = /^(acc_[0-9a-z]{26})\/(?:(art_[0-9a-z]{26})|in_(job_[0-9a-z]{26}))$/.exec(key);
+    return match ? [{ key, account: match[1], artifact: match[2] ?? null, job: match[3] ?? null }] : [];
+  });
+  if (parsed.length === 0) return [];
+  const { rows } = await db.query<{ key: string }>(
+    `select k.key from json_to_recordset($1) as k (key text, account text, artifact text, job text)
+      join accounts on accounts.id = k.account
+      where not exists (select from artifacts a where a.id = k.artifact and a.account_id = k.account and a.deleted_at is null)
+        and not exists (select from jobs j where j.account_id = k.account and j.id = k.job and j.input_key = k.key)`,
+    [JSON.stringify(parsed)],
+  );
+  return rows.map(({ key }) => key);
+}

@@ -1,0 +1,46 @@
+// The installation's secrets: of many that start first at once, all have the same, and nobody ever sees half a file.
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { expect, it } from 'vitest';
+import { readSecrets } from '../src/secrets.ts';
+
+/** Reads a file without a pause from before it is there; posts whether it was whole at first sight. */
+const LOOK = `
+  const { parentPort } = require('node:worker_threads');
+  const { readFileSync } = require('node:fs');
+  const look = (path) => {
+    for (;;) {
+      try { return JSON.parse(readFileSync(path, 'utf8')).pepper.length > 0; } catch (error) {
+        if (error.code !== 'ENOENT') return false;
+      }
+    }
+  };
+  parentPort.on('message', (path) => { parentPort.postMessage('looking'); parentPort.postMessage(look(path)); });`;
+
+it('are made once, and whole from their first moment, however many start at once', async () => {
+  const looker = new Worker(LOOK, { eval: true });
+  const waiting: ((value: unknown) => void)[] = [];
+  looker.on('message', (value) => waiting.shift()?.(value));
+  const next = () => new Promise<unknown>((tell) => waiting.push(tell));
+  for (let round = 0; round < 40; round++) {
+    const dataDir = await mkdtemp(join(tmpdir(), 'millrace-test-'));
+    try {
+      const looking = next();
+      const whole = next();
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's has no origin
+      looker.postMessage(join(dataDir, 'secrets.json'));
+      await looking;
+      const config = { dataDir, keyPepper: null, secretKey: null };
+      const all = await Promise.all(Array.from({ length: 6 }, () => readSecrets(config)));
+      expect(await whole).toBe(true);
+      expect(new Set(all.map(({ pepper, key }) => `${pepper} ${key.toString('hex')}`)).size).toBe(1);
+      expect(await readdir(dataDir)).toEqual(['secrets.json']);
+      expect((await stat(join(dataDir, 'secrets.json'))).mode & 0o777).toBe(0o600);
+    } finally {
+      await rm(dataDir, { recursive: true });
+    }
+  }
+  await looker.terminate();
+});
