@@ -5,6 +5,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { runMigrations } from 'bullmq';
 import pg from 'pg';
 import { crashPoint } from '../crash.ts';
+import { rotatePartitions } from './partitions.ts';
+import type { Db } from './pool.ts';
 
 const FOLDER = new URL('../../prisma/migrations/', import.meta.url);
 const LOCK = "hashtext('millrace.migrate')";
@@ -52,7 +54,7 @@ export async function migrate(url: string, log: (line: string) => void): Promise
       log(`migrated: ${migration.name}`);
     }
     await migrateQueue(client);
-    await client.query('select rotate_partitions()');
+    await rotatePartitions(client as Db);
   } finally {
     await client.end();
   }

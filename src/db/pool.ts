@@ -34,6 +34,9 @@ const types = {
 const SETTINGS =
   '-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s -c statement_timeout=60s -c search_path=public';
 
+/** A client's reads share few connections: one question that would take longer must not keep the others waiting. */
+export const CLIENT_STATEMENT_MS = 5_000;
+
 /** Past the server's own limit of a statement: only a server that is no longer there is as silent. */
 const SILENCE_MS = 65_000;
 
@@ -46,7 +49,7 @@ export function openPool(
   const pool = new pg.Pool({
     connectionString: url,
     max: options.max,
-    options: `-c role=${role} ${SETTINGS}`,
+    options: `-c role=${role} ${SETTINGS}${role === 'millrace_client' ? ` -c statement_timeout=${CLIENT_STATEMENT_MS}` : ''}`,
     application_name: role,
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 60_000,

@@ -1,8 +1,11 @@
-// The sweep: what was left behind is found and finished. Every worker runs it; each task is done by one at a time.
+// The sweep: what was left behind is found and finished. Every worker is ready to; one does, while its
+// lease on it lasts, since what it looks at grows with everybody's slots.
 import type { Context } from '../context.ts';
 import type { Tx } from '../db/pool.ts';
 import { isConnectionError, transaction } from '../db/transaction.ts';
 import type { Bell } from '../domain/job.ts';
+import { newId } from '../domain/ids.ts';
+import { rotatePartitions } from '../db/partitions.ts';
 import { findAccounts, lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { databaseNow } from '../store/clock.ts';
 import {
@@ -11,6 +14,8 @@ import {
   backOffsOver,
   disableRoute,
   endBackOffs,
+  holdSweep,
+  leaveSweep,
   overrunRoutes,
   ringAgain,
 } from '../store/sweep.ts';
@@ -31,10 +36,14 @@ const SLOW_TASKS: Record<string, SweepTask> = {
   removeOrphans: async (ctx) => (await removeOrphans(ctx), false),
 };
 const SLOW = 60;
+/** A sweeper that is gone for so many pauses is followed by another. */
+const LEASE_PAUSES = 3;
 
 export interface Sweeper {
-  /** Answers whether more is left than one pass may do: then the next should follow at once. */
+  /** Answers whether more is left than one pass may do: then the next should follow at once. Nothing while another sweeps. */
   pass(): Promise<boolean>;
+  /** Another may sweep at once. */
+  leave(): Promise<void>;
 }
 
 /**
@@ -42,28 +51,43 @@ export interface Sweeper {
  * and when it works again: an outage of minutes is not worth a line a second from each.
  */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
+  const holder = newId('wkr');
   const everyPass: Record<string, SweepTask> = { ringLost: openRingLost(), ...TASKS };
   const failing = new Map<string, string>();
   let passes = 0;
+  /** False also if it failed. */
+  const attempt = async (name: string, work: () => Promise<boolean>): Promise<boolean> => {
+    try {
+      const answer = await work();
+      if (failing.delete(name)) ctx.log.info({ task: name }, 'a task of the sweep works again');
+      return answer;
+    } catch (error) {
+      const { message } = error as Error;
+      if (failing.get(name) === message) return false;
+      failing.set(name, message);
+      ctx.log[isConnectionError(error) ? 'warn' : 'error'](
+        { err: error, task: name },
+        'a task of the sweep failed',
+      );
+      return false;
+    }
+  };
+  const forMs = LEASE_PAUSES * ctx.config.sweepMs;
+  const hold = (): Promise<boolean> => attempt('hold', () => holdSweep(ctx.flow, { holder, forMs }));
   return {
     async pass() {
+      if (!(await hold())) return false;
       const tasks = passes++ % SLOW === 0 ? { ...everyPass, ...SLOW_TASKS } : everyPass;
       let more = false;
       for (const [name, task] of Object.entries(tasks)) {
-        try {
-          more = (await task(ctx, tools)) || more;
-          if (failing.delete(name)) ctx.log.info({ task: name }, 'a task of the sweep works again');
-        } catch (error) {
-          const { message } = error as Error;
-          if (failing.get(name) === message) continue;
-          failing.set(name, message);
-          ctx.log[isConnectionError(error) ? 'warn' : 'error'](
-            { err: error, task: name },
-            'a task of the sweep failed',
-          );
-        }
+        more = (await attempt(name, () => task(ctx, tools))) || more;
+        // A pass may take longer than the lease; whoever took over does the rest.
+        if (!(await hold())) return false;
       }
       return more;
+    },
+    async leave() {
+      await attempt('leave', async () => (await leaveSweep(ctx.flow, holder), false));
     },
   };
 }
@@ -136,7 +160,8 @@ async function refillIn(
 }
 
 async function rotate(ctx: Context): Promise<boolean> {
-  await ctx.flow.query('select rotate_partitions()');
+  for (const left of await rotatePartitions(ctx.flow))
+    ctx.log.info(left, 'partitions are left as they are for now');
   return false;
 }
 

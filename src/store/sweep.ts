@@ -6,7 +6,34 @@ import type { Bell, Kind } from '../domain/job.ts';
 export type Named = { accountId: string; jobId: string };
 
 /**
- * Whether no other process is at the same task: every worker sweeps, each pass is done once. The lock is the transaction's, so it cannot be left behind.
+ * Whether the sweep is this holder's for the next `forMs` (3 minutes at most). A row and not a lock, which a frozen process
+ * would hold for ever; by the server's plain clock, since tests shift the other. Two that sweep at once do no harm.
+ */
+export async function holdSweep(
+  db: Db,
+  { holder, forMs }: { holder: string; forMs: number },
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'hold-sweep',
+    text: `insert into settings as s (name, value) values ('sweeper', $1 || ' ' || clock_timestamp() + make_interval(secs => $2::float8 / 1000))
+      on conflict (name) do update set value = excluded.value where split_part(s.value, ' ', 1) = $1
+        or substr(s.value, strpos(s.value, ' '))::timestamptz not between clock_timestamp() and clock_timestamp() + interval '3 minutes'`,
+    values: [holder, forMs],
+  });
+  return rowCount === 1;
+}
+
+/** Lets the next take over at once. */
+export async function leaveSweep(db: Db, holder: string): Promise<void> {
+  await db.query(
+    `update settings set value = '- -infinity' where name = 'sweeper' and split_part(value, ' ', 1) = $1`,
+    [holder],
+  );
+}
+
+/**
+ * Whether no other process is at the same task, as may be where the sweep changes hands in the middle of a pass. The lock is
+ * the transaction's, so it cannot be left behind.
  */
 export async function alone(tx: Db, task: string): Promise<boolean> {
   const { rows } = await tx.query<{ mine: boolean }>(

@@ -30,6 +30,7 @@ export function startSweeping(ctx: Context, tools: SweepTools): Sweeping {
       stopped = true;
       if (timer) clearTimeout(timer);
       await passing;
+      await sweeper.leave();
     },
   };
 }

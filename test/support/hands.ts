@@ -36,7 +36,10 @@ export function openHands(millrace: TestPlatform): Hands {
   return {
     admit: openAdmission(ctx, announcer),
     settle,
-    sweep: async () => void (await sweeper.pass()),
+    async sweep() {
+      await sweeper.pass();
+      await sweeper.leave();
+    },
     async request(account, body, key) {
       const [row] = await millrace.sql<{ id: string; livemode: boolean; plan_id: string; overrides: object }>(
         `select k.id, a.livemode, a.plan_id, a.overrides from accounts a join api_keys k on k.account_id = a.id where a.id = $1`,

@@ -250,6 +250,8 @@ create index jobs_line on jobs (account_id, priority, place) where place is not 
 -- Those of the line who may start: thousands in back-off at its head cost the next in line nothing.
 create index jobs_ready on jobs (account_id, priority, place) where place is not null and due_at is null;
 create index jobs_line_deadline on jobs (deadline) where place is not null;
+-- Clients look up what they sent.
+create index jobs_idempotency_key on jobs (account_id, idempotency_key) where idempotency_key is not null;
 create index jobs_due on jobs (due_at) where due_at is not null;
 
 create function refuse_transition() returns trigger language plpgsql as $$
@@ -417,40 +419,56 @@ create table audit_log (
 
 -- ---------------------------------------------------------------- partitions
 
--- Makes the partitions that writers will soon need and drops those nobody reads any more. The flow role may call it
--- without owning the tables. Idempotency keys and events live by the month (kept 30 days and more), deltas by the day
--- (kept an hour after a job's end; a job lives a day at most).
-create function rotate_partitions() returns void language plpgsql security definer set search_path = public, pg_temp set timezone = 'UTC' as $$
+-- Makes the partitions of one table that writers will soon need and drops those nobody reads any more. The flow role may
+-- call it without owning the tables. Idempotency keys and events live by the month (kept 30 days and more), deltas by the
+-- day (kept an hour after a job's end; a job lives a day at most).
+-- Writers queue behind whoever waits for a lock that shuts them out, so nobody waits for one longer than a moment.
+-- True: all was done. False: the rest has to wait for the next call.
+create function rotate_partitions(parent text) returns boolean language plpgsql security definer
+  set search_path = public, pg_temp set timezone = 'UTC' set lock_timeout = '100ms' as $$
 declare
   kind record;
   period timestamptz;
+  made text;
   part record;
+  done boolean := true;
 begin
-  perform pg_advisory_xact_lock(hashtext('millrace.rotate_partitions'));
-  for kind in
-    select * from (values
-      ('idempotency_keys', 'month', interval '1 month', 'YYYYMM', interval '31 days'),
-      ('events', 'month', interval '1 month', 'YYYYMM', interval '31 days'),
-      ('deltas', 'day', interval '1 day', 'YYYYMMDD', interval '26 hours')) as t (name, unit, step, stamp, keep)
-  loop
-    period := date_trunc(kind.unit, millrace_now(), 'UTC') - kind.step;
-    for i in 0..3 loop
-      execute format('create table if not exists %I partition of %I for values from (%L) to (%L)',
-        kind.name || '_' || to_char(period at time zone 'UTC', kind.stamp), kind.name, period, period + kind.step);
-      period := period + kind.step;
-    end loop;
-    for part in
-      select c.relname as name,
-        substring(pg_get_expr(c.relpartbound, c.oid) from 'TO \(''([^'']+)''\)')::timestamptz as ends
-      from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = kind.name::regclass
-    loop
-      if part.ends < millrace_now() - kind.keep then
-        execute format('drop table %I', part.name);
-      end if;
-    end loop;
+  select * into strict kind from (values
+    ('idempotency_keys', 'month', interval '1 month', 'YYYYMM', interval '31 days'),
+    ('events', 'month', interval '1 month', 'YYYYMM', interval '31 days'),
+    ('deltas', 'day', interval '1 day', 'YYYYMMDD', interval '26 hours')) as t (name, unit, step, stamp, keep)
+    where t.name = parent;
+  if not pg_try_advisory_xact_lock(hashtext('millrace.rotate_partitions'), hashtext(parent)) then
+    return false;
+  end if;
+  period := date_trunc(kind.unit, millrace_now(), 'UTC') - kind.step;
+  for i in 0..3 loop
+    made := kind.name || '_' || to_char(period at time zone 'UTC', kind.stamp);
+    if to_regclass(made) is null then
+      -- Made aside and attached, which shuts out neither readers nor writers; `partition of` would shut out both.
+      execute format('create table %I (like %I including all)', made, kind.name);
+      execute format('alter table %I attach partition %I for values from (%L) to (%L)',
+        kind.name, made, period, period + kind.step);
+    end if;
+    period := period + kind.step;
   end loop;
+  for part in
+    select c.relname as name,
+      substring(pg_get_expr(c.relpartbound, c.oid) from 'TO \(''([^'']+)''\)')::timestamptz as ends
+    from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = kind.name::regclass
+  loop
+    if part.ends < millrace_now() - kind.keep then
+      begin
+        execute format('drop table %I', part.name);
+      exception when lock_not_available then
+        -- Somebody reads. What was made above stays.
+        done := false;
+      end;
+    end if;
+  end loop;
+  return done;
 end $$;
-select rotate_partitions();
+select rotate_partitions(name) from (values ('idempotency_keys'), ('events'), ('deltas')) as t (name);
 
 -- ---------------------------------------------------------------- roles
 
@@ -483,5 +501,5 @@ grant delete on workers to millrace_flow;
 grant select, insert, update, delete on operator_requests to millrace_flow;
 grant select on clock to millrace_flow;
 
-revoke execute on function rotate_partitions() from public;
-grant execute on function rotate_partitions() to millrace_flow;
+revoke execute on function rotate_partitions(text) from public;
+grant execute on function rotate_partitions(text) to millrace_flow;
