@@ -21,7 +21,7 @@ describe('an error in the log', () => {
     const fault = faultOf(await thrown(() => Promise.reject(new TypeError('the wheel is stuck'))));
     expect(fault).toMatchObject({ name: 'TypeError', message: 'the wheel is stuck' });
     expect((fault.stack ?? []).length).toBeGreaterThan(0);
-    for (const line of (fault.stack ?? [])) expect(line).toMatch(/^at /);
+    for (const line of fault.stack ?? []) expect(line).toMatch(/^at /);
   });
 
   it('never has a message of several lines in its stack', () => {
