@@ -84,8 +84,8 @@ export async function expectedMessages(
     name: 'expected-messages',
     text: `with clock as materialized (select millrace_now() as now)
       select kind, now as at, count(*) filter (where status = 'queued')::int as waiting, count(*)::int as messages from jobs, clock
-      where slot is not null and (status = 'queued' and rung_at < now - interval '1 second'
-        or status = 'running' and rung_at < now - make_interval(secs => $1::float8 / 1000) and rung_at >= coalesce($2::timestamptz, '-infinity'))
+      where slot is not null and rung_at < now - make_interval(secs => $1::float8 / 1000)
+        and (status = 'queued' or status = 'running' and rung_at >= coalesce($2::timestamptz, '-infinity'))
       group by kind, now having count(*) filter (where status = 'queued') > 0`,
     values: [settledMs, goneBefore],
   });

@@ -253,7 +253,9 @@ describe('on redis', () => {
     expect(rows).toEqual([{ id: job.output.images[0].artifact_id }]);
 
     const folder = join(dataDir, 'artifacts/objects', stage().account.id);
-    expect(await readdir(folder)).toHaveLength(2);
+    // What was stored for nothing, once or (if a lease lapsed on a slow machine) more often, and what is the job's.
+    const stored = (await readdir(folder)).length;
+    expect(stored).toBeGreaterThanOrEqual(2);
     // Young ones may yet be named, and it is done once an hour.
     await sql(`delete from settings where name = 'remove_orphans_at'`);
     expect(await removeOrphans(platform.ctx)).toBe(0);
@@ -261,7 +263,7 @@ describe('on redis', () => {
     const dayAgo = Date.now() / 1000 - 86_400;
     for (const name of await readdir(folder)) await utimes(join(folder, name), dayAgo, dayAgo);
     await sql(`delete from settings where name = 'remove_orphans_at'`);
-    expect(await removeOrphans(platform.ctx)).toBe(1);
+    expect(await removeOrphans(platform.ctx)).toBe(stored - 1);
     expect(await readdir(folder)).toEqual([rows[0]?.id]);
   });
 
