@@ -90,13 +90,23 @@ export class Listeners {
   }
 
   tell(message: string): void {
-    for (const wake of unpack(message)) {
-      for (const listener of this.#all) {
-        try {
-          listener(wake);
-        } catch (error) {
-          this.#onError(error as Error);
-        }
+    for (const wake of unpack(message)) this.#hear(wake);
+  }
+
+  /**
+   * What this process changed of the catalogue or of keys it must not serve once more, so its own listeners hear of it
+   * before the change is answered, and not when the wake comes round.
+   */
+  tellOwn(wakes: readonly Wake[]): void {
+    for (const wake of wakes) if (wake.type === 'catalogue') this.#hear(wake);
+  }
+
+  #hear(wake: Wake): void {
+    for (const listener of this.#all) {
+      try {
+        listener(wake);
+      } catch (error) {
+        this.#onError(error as Error);
       }
     }
   }

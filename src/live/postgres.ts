@@ -82,6 +82,7 @@ export async function openPostgresBus(url: string, onError: (error: Error) => vo
   return {
     publish(wakes) {
       if (closed || wakes.length === 0) return;
+      listeners.tellOwn(wakes);
       if (unsaid.length === 0) spoken = spoken.then(speak);
       unsaid.push(...wakes);
     },

@@ -24,6 +24,7 @@ export async function openRedisBus(url: string, onError: (error: Error) => void)
     spoke = true;
   });
   const publish = (wakes: readonly Wake[]): void => {
+    listeners.tellOwn(wakes);
     for (const message of pack(wakes)) speaker.publish(CHANNEL, message).catch(onError);
   };
   return {

@@ -33,6 +33,12 @@ export async function installOn(
   const dataDir = await mkdtemp(join(tmpdir(), 'millrace-test-'));
   const pool = new pg.Pool({ connectionString: postgres.superUrl(name), max: 2 });
   pool.on('error', () => {});
+  const remove = async (): Promise<void> => {
+    await pool.end();
+    await rm(dataDir, { recursive: true, force: true });
+  };
+  // Whoever runs on it may remove it, and so may whoever made it.
+  let removed: Promise<void> | null = null;
   return {
     env: {
       DATABASE_URL: databaseUrl,
@@ -47,9 +53,6 @@ export async function installOn(
     async sql<Row>(text: string, values: unknown[] = []) {
       return (await pool.query(text, values)).rows as Row[];
     },
-    async remove() {
-      await pool.end();
-      await rm(dataDir, { recursive: true, force: true });
-    },
+    remove: () => (removed ??= remove()),
   };
 }

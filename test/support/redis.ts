@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { freePort } from '../../src/embedded/port.ts';
 import type { RedisPrograms } from './redis-programs.ts';
@@ -19,7 +20,7 @@ export interface TestRedis {
   /** What redis-cli prints, without the last line break: `cli('flushall')`. Rejects when the server answers an error. */
   cli(...words: string[]): Promise<string>;
   /** Stops and starts it on the same port: `keepData` after writing everything down, else as a new, empty one. */
-  restart(options: { keepData: boolean }): Promise<void>;
+  restart(options: { keepData: boolean; downForMs?: number }): Promise<void>;
   /** Ends the server and deletes its files. */
   stop(): Promise<void>;
 }
@@ -52,12 +53,13 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
       return running.child.pid ?? 0;
     },
     cli,
-    restart: async ({ keepData }) => {
+    restart: async ({ keepData, downForMs = 0 }) => {
       if (keepData) await cli('save');
       await kill(running.child);
       if (!keepData)
         for (const name of ['dump.rdb', 'appendonlydir'])
           rmSync(join(scratch.folder, name), { recursive: true, force: true });
+      await sleep(downForMs);
       running = await start(port);
     },
     stop: async () => {
