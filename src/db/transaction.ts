@@ -97,11 +97,6 @@ export function isContention(error: unknown): boolean {
   return ['40P01', '40001', '55P03'].includes(String((error as { code?: unknown } | null)?.code));
 }
 
-/** The data itself was refused by the database (class 22: data exception, 23: constraint). */
-export function isDataError(error: unknown): boolean {
-  return /^2[23]/.test(String((error as { code?: unknown } | null)?.code));
-}
-
 /** Repeats `work` while the database is away or in contention, until `signal` is aborted. Only for what may run twice. */
 export async function persistently<T>(
   work: () => Promise<T>,

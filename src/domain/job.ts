@@ -21,7 +21,6 @@ export const isFinal = (status: Status): status is FinalStatus => TRANSITIONS[st
 
 /** A job's place among its own account's jobs. Stored as its index, so that 0 starts first. */
 export const PRIORITIES = ['high', 'normal', 'low'] as const;
-export type Priority = (typeof PRIORITIES)[number];
 
 /** Why a job failed, as `job.error.code` shows it (contract 9, last row). */
 export const JOB_ERROR_CODES = [

@@ -1,5 +1,6 @@
 // The shapes that clients submit (contract 4 and 6). The schema that validates is the schema that documents.
 import { Type, type Static } from 'typebox';
+import { FAULTS } from './faults.ts';
 import { KINDS, PRIORITIES, type Kind } from './job.ts';
 
 /** Not a Record, whose keys are a pattern: `^.*$` lets a key with a line break past, and its value with it. */
@@ -46,21 +47,7 @@ const Sim = Type.Optional(
   Type.Object(
     {
       latency_ms: Type.Optional(Type.Integer({ minimum: 0, maximum: 600_000 })),
-      fault: Type.Optional(
-        Type.Enum([
-          '429',
-          '429-retry-after',
-          '500',
-          'hang',
-          'drip',
-          'cut',
-          'malformed',
-          'wrong-usage',
-          'billed-then-lost',
-          'async',
-          'refusal',
-        ]),
-      ),
+      fault: Type.Optional(Type.Enum([...FAULTS])),
       times: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
     },
     { additionalProperties: false },

@@ -19,22 +19,8 @@
 // | wrong-usage       | when done     | the right answer with a usage 1,000 times too high                     | yes    |
 // | billed-then-lost  | when done     | the socket is destroyed before the first byte; /v1/lookup has the result | yes  |
 // | async             | once          | 202 `{id, status:"processing"}`; /v1/remote/:id has the result when done | then |
+import { type Fault, FAULTS } from '../../../domain/faults.ts';
 import { SimError } from './answer.ts';
-
-export const FAULTS = [
-  '429',
-  '429-retry-after',
-  '500',
-  'refusal',
-  'hang',
-  'drip',
-  'cut',
-  'malformed',
-  'wrong-usage',
-  'billed-then-lost',
-  'async',
-] as const;
-export type Fault = (typeof FAULTS)[number];
 
 export interface Behaviour {
   latencyMs: number;

@@ -1,6 +1,7 @@
 // One call, from its understood request to its last byte, with the fault it asked for (the table is in behaviour.ts).
 import { type Answer, SimError, type Work } from './answer.ts';
-import type { Behaviour, Fault } from './behaviour.ts';
+import type { Fault } from '../../../domain/faults.ts';
+import type { Behaviour } from './behaviour.ts';
 import type { Outcome } from './calls.ts';
 import type { Live, Simulator } from './simulator.ts';
 
