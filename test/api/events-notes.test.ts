@@ -31,9 +31,9 @@ it.concurrent('a job in the line is told its place, at most once a second, and o
   const account = await millrace.account({ overrides: { slots: 1 } });
   const submit = async (latency: number): Promise<string> =>
     (await account.submit(chat('x', { sim: { latency_ms: latency } }))).id;
-  // One that runs for a while, some that are quick, one that is not, and the one that is followed.
+  // One that runs for a while, some that together take longer than a note waits, one slow one, and the one that is followed.
   const ahead = [await submit(1_500)];
-  for (let i = 0; i < 8; i++) ahead.push(await submit(60));
+  for (let i = 0; i < 8; i++) ahead.push(await submit(300));
   ahead.push(await submit(2_500));
   const last = await submit(0);
   const seen = await notes(account, last);
