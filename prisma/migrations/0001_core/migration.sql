@@ -386,12 +386,14 @@ create table deliveries (
 );
 create index deliveries_due on deliveries (next_attempt_at) where next_attempt_at is not null;
 
--- Up to where an account's books were found right, so that the next audit can start there.
+-- Up to where an account's books were found right, so that an audit can start there. Both numbers 0: from nothing.
 create table audit_checkpoints (
   account_id text primary key references accounts,
   ledger_sequence bigint not null,
-  -- { lot_id: { granted, remaining, held, captured, expired, ... } } at that number.
+  event_sequence bigint not null,
+  -- { lot_id: [granted, remaining, held] } as the entries up to that number say, in decimal strings.
   lots jsonb not null,
+  -- Also its artifacts' bytes up to then.
   checked_at timestamptz not null
 );
 

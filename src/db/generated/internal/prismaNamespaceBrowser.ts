@@ -177,6 +177,7 @@ export type AttemptsScalarFieldEnum = (typeof AttemptsScalarFieldEnum)[keyof typ
 export const Audit_checkpointsScalarFieldEnum = {
   account_id: 'account_id',
   ledger_sequence: 'ledger_sequence',
+  event_sequence: 'event_sequence',
   lots: 'lots',
   checked_at: 'checked_at'
 } as const

@@ -28,27 +28,32 @@ export type AggregateAudit_checkpoints = {
 
 export type Audit_checkpointsAvgAggregateOutputType = {
   ledger_sequence: number | null
+  event_sequence: number | null
 }
 
 export type Audit_checkpointsSumAggregateOutputType = {
   ledger_sequence: bigint | null
+  event_sequence: bigint | null
 }
 
 export type Audit_checkpointsMinAggregateOutputType = {
   account_id: string | null
   ledger_sequence: bigint | null
+  event_sequence: bigint | null
   checked_at: Date | null
 }
 
 export type Audit_checkpointsMaxAggregateOutputType = {
   account_id: string | null
   ledger_sequence: bigint | null
+  event_sequence: bigint | null
   checked_at: Date | null
 }
 
 export type Audit_checkpointsCountAggregateOutputType = {
   account_id: number
   ledger_sequence: number
+  event_sequence: number
   lots: number
   checked_at: number
   _all: number
@@ -57,27 +62,32 @@ export type Audit_checkpointsCountAggregateOutputType = {
 
 export type Audit_checkpointsAvgAggregateInputType = {
   ledger_sequence?: true
+  event_sequence?: true
 }
 
 export type Audit_checkpointsSumAggregateInputType = {
   ledger_sequence?: true
+  event_sequence?: true
 }
 
 export type Audit_checkpointsMinAggregateInputType = {
   account_id?: true
   ledger_sequence?: true
+  event_sequence?: true
   checked_at?: true
 }
 
 export type Audit_checkpointsMaxAggregateInputType = {
   account_id?: true
   ledger_sequence?: true
+  event_sequence?: true
   checked_at?: true
 }
 
 export type Audit_checkpointsCountAggregateInputType = {
   account_id?: true
   ledger_sequence?: true
+  event_sequence?: true
   lots?: true
   checked_at?: true
   _all?: true
@@ -172,6 +182,7 @@ export type audit_checkpointsGroupByArgs<ExtArgs extends runtime.Types.Extension
 export type Audit_checkpointsGroupByOutputType = {
   account_id: string
   ledger_sequence: bigint
+  event_sequence: bigint
   lots: runtime.JsonValue
   checked_at: Date
   _count: Audit_checkpointsCountAggregateOutputType | null
@@ -202,6 +213,7 @@ export type audit_checkpointsWhereInput = {
   NOT?: Prisma.audit_checkpointsWhereInput | Prisma.audit_checkpointsWhereInput[]
   account_id?: Prisma.StringFilter<"audit_checkpoints"> | string
   ledger_sequence?: Prisma.BigIntFilter<"audit_checkpoints"> | bigint | number
+  event_sequence?: Prisma.BigIntFilter<"audit_checkpoints"> | bigint | number
   lots?: Prisma.JsonFilter<"audit_checkpoints">
   checked_at?: Prisma.DateTimeFilter<"audit_checkpoints"> | Date | string
   accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
@@ -210,6 +222,7 @@ export type audit_checkpointsWhereInput = {
 export type audit_checkpointsOrderByWithRelationInput = {
   account_id?: Prisma.SortOrder
   ledger_sequence?: Prisma.SortOrder
+  event_sequence?: Prisma.SortOrder
   lots?: Prisma.SortOrder
   checked_at?: Prisma.SortOrder
   accounts?: Prisma.accountsOrderByWithRelationInput
@@ -221,6 +234,7 @@ export type audit_checkpointsWhereUniqueInput = Prisma.AtLeast<{
   OR?: Prisma.audit_checkpointsWhereInput[]
   NOT?: Prisma.audit_checkpointsWhereInput | Prisma.audit_checkpointsWhereInput[]
   ledger_sequence?: Prisma.BigIntFilter<"audit_checkpoints"> | bigint | number
+  event_sequence?: Prisma.BigIntFilter<"audit_checkpoints"> | bigint | number
   lots?: Prisma.JsonFilter<"audit_checkpoints">
   checked_at?: Prisma.DateTimeFilter<"audit_checkpoints"> | Date | string
   accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
@@ -229,6 +243,7 @@ export type audit_checkpointsWhereUniqueInput = Prisma.AtLeast<{
 export type audit_checkpointsOrderByWithAggregationInput = {
   account_id?: Prisma.SortOrder
   ledger_sequence?: Prisma.SortOrder
+  event_sequence?: Prisma.SortOrder
   lots?: Prisma.SortOrder
   checked_at?: Prisma.SortOrder
   _count?: Prisma.audit_checkpointsCountOrderByAggregateInput
@@ -244,12 +259,14 @@ export type audit_checkpointsScalarWhereWithAggregatesInput = {
   NOT?: Prisma.audit_checkpointsScalarWhereWithAggregatesInput | Prisma.audit_checkpointsScalarWhereWithAggregatesInput[]
   account_id?: Prisma.StringWithAggregatesFilter<"audit_checkpoints"> | string
   ledger_sequence?: Prisma.BigIntWithAggregatesFilter<"audit_checkpoints"> | bigint | number
+  event_sequence?: Prisma.BigIntWithAggregatesFilter<"audit_checkpoints"> | bigint | number
   lots?: Prisma.JsonWithAggregatesFilter<"audit_checkpoints">
   checked_at?: Prisma.DateTimeWithAggregatesFilter<"audit_checkpoints"> | Date | string
 }
 
 export type audit_checkpointsCreateInput = {
   ledger_sequence: bigint | number
+  event_sequence: bigint | number
   lots: Prisma.JsonNullValueInput | runtime.InputJsonValue
   checked_at: Date | string
   accounts: Prisma.accountsCreateNestedOneWithoutAudit_checkpointsInput
@@ -258,12 +275,14 @@ export type audit_checkpointsCreateInput = {
 export type audit_checkpointsUncheckedCreateInput = {
   account_id: string
   ledger_sequence: bigint | number
+  event_sequence: bigint | number
   lots: Prisma.JsonNullValueInput | runtime.InputJsonValue
   checked_at: Date | string
 }
 
 export type audit_checkpointsUpdateInput = {
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   lots?: Prisma.JsonNullValueInput | runtime.InputJsonValue
   checked_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   accounts?: Prisma.accountsUpdateOneRequiredWithoutAudit_checkpointsNestedInput
@@ -272,6 +291,7 @@ export type audit_checkpointsUpdateInput = {
 export type audit_checkpointsUncheckedUpdateInput = {
   account_id?: Prisma.StringFieldUpdateOperationsInput | string
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   lots?: Prisma.JsonNullValueInput | runtime.InputJsonValue
   checked_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
 }
@@ -279,12 +299,14 @@ export type audit_checkpointsUncheckedUpdateInput = {
 export type audit_checkpointsCreateManyInput = {
   account_id: string
   ledger_sequence: bigint | number
+  event_sequence: bigint | number
   lots: Prisma.JsonNullValueInput | runtime.InputJsonValue
   checked_at: Date | string
 }
 
 export type audit_checkpointsUpdateManyMutationInput = {
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   lots?: Prisma.JsonNullValueInput | runtime.InputJsonValue
   checked_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
 }
@@ -292,6 +314,7 @@ export type audit_checkpointsUpdateManyMutationInput = {
 export type audit_checkpointsUncheckedUpdateManyInput = {
   account_id?: Prisma.StringFieldUpdateOperationsInput | string
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   lots?: Prisma.JsonNullValueInput | runtime.InputJsonValue
   checked_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
 }
@@ -304,28 +327,33 @@ export type Audit_checkpointsNullableScalarRelationFilter = {
 export type audit_checkpointsCountOrderByAggregateInput = {
   account_id?: Prisma.SortOrder
   ledger_sequence?: Prisma.SortOrder
+  event_sequence?: Prisma.SortOrder
   lots?: Prisma.SortOrder
   checked_at?: Prisma.SortOrder
 }
 
 export type audit_checkpointsAvgOrderByAggregateInput = {
   ledger_sequence?: Prisma.SortOrder
+  event_sequence?: Prisma.SortOrder
 }
 
 export type audit_checkpointsMaxOrderByAggregateInput = {
   account_id?: Prisma.SortOrder
   ledger_sequence?: Prisma.SortOrder
+  event_sequence?: Prisma.SortOrder
   checked_at?: Prisma.SortOrder
 }
 
 export type audit_checkpointsMinOrderByAggregateInput = {
   account_id?: Prisma.SortOrder
   ledger_sequence?: Prisma.SortOrder
+  event_sequence?: Prisma.SortOrder
   checked_at?: Prisma.SortOrder
 }
 
 export type audit_checkpointsSumOrderByAggregateInput = {
   ledger_sequence?: Prisma.SortOrder
+  event_sequence?: Prisma.SortOrder
 }
 
 export type audit_checkpointsCreateNestedOneWithoutAccountsInput = {
@@ -362,12 +390,14 @@ export type audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput = {
 
 export type audit_checkpointsCreateWithoutAccountsInput = {
   ledger_sequence: bigint | number
+  event_sequence: bigint | number
   lots: Prisma.JsonNullValueInput | runtime.InputJsonValue
   checked_at: Date | string
 }
 
 export type audit_checkpointsUncheckedCreateWithoutAccountsInput = {
   ledger_sequence: bigint | number
+  event_sequence: bigint | number
   lots: Prisma.JsonNullValueInput | runtime.InputJsonValue
   checked_at: Date | string
 }
@@ -390,12 +420,14 @@ export type audit_checkpointsUpdateToOneWithWhereWithoutAccountsInput = {
 
 export type audit_checkpointsUpdateWithoutAccountsInput = {
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   lots?: Prisma.JsonNullValueInput | runtime.InputJsonValue
   checked_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
 }
 
 export type audit_checkpointsUncheckedUpdateWithoutAccountsInput = {
   ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   lots?: Prisma.JsonNullValueInput | runtime.InputJsonValue
   checked_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
 }
@@ -405,6 +437,7 @@ export type audit_checkpointsUncheckedUpdateWithoutAccountsInput = {
 export type audit_checkpointsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
   account_id?: boolean
   ledger_sequence?: boolean
+  event_sequence?: boolean
   lots?: boolean
   checked_at?: boolean
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
@@ -413,6 +446,7 @@ export type audit_checkpointsSelect<ExtArgs extends runtime.Types.Extensions.Int
 export type audit_checkpointsSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
   account_id?: boolean
   ledger_sequence?: boolean
+  event_sequence?: boolean
   lots?: boolean
   checked_at?: boolean
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
@@ -421,6 +455,7 @@ export type audit_checkpointsSelectCreateManyAndReturn<ExtArgs extends runtime.T
 export type audit_checkpointsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
   account_id?: boolean
   ledger_sequence?: boolean
+  event_sequence?: boolean
   lots?: boolean
   checked_at?: boolean
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
@@ -429,11 +464,12 @@ export type audit_checkpointsSelectUpdateManyAndReturn<ExtArgs extends runtime.T
 export type audit_checkpointsSelectScalar = {
   account_id?: boolean
   ledger_sequence?: boolean
+  event_sequence?: boolean
   lots?: boolean
   checked_at?: boolean
 }
 
-export type audit_checkpointsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"account_id" | "ledger_sequence" | "lots" | "checked_at", ExtArgs["result"]["audit_checkpoints"]>
+export type audit_checkpointsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"account_id" | "ledger_sequence" | "event_sequence" | "lots" | "checked_at", ExtArgs["result"]["audit_checkpoints"]>
 export type audit_checkpointsInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
 }
@@ -452,6 +488,7 @@ export type $audit_checkpointsPayload<ExtArgs extends runtime.Types.Extensions.I
   scalars: runtime.Types.Extensions.GetPayloadResult<{
     account_id: string
     ledger_sequence: bigint
+    event_sequence: bigint
     lots: runtime.JsonValue
     checked_at: Date
   }, ExtArgs["result"]["audit_checkpoints"]>
@@ -880,6 +917,7 @@ export interface Prisma__audit_checkpointsClient<T, Null = never, ExtArgs extend
 export interface audit_checkpointsFieldRefs {
   readonly account_id: Prisma.FieldRef<"audit_checkpoints", 'String'>
   readonly ledger_sequence: Prisma.FieldRef<"audit_checkpoints", 'BigInt'>
+  readonly event_sequence: Prisma.FieldRef<"audit_checkpoints", 'BigInt'>
   readonly lots: Prisma.FieldRef<"audit_checkpoints", 'Json'>
   readonly checked_at: Prisma.FieldRef<"audit_checkpoints", 'DateTime'>
 }
