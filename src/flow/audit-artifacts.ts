@@ -1,7 +1,11 @@
+// I10: each artifact that was not deleted is in storage, byte for byte what its row says.
 import { createHash } from 'node:crypto';
 import type { Context } from '../context.ts';
-import type { Breach } from '../ledger/audit-checks.ts';
+import { idFloor } from '../domain/ids.ts';
+import type { Breach, Findings } from '../ledger/audit-findings.ts';
+import { portions } from '../ledger/audit-spans.ts';
 import { StorageMissing } from '../storage/storage.ts';
+import type { Subject } from './audit-subject.ts';
 
 interface Row {
   account_id: string;
@@ -11,41 +15,86 @@ interface Row {
   sha256: string;
 }
 
-/**
- * I10: each artifact that was not deleted is in storage, byte for byte what its row says; and what a job's output names is
- * one of the job's artifacts, as the output describes it.
- */
-export async function checkArtifacts(
+export interface ArtifactReader {
+  /** Reads the artifacts of accounts, those since their checkpoints. Answers which accounts had any. */
+  check(group: readonly Subject[], findings: Findings): Promise<Set<string>>;
+  /** How many were read. */
+  read(): number;
+  /** Whether bounds kept some from being read. */
+  skipped(): boolean;
+}
+
+const PAGE = 100;
+const ACCOUNTS_A_PAGE = 50;
+/** An artifact's row comes after its instant: while its transaction takes. */
+const ROW_MS = 5 * 60_000;
+/** And its id before its bytes: while an upload takes, or an outcome waits to be written down. */
+const BYTES_MS = 24 * 3_600_000;
+
+export function artifactReader(
   ctx: Context,
-  accountIds: readonly string[],
-): Promise<{ rows: number; breaches: Breach[] }> {
-  const { rows } = await ctx.flow.query<Row>(
-    'select account_id, id, storage_key, bytes::float8 as bytes, sha256 from artifacts where account_id = any($1) and deleted_at is null',
-    [accountIds],
-  );
-  const breaches = await unknownOutputs(ctx, accountIds);
-  for (const row of rows) {
-    const wrong = await compare(ctx, row);
-    if (wrong) breaches.push({ invariant: 'I10', account_id: row.account_id, subject: row.id, what: wrong });
+  within?: { artifacts: number; artifactBytes: number },
+): ArtifactReader {
+  let read = 0;
+  let bytes = 0;
+  let skipped = false;
+  const affordable = (row: Row): boolean =>
+    !within || (read < within.artifacts && bytes + row.bytes <= within.artifactBytes);
+  return {
+    async check(group, findings) {
+      const seen = new Set<string>();
+      for await (const row of artifactsOf(ctx, group)) {
+        seen.add(row.account_id);
+        if (!affordable(row)) {
+          skipped = true;
+          break;
+        }
+        read += 1;
+        bytes += row.bytes;
+        findings.looked('I10', 1);
+        const what = await compare(ctx, row);
+        if (what) findings.found([breachOf(row, what)]);
+      }
+      return seen;
+    },
+    read: () => read,
+    skipped: () => skipped,
+  };
+}
+
+const breachOf = ({ account_id, id }: Row, what: string): Breach => ({
+  invariant: 'I10',
+  account_id,
+  subject: id,
+  what,
+});
+
+async function* artifactsOf(ctx: Context, group: readonly Subject[]): AsyncGenerator<Row> {
+  for (const portion of portions(group, () => 1, ACCOUNTS_A_PAGE)) {
+    let wanted = portion.map(({ id, since }) => ({
+      account: id,
+      after: since ? idFloor('art', new Date(since.at.getTime() - BYTES_MS)) : '',
+      since: since ? new Date(since.at.getTime() - ROW_MS) : null,
+    }));
+    while (wanted.length > 0) {
+      const { rows } = await ctx.flow.query<Row>(
+        `select a.account_id, a.id, a.storage_key, a.bytes::float8 as bytes, a.sha256
+          from unnest($1::text[], $2::text[], $3::timestamptz[]) as w (account_id, after, since)
+          cross join lateral (select * from artifacts x where x.account_id = w.account_id and x.id > w.after
+            and x.created_at >= coalesce(w.since, '-infinity') and x.deleted_at is null order by x.id limit $4) a`,
+        [wanted.map((w) => w.account), wanted.map((w) => w.after), wanted.map((w) => w.since), PAGE],
+      );
+      yield* rows;
+      const perAccount = Map.groupBy(rows, (row) => row.account_id);
+      wanted = wanted.flatMap((w) => {
+        const page = perAccount.get(w.account) ?? [];
+        return page.length < PAGE ? [] : [{ ...w, after: page.at(-1)?.id ?? '' }];
+      });
+    }
   }
-  return { rows: rows.length, breaches };
 }
 
-/** By the letter and not as JSON: a vendor's words beside it may hold what jsonb refuses. */
-async function unknownOutputs(ctx: Context, accountIds: readonly string[]): Promise<Breach[]> {
-  const { rows } = await ctx.flow.query<Omit<Breach, 'invariant'>>(
-    `select j.account_id, coalesce(named.id, j.id) as subject,
-        format('the output of %s names %s, which is no artifact of it', j.id, coalesce(named.id, 'nothing')) as what
-      from jobs j left join lateral (
-        select match[1] as id from regexp_matches(j.output, '"artifact_id":"(art_[0-9a-z]{26})"', 'g') match) named on true
-      where j.account_id = any($1) and j.kind in ('image', 'tts') and j.status = 'succeeded' and j.output is not null
-        and not exists (select from artifacts a where a.account_id = j.account_id and a.job_id = j.id
-          and a.id = named.id and position(a.sha256 in j.output) > 0)`,
-    [accountIds],
-  );
-  return rows.map((row) => ({ invariant: 'I10', ...row }));
-}
-
+/** What is wrong with it, or null. */
 async function compare(ctx: Context, row: Row): Promise<string | null> {
   const hash = createHash('sha256');
   let bytes = 0;

@@ -1,73 +1,131 @@
-// The audit: every balance, lot and slot recomputed from what was written down, account by account, each account from
-// one snapshot, so that it may run beside live traffic. It changes nothing but its checkpoints.
+// The audit: every balance, lot and slot recomputed from what was written down, account by account. Each statement looks
+// at a bounded number of rows, so it may run beside live traffic, whatever an account's size.
 import type { Context } from '../context.ts';
-import { AUDIT_CHECKS, type Breach } from '../ledger/audit-checks.ts';
-import { checkArtifacts } from './audit-artifacts.ts';
-import type { QueryConfig } from 'pg';
-import type { Db } from '../db/pool.ts';
-import { transaction } from '../db/transaction.ts';
+import { openBooks } from '../ledger/audit-books.ts';
+import { type Breach, Findings } from '../ledger/audit-findings.ts';
+import { artifactReader } from './audit-artifacts.ts';
+import { auditGroup } from './audit-group.ts';
+import { costOf, LEAST_COST, type Subject, subjectOf } from './audit-subject.ts';
+
+export interface AuditOptions {
+  /**
+   * `nothing` (the default): all there is. `checkpoints`: of each account what came after the last audit that found it
+   * right, and the jobs that are open; balances, lots and slots are compared in either case.
+   */
+  from?: 'nothing' | 'checkpoints';
+  /** For an answer in bounded time. Such an audit writes no checkpoints. */
+  within?: Bounds;
+}
+
+export interface Bounds {
+  /** Accounts up to this id were looked at before. */
+  after: string;
+  /** Entries, events and open jobs together, and a few for each account. */
+  rows: number;
+  /** Of which the bytes are read. */
+  artifacts: number;
+  artifactBytes: number;
+}
 
 export interface AuditReport {
+  /** No breach in what was covered. */
   ok: boolean;
   checkedAt: Date;
-  accounts: number;
   rows: number;
   /** By invariant: what it says, the rows it looked at, and its breaches. */
   invariants: { id: string; says: string; rows: number; breaches: number }[];
+  /** The first thousand. */
   breaches: Breach[];
+  covered: Coverage;
 }
 
-const ACCOUNTS_A_SNAPSHOT = 100;
-const BREACHES_SHOWN = 1_000;
-
-const CHECK_MS = 3_600_000;
-
-/** The connection's own limit to silence is for statements that are quicker. */
-function patient(tx: Db): Db {
-  const query = (text: string, values: unknown[]) =>
-    tx.query({ text, values, query_timeout: CHECK_MS } as QueryConfig);
-  return { query: query as Db['query'] };
+export interface Coverage {
+  /** Every account, all of it that no checkpoint stands for, its new artifacts' bytes too. */
+  complete: boolean;
+  accounts: number;
+  /** Those of them that were looked at from a checkpoint on. */
+  resumed: number;
+  /** Accounts with more that is new than the bounds allow. The first hundred. */
+  leftOut: string[];
+  /** Not null: the bounds were reached, and a next audit may go on after this account. */
+  nextAfter: string | null;
+  /** Of which the bytes were read. */
+  artifacts: number;
 }
 
-export async function audit(ctx: Context): Promise<AuditReport> {
-  const tally = new Map<string, { says: string; rows: number; breaches: number }>();
-  const breaches: Breach[] = [];
-  const note = (id: string, says: string, found: { rows: number; breaches: Breach[] }): void => {
-    const sum = tally.get(id) ?? { says, rows: 0, breaches: 0 };
-    sum.rows += found.rows;
-    sum.breaches += found.breaches.length;
-    tally.set(id, sum);
-    breaches.push(...found.breaches.slice(0, BREACHES_SHOWN - breaches.length));
+const ACCOUNTS_A_GROUP = 250;
+const LEFT_OUT_SHOWN = 100;
+
+export async function audit(
+  ctx: Context,
+  { from = 'nothing', within }: AuditOptions = {},
+): Promise<AuditReport> {
+  const { rows: clock } = await ctx.flow.query<{ now: Date }>('select millrace_now() as now');
+  const findings = new Findings();
+  const artifacts = artifactReader(ctx, within);
+  const bounds = within && { ...within, rowsLeft: within.rows };
+  const covered: Omit<Coverage, 'complete' | 'artifacts'> = {
+    accounts: 0,
+    resumed: 0,
+    leftOut: [],
+    nextAfter: null,
   };
-  let accounts = 0;
-  let after = '';
-  for (;;) {
-    const ids = await transaction(ctx.flow, async (tx) => {
-      await tx.query('set transaction isolation level repeatable read read only');
-      // The largest accounts take minutes, and a check that is cut off would never be done.
-      await tx.query(`set local statement_timeout = ${CHECK_MS}`);
-      const { rows } = await tx.query<{ id: string }>(
-        'select id from accounts where id > $1 order by id limit $2',
-        [after, ACCOUNTS_A_SNAPSHOT],
-      );
-      const page = rows.map((row) => row.id);
-      if (page.length > 0)
-        for (const check of AUDIT_CHECKS) note(check.id, check.says, await check.run(patient(tx), page));
-      return page;
-    });
+  for (let after: string | undefined = within?.after ?? ''; covered.nextAfter === null;) {
+    const { rows } = await ctx.flow.query<{ id: string }>(
+      'select id from accounts where id > $1 order by id limit $2',
+      [after, ACCOUNTS_A_GROUP],
+    );
+    const ids = rows.map(({ id }) => id);
     if (ids.length === 0) break;
-    note('I10', 'every stored artifact is there, with its size and hash', await checkArtifacts(ctx, ids));
-    accounts += ids.length;
-    after = ids.at(-1) ?? after;
+    const books = await openBooks(ctx.flow, ids, findings);
+    const subjects = books.map((book) => subjectOf(book, from));
+    const group = bounds ? affordable(subjects, { bounds, covered, after }) : subjects;
+    await auditGroup(ctx, group, { findings, artifacts, from, writes: !within });
+    covered.accounts += group.length;
+    covered.resumed += group.filter(({ since }) => since !== null).length;
+    after = ids.at(-1) as string;
   }
-  const { rows } = await ctx.flow.query<{ now: Date }>('select millrace_now() as now');
-  const invariants = [...tally].map(([id, sum]) => ({ id, ...sum }));
+  const invariants = findings.summary();
   return {
     ok: invariants.every((invariant) => invariant.breaches === 0),
-    checkedAt: rows[0]?.now as Date,
-    accounts,
+    checkedAt: clock[0]?.now as Date,
     rows: invariants.reduce((sum, invariant) => sum + invariant.rows, 0),
     invariants,
-    breaches,
+    breaches: findings.breaches,
+    covered: {
+      complete: covered.nextAfter === null && covered.leftOut.length === 0 && !artifacts.skipped(),
+      ...covered,
+      artifacts: artifacts.read(),
+    },
   };
+}
+
+/** As many of a group as there are rows left for. The rest, and those that never fit, are noted as not covered. */
+function affordable(
+  group: readonly Subject[],
+  {
+    bounds,
+    covered,
+    after,
+  }: {
+    bounds: Bounds & { rowsLeft: number };
+    covered: Pick<Coverage, 'leftOut' | 'nextAfter'>;
+    after: string;
+  },
+): Subject[] {
+  const taken: Subject[] = [];
+  let last = after;
+  for (const subject of group) {
+    const tooMuch = costOf(subject) > bounds.rows;
+    const cost = tooMuch ? LEAST_COST : costOf(subject);
+    if (cost > bounds.rowsLeft) {
+      covered.nextAfter = last;
+      break;
+    }
+    bounds.rowsLeft -= cost;
+    if (!tooMuch) taken.push(subject);
+    else if (covered.leftOut.length < LEFT_OUT_SHOWN) covered.leftOut.push(subject.id);
+    last = subject.id;
+  }
+  return taken;
 }

@@ -20,9 +20,11 @@ export interface Books {
   artifact: { id: string; path: string };
 }
 
-/** Takes a platform with a worker. */
-export async function fillBooks(millrace: TestPlatform): Promise<Books> {
+/** Takes a platform with a worker. `begun` is done when there are accounts, and nothing else yet. */
+export async function fillBooks(millrace: TestPlatform, begun?: () => Promise<unknown>): Promise<Books> {
   const account = await millrace.account({ plan: 'scale' });
+  const narrow = await millrace.account({ overrides: { slots: 1, line_length: 3 } });
+  await begun?.();
   const hanging = async (client: TestAccount): Promise<Json> => {
     const { id } = await client.submit(chat('Hang', { sim: { fault: 'hang' } }));
     return jobUntil(client, id, ({ status }) => status === 'running');
@@ -34,7 +36,6 @@ export async function fillBooks(millrace: TestPlatform): Promise<Books> {
   await millrace.admin.post(`/v1/admin/accounts/${account.id}/jobs/${id}/cancel`);
   const stopped = await account.ended(id);
 
-  const narrow = await millrace.account({ overrides: { slots: 1, line_length: 3 } });
   const running = await hanging(narrow);
   const waiting = await narrow.submit(chat('Wait'));
   const unwanted = await narrow.submit(chat('Cancel me'));

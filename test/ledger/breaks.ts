@@ -75,6 +75,18 @@ export const BREAKS: Record<string, Break[]> = {
       subject: (b) => entryOf(b, b.failed, 'release'),
     },
     {
+      what: 'lines whose entry is gone',
+      tables: [headers],
+      sql: (b) => `delete from ledger_transactions where job_id = '${b.failed.id}' and type = 'hold'`,
+      subject: (b) => b.account.id,
+    },
+    {
+      what: 'a lot that is gone',
+      tables: ['lots'],
+      sql: (b) => `delete from lots where account_id = '${b.account.id}'`,
+      subject: (b) => lotOf(b, b.account),
+    },
+    {
       what: 'the last entry, gone with its lines',
       tables: [headers, lines],
       sql: (
@@ -118,6 +130,18 @@ export const BREAKS: Record<string, Break[]> = {
       sql: (b) =>
         `update ledger_transactions set job_id = 'job_none' where job_id = '${b.succeeded.id}' and type = 'release'`,
       subject: (b) => entryOf(b, b.succeeded, 'release'),
+    },
+    {
+      what: 'a hold whose job is gone',
+      tables: ['jobs'],
+      sql: (b) => `delete from jobs where id = '${b.running.id}'`,
+      subject: (b) => entryOf(b, b.running, 'hold'),
+    },
+    {
+      what: 'a hold of another account’s job',
+      tables: ['jobs'],
+      sql: (b) => `update jobs set account_id = '${b.account.id}' where id = '${b.waiting.id}'`,
+      subject: (b) => entryOf(b, b.waiting, 'hold'),
     },
   ],
   I4: [

@@ -173,4 +173,14 @@ export const Invariants = Type.Object({
       breaches: Type.Integer(),
     }),
   ),
+  covered: Type.Object({
+    complete: Type.Boolean(),
+    accounts: Type.Integer(),
+    resumed: Type.Integer({ description: 'Those looked at from a checkpoint on.' }),
+    artifacts: Type.Integer({ description: 'Whose bytes were read.' }),
+    left_out: Type.Array(Type.String(), {
+      description: 'Accounts with too much that is new for one answer: `npm run audit` looks at them.',
+    }),
+    next_after: Type.Union([Type.String(), Type.Null()]),
+  }),
 });

@@ -1,0 +1,48 @@
+// An account under audit, and how far back it is looked at.
+import { type Books, isAhead } from '../ledger/audit-books.ts';
+import type { Checkpoint } from '../ledger/audit-checkpoints.ts';
+import { BOTTOM, type Span } from '../ledger/audit-spans.ts';
+
+export interface Subject extends Books {
+  /** Null: all of it. */
+  since: Checkpoint | null;
+  entries: Span;
+  events: Span;
+}
+
+export function subjectOf(book: Books, from: 'nothing' | 'checkpoints'): Subject {
+  const { id, checkpoint, firstEvent } = book;
+  const blank = !checkpoint || (checkpoint.ledgerSequence === 0n && checkpoint.eventSequence === 0n);
+  const since = from === 'nothing' || blank || isAhead(book) ? null : checkpoint;
+  // What was not kept is not looked for; and a number below 1 shows as one row too many.
+  const eventsBefore = firstEvent !== null && firstEvent > 0n ? firstEvent - 1n : -1n;
+  return {
+    ...book,
+    since,
+    // Where the counter is wrong, which is noted already, it must not send us after numbers that nobody gave out.
+    entries: {
+      accountId: id,
+      after: since?.ledgerSequence ?? BOTTOM,
+      upto: least(book.ledgerSequence, book.lastEntry),
+    },
+    events: {
+      accountId: id,
+      after: since && since.eventSequence > eventsBefore ? since.eventSequence : eventsBefore,
+      upto: least(book.eventSequence, book.lastEvent),
+    },
+  };
+}
+
+function least(counter: bigint, last: bigint | null): bigint {
+  if (last === null) return 0n;
+  return counter < last ? counter : last;
+}
+
+/** Of an account of which nothing is new, in rows. */
+export const LEAST_COST = 10;
+
+/** What an account costs to look at, in rows. */
+export function costOf({ since, entries, events, open }: Subject): number {
+  const first = since?.ledgerSequence ?? 0n;
+  return LEAST_COST + Number(entries.upto - first) + Number(events.upto - events.after) + open;
+}
