@@ -102,6 +102,7 @@ export const ModelAnswer = Type.Object({
   units: Type.Array(Unit),
   default_output_tokens: nullable(Type.Integer()),
   context_length: nullable(Type.Integer()),
+  charge_refused: Type.Boolean({ description: "What the vendor's content policy refuses is charged." }),
   routes: Type.Array(
     Type.Object({
       id: Type.String(),

@@ -18,6 +18,8 @@ export interface ModelData {
   max_images?: number;
   /** tts: the longest text. */
   max_characters?: number;
+  /** The vendor bills what its content policy refuses, and the account pays for it as for a result. */
+  charge_refused?: boolean;
 }
 
 export interface ModelRoute {

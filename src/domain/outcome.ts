@@ -45,6 +45,8 @@ export interface Settling {
   deadline: Date;
   deadlineNamed: boolean;
   cancelRequested: 'client' | 'operator' | 'suspension' | null;
+  /** The model's data say that what the content policy refuses is charged. */
+  chargeRefused: boolean;
 }
 
 export interface JobError {
@@ -147,6 +149,8 @@ function failed(
   // A job whose stop was asked is never run again.
   if (job.cancelRequested) return end('canceled', { waste });
   const spent = job.failures + 1 >= MAX_ATTEMPTS || (outcome.ambiguous && job.ambiguous + 1 >= MAX_AMBIGUOUS);
+  if (outcome.code === 'content_refused' && job.chargeRefused && waste)
+    return end('failed', { ...charge(job, waste), usage: waste, error });
   if (!outcome.retryable || spent) return end('failed', { error, waste });
   const waitMs = Math.max(backoffMs(job.failures, at.random), outcome.retryAfterMs ?? 0);
   if (at.now.getTime() + waitMs >= job.deadline.getTime()) return end('failed', { error, waste });

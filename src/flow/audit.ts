@@ -3,6 +3,7 @@
 import type { Context } from '../context.ts';
 import { openBooks } from '../ledger/audit-books.ts';
 import { type Breach, Findings } from '../ledger/audit-findings.ts';
+import { auditStrays } from '../ledger/audit-strays.ts';
 import { artifactReader } from './audit-artifacts.ts';
 import { auditGroup } from './audit-group.ts';
 import { costOf, LEAST_COST, type Subject, subjectOf } from './audit-subject.ts';
@@ -76,6 +77,7 @@ export async function audit(
       [after, ACCOUNTS_A_GROUP],
     );
     const ids = rows.map(({ id }) => id);
+    if (!within) findings.found(await auditStrays(ctx.flow, { after, upto: ids.at(-1) ?? null }));
     if (ids.length === 0) break;
     const books = await openBooks(ctx.flow, ids, findings);
     const subjects = books.map((book) => subjectOf(book, from));

@@ -1,6 +1,6 @@
 // What an attempt used, where the vendor gave no word of it (contract 0).
 import type { Context } from '../context.ts';
-import type { Bounds, UsageLine } from '../domain/job.ts';
+import type { Bounds, Kind, UsageLine } from '../domain/job.ts';
 import { promptSize, spokenBytes } from '../domain/prompt.ts';
 import type { Output } from '../providers/provider.ts';
 import { deltasOf } from '../store/deltas.ts';
@@ -29,6 +29,29 @@ export function countOutput(ctx: Context, call: Counted, output: Output): UsageL
       return [{ name: 'character', measure: 'input', quantity: call.bounds.characters ?? 0 }];
     case 'stt':
       return [{ name: 'millisecond', measure: 'input', quantity: Math.ceil(output.durationMs) }];
+  }
+}
+
+/**
+ * Of a call that the vendor's content policy refused, where its model is one of those that bill it: what was asked, since
+ * refused work is billed as work, and of a chat what it said before.
+ */
+export async function countRefused(
+  ctx: Context,
+  call: Counted & { kind: Kind },
+  attempt: { accountId: string; jobId: string; attempt: number },
+): Promise<UsageLine[] | null> {
+  if (ctx.catalogue().models.get(call.model)?.data.charge_refused !== true) return null;
+  const { n = 1, characters = 0, audio_ms: audioMs = 0 } = call.bounds;
+  switch (call.kind) {
+    case 'chat':
+      return (await countStored(ctx, call, attempt)).usage;
+    case 'image':
+      return [{ name: 'image', measure: 'output', quantity: n }];
+    case 'tts':
+      return [{ name: 'character', measure: 'input', quantity: characters }];
+    case 'stt':
+      return [{ name: 'millisecond', measure: 'input', quantity: audioMs }];
   }
 }
 

@@ -7,7 +7,7 @@ import type { Call, CallResult, Evidence, Provider, Route } from '../providers/p
 import { noteRemoteId } from '../store/attempts.ts';
 import type { Claimed } from '../store/jobs.ts';
 import { applyBrake, type Brake, type StopReason } from './brake.ts';
-import { countOutput, countStored, partialChat } from './count.ts';
+import { countOutput, countRefused, countStored, partialChat } from './count.ts';
 import { keepOutput } from './keep-output.ts';
 import { findRoute, openAudio, openRoute } from './open-call.ts';
 import { type AppendStep, recordDeltas } from './record-deltas.ts';
@@ -157,6 +157,10 @@ async function conclude(ctx: Context, { claimed, call, result, reason }: Result)
       // A provider that confirmed our stop ends the call as it likes: that is no failure.
       if (call.kind !== 'chat' && (reason === 'cancel' || reason === 'deadline'))
         return stopped(reason, { evidence });
+      if (result.type === 'failed' && result.code === 'content_refused') {
+        const billed = result.billed ?? (await countRefused(ctx, counted, call));
+        return failed({ ...result, billed }, evidence);
+      }
       if (result.type === 'failed') return failed(result, evidence);
       return failed(
         { code: 'provider_unavailable', message: result.message, retryable: true, ambiguous: true },

@@ -49,7 +49,7 @@ const written = rowset<NewCheckpoint>({
   account_id: ['text', (c) => c.accountId],
   ledger_sequence: ['bigint', (c) => c.ledgerSequence],
   event_sequence: ['bigint', (c) => c.eventSequence],
-  lots: ['jsonb', (c) => JSON.stringify(Object.fromEntries(texts(c.lots)))],
+  lots: ['text', (c) => JSON.stringify(Object.fromEntries(texts(c.lots)))],
   checked_at: ['timestamptz', (c) => c.at],
   instead: ['text', (c) => c.instead],
 });
@@ -63,13 +63,13 @@ export async function saveCheckpoints(db: Db, checkpoints: readonly NewCheckpoin
   const values = written.values(checkpoints);
   await db.query(
     `update audit_checkpoints c set ledger_sequence = r.ledger_sequence, event_sequence = r.event_sequence,
-        lots = r.lots, checked_at = r.checked_at
+        lots = r.lots::jsonb, checked_at = r.checked_at
       from ${written.sql} where c.account_id = r.account_id and c.xmin::text = r.instead`,
     values,
   );
   await db.query(
     `insert into audit_checkpoints (account_id, ledger_sequence, event_sequence, lots, checked_at)
-      select account_id, ledger_sequence, event_sequence, lots, checked_at from ${written.sql}
+      select account_id, ledger_sequence, event_sequence, lots::jsonb, checked_at from ${written.sql}
         where instead is null order by account_id
       on conflict do nothing`,
     values,

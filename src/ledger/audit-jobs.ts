@@ -57,6 +57,9 @@ const columns = (ids: readonly JobId[]) => [ids.map((job) => job.account_id), id
 const WANTED = `unnest($1::text[], $2::text[]) as w (account_id, id)
   cross join lateral (select * from jobs x where x.account_id = w.account_id and x.id = w.id offset 0) j`;
 
+/** The one failure that may cost something, and then it says what was used (`charge_refused` of its model at that time). */
+const REFUSED = `j.usage is not null and starts_with(j.error, '{"code":"content_refused"')`;
+
 /** By the job's id alone: with the account in it, a planner without figures may walk all of the account's entries a job. */
 const JOBS = `select wrong.invariant, j.account_id, j.id as subject, wrong.what from ${WANTED}
   cross join lateral (select count(*) filter (where type = 'hold') as holds,
@@ -78,7 +81,9 @@ const JOBS = `select wrong.invariant, j.account_id, j.id as subject, wrong.what 
     ('I4', case when j.created_at > (select millrace_now()) - interval '30 days'
         and (e.queued <> 1 or e.ends <> (j.ended_at is not null)::int or (j.ended_at is not null and e.last <> 'job.' || j.status))
       then format('job: %s, with %s job.queued and %s ends (%s)', j.status, e.queued, e.ends, e.last) end),
-    ('I5', case when t.captures > 1 or t.captured <> coalesce(j.cost, 0) or (j.cost > 0 and (j.status = 'failed' or j.started_at is null
+    ('I4', case when (select k.account_id from api_keys k where k.id = j.key_id) is distinct from j.account_id
+      then format('job: of key %s, which is none of the account', j.key_id) end),
+    ('I5', case when t.captures > 1 or t.captured <> coalesce(j.cost, 0) or (j.cost > 0 and ((j.status = 'failed' and not (${REFUSED})) or j.started_at is null
         or j.canceled_by in ('operator', 'suspension'))) or (j.status = 'succeeded' and j.output is null and j.data_deleted_at is null)
       then format('job: %s, cost %s; captured %s in %s entries', j.status, j.cost, t.captured, t.captures) end)
   ) as wrong (invariant, what)

@@ -35,6 +35,7 @@ const job: fc.Arbitrary<Settling> = fc.record({
   deadline: fc.integer({ min: -10_000, max: 60_000 }).map((ms) => new Date(NOW.getTime() + ms)),
   deadlineNamed: fc.boolean(),
   cancelRequested: fc.constantFrom(null, null, 'client', 'operator', 'suspension'),
+  chargeRefused: fc.boolean(),
 });
 
 const used = fc.record({ output: fc.constant('{"text":"flour","completion":null}'), usage });
@@ -69,6 +70,7 @@ const base: Settling = {
   deadline: new Date(NOW.getTime() + 3_600_000),
   deadlineNamed: false,
   cancelRequested: null,
+  chargeRefused: false,
 };
 const failed: Outcome & { type: 'failed' } = {
   type: 'failed',
@@ -92,11 +94,13 @@ describe('the end of an attempt', () => {
         if (verdict.type === 'again') return;
         expect(verdict.cost >= 0n && verdict.cost <= job.hold).toBe(true);
         expect(verdict.overrun >= 0n).toBe(true);
-        if (verdict.status === 'failed')
+        const refused =
+          job.chargeRefused && verdict.status === 'failed' && verdict.error?.code === 'content_refused';
+        if (verdict.status === 'failed' && !refused)
           expect(verdict).toMatchObject({ cost: 0n, overrun: 0n, usage: null });
         if (verdict.status === 'failed' || verdict.status === 'expired') expect(verdict.error).not.toBeNull();
         const byClient = verdict.status === 'canceled' ? job.cancelRequested === 'client' : job.deadlineNamed;
-        if (verdict.status !== 'succeeded' && !byClient) expect(verdict.cost).toBe(0n);
+        if (verdict.status !== 'succeeded' && !byClient && !refused) expect(verdict.cost).toBe(0n);
         // What is charged is shown; nothing is both charged and waste.
         if (verdict.cost > 0n) {
           expect(verdict.waste).toBeNull();
@@ -191,6 +195,7 @@ describe('the end of an attempt', () => {
 describe('what each end costs', () => {
   const price = priceOf(PRICE, tokens(10, 20));
   const succeeded: Outcome = { type: 'succeeded', output: '{}', usage: tokens(10, 20) };
+  const refusal = { code: 'content_refused', retryable: false } as const;
   const stopped = (reason: 'cancel' | 'deadline'): Outcome => ({
     type: 'stopped',
     reason,
@@ -243,6 +248,42 @@ describe('what each end costs', () => {
       { ...base, cancelRequested: 'client' },
       { ...failed, billed: tokens(1, 1) },
       { status: 'canceled', cost: 0n, waste: tokens(1, 1) },
+    ],
+    [
+      'a refusal by the content policy',
+      base,
+      { ...failed, ...refusal, billed: tokens(10, 20) },
+      { status: 'failed', cost: 0n, usage: null, waste: tokens(10, 20) },
+    ],
+    [
+      'a refusal that the model’s data charge',
+      { ...base, chargeRefused: true },
+      { ...failed, ...refusal, billed: tokens(10, 20) },
+      {
+        status: 'failed',
+        cost: price,
+        usage: tokens(10, 20),
+        waste: null,
+        error: { code: 'content_refused' },
+      },
+    ],
+    [
+      'such a refusal beyond the hold',
+      { ...base, chargeRefused: true, hold: 30n },
+      { ...failed, ...refusal, billed: tokens(10, 20) },
+      { status: 'failed', cost: 30n, overrun: price - 30n },
+    ],
+    [
+      'any other failure of such a model',
+      { ...base, chargeRefused: true },
+      { ...failed, retryable: false, billed: tokens(10, 20) },
+      { status: 'failed', cost: 0n, waste: tokens(10, 20) },
+    ],
+    [
+      'such a refusal of what somebody had wanted stopped',
+      { ...base, chargeRefused: true, cancelRequested: 'operator' },
+      { ...failed, ...refusal, billed: tokens(10, 20) },
+      { status: 'canceled', cost: 0n, waste: tokens(10, 20) },
     ],
     [
       'a chat whose stop was asked and whose worker went',

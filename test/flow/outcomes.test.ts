@@ -187,6 +187,59 @@ describe.concurrent('failed', () => {
   });
 });
 
+describe('a refusal of which the model’s data say that it is charged', () => {
+  /** A model of its own at the simulator, which costs the operator half of what it is sold for. */
+  async function strictModel(kind: string, lines: Record<string, string>[]): Promise<string> {
+    const id = `strict/${kind}`;
+    const { admin } = millrace;
+    const at = (credits: string) => lines.map((line) => ({ ...line, credits_per_million: credits }));
+    const answers = [
+      await admin.send('PUT', `/v1/admin/models/${id}`, { body: { kind, data: { charge_refused: true } } }),
+      await admin.post('/v1/admin/prices', { model: id, lines: at('2000000') }),
+      await admin.post('/v1/admin/routes', {
+        model: id,
+        provider: 'sim',
+        upstream_model: `sim-${kind}`,
+        cost: at('1000000'),
+        data: { unknown_fields: 'pass' },
+      }),
+    ];
+    expect(answers.map(({ status }) => Math.floor(status / 100))).toEqual([2, 2, 2]);
+    return id;
+  }
+
+  it('costs what was asked: the vendor bills it, and nothing of it is the operator’s', async () => {
+    const token = (measure: string) => ({ name: 'token', measure });
+    const chatModel = await strictModel('chat', [token('input'), token('output')]);
+    const imageModel = await strictModel('image', [{ name: 'image', measure: 'output' }]);
+    const { data } = (await account.get('/v1/models')).body;
+    expect(
+      data
+        .filter((model: Json) => model.charge_refused)
+        .map(({ id }: Json) => id)
+        .toSorted(),
+    ).toEqual([chatModel, imageModel]);
+    const jobs = [
+      await account.run({ ...sim('refusal'), model: chatModel }),
+      await account.run({ ...image({ fault: 'refusal' }, { n: 3 }), model: imageModel }),
+    ];
+    for (const job of jobs) {
+      expect(job).toMatchObject({ status: 'failed', attempt: 1, error: { code: 'content_refused' } });
+      const [{ quantity }] = job.usage as [{ quantity: number }];
+      expect(quantity).toBeGreaterThan(0);
+      await expectCharged(job, 2 * quantity);
+      expect(await attemptsOf(millrace, job.id)).toMatchObject([
+        { outcome: 'failed', provider_cost: String(quantity), waste: null },
+      ]);
+    }
+    expect(jobs[1]!.usage).toEqual([{ name: 'image', measure: 'output', quantity: 3 }]);
+    // Any other failure of such a model is as free as ever.
+    const failed = await account.run({ ...sim('500'), model: chatModel });
+    expect(failed).toMatchObject({ status: 'failed', error: { code: 'provider_unavailable' } });
+    await expectFree(failed);
+  });
+});
+
 describe.concurrent('work that goes on after its request was answered', () => {
   it('costs its price, once', async () => {
     const jobs = await Promise.all([

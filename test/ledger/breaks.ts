@@ -98,6 +98,12 @@ export const BREAKS: Record<string, Break[]> = {
   ],
   I2: [
     {
+      what: 'an account that is gone, with jobs left of it',
+      tables: ['accounts'],
+      sql: (b) => `delete from accounts where id = '${b.narrow.id}'`,
+      subject: (b) => b.narrow.id,
+    },
+    {
       what: 'a hold that is gone',
       tables: [headers, lines],
       sql: (b) => `delete from ledger_lines l using ledger_transactions t
@@ -174,6 +180,12 @@ export const BREAKS: Record<string, Break[]> = {
       tables: ['accounts'],
       sql: (b) => `update accounts set line_waiting = line_waiting + 1 where id = '${b.narrow.id}'`,
       subject: (b) => b.narrow.id,
+    },
+    {
+      what: 'the key that a job came with',
+      tables: ['jobs'],
+      sql: (b) => `update jobs set key_id = 'key_none' where id = '${b.failed.id}'`,
+      subject: (b) => b.failed.id,
     },
     {
       what: 'an end that was not told',

@@ -29,7 +29,7 @@ export async function addEndedJobs(millrace: TestPlatform, { id }: TestAccount, 
   await millrace.sql(`set session_replication_role = replica;
     insert into jobs (account_id, id, key_id, livemode, kind, model, route_id, status, priority, sequence, deadline, deadline_named, hold, cost,
         price_id, bounds, output, created_at, started_at, ended_at)
-      select '${id}', ${job}, 'key_none', true, 'chat', 'sim/chat', 'rte_none', 'succeeded', 1, ${event} + n, '${now}', false, ${HOLD}, ${COST},
+      select '${id}', ${job}, (select min(k.id) from api_keys k where k.account_id = '${id}'), true, 'chat', 'sim/chat', 'rte_none', 'succeeded', 1, ${event} + n, '${now}', false, ${HOLD}, ${COST},
         'prv_none', '{}', '{}', '${now}', '${now}', '${now}' from ${each};
     ${entry(1, 'hold', { ways: `'available', 'held'`, amount: HOLD, after: HOLD })}
     ${entry(2, 'capture', { ways: `'held', 'captured'`, amount: COST, after: HOLD })}

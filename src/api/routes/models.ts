@@ -50,6 +50,7 @@ function modelView(model: Model) {
     units,
     default_output_tokens: model.data.default_output_tokens ?? null,
     context_length: model.data.context_length ?? null,
+    charge_refused: model.data.charge_refused ?? false,
     routes: model.routes.map((route) => ({
       id: route.id,
       provider: route.provider,
