@@ -1,6 +1,5 @@
 // The API as one Fastify instance. Routes are grouped by who may call them.
 import cors from '@fastify/cors';
-import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Context } from '../context.ts';
@@ -79,19 +78,6 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
     done();
   });
   await installOpenApi(app, ctx);
-  await app.register(helmet, {
-    contentSecurityPolicy: {
-      // The plugin's defaults would let scripts of this origin run, and clients' files are of this origin.
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        baseUri: ["'none'"],
-        formAction: ["'none'"],
-        frameAncestors: ["'none'"],
-        sandbox: [],
-      },
-    },
-  });
   const origins = ctx.config.corsOrigins;
   await app.register(cors, {
     // An empty list would still answer preflights.
