@@ -79,14 +79,16 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   });
   await installOpenApi(app, ctx);
   const origins = ctx.config.corsOrigins;
-  await app.register(cors, {
-    // An empty list would still answer preflights.
-    origin: origins.length === 0 ? false : origins,
-    methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
-    exposedHeaders: [...EXPOSED_HEADERS],
-    strictPreflight: false,
-    maxAge: 600,
-  });
+  // Nobody allowed, nothing to say: with an empty list the plugin would still answer preflights.
+  if (origins.length > 0) {
+    await app.register(cors, {
+      origin: origins,
+      methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
+      exposedHeaders: [...EXPOSED_HEADERS],
+      strictPreflight: false,
+      maxAge: 600,
+    });
+  }
   // Refusals begin here, so that a browser may read them.
   app.addHook('onRequest', (request, _reply, done) => done(headFault(request)));
   installBodies(app);
