@@ -37,7 +37,8 @@ const PATIENCE_MS = 10 * 60_000;
 export function openSettlement(ctx: Context, announcer: Announcer): Settle {
   return groupCommit((list: Settlement[]) => settleList(ctx, announcer, list), {
     max: LIST_MAX,
-    inFlight: 2,
+    // As in admission: two lists would mostly wait for each other's accounts.
+    inFlight: 1,
     lane: (settlement) => settlement.accountId,
   });
 }
