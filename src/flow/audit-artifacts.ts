@@ -1,10 +1,12 @@
-// I10: each artifact that was not deleted is in storage, byte for byte what its row says.
+// I10: each artifact that was not deleted is in storage, byte for byte what its row says; and bytes that nobody names are
+// not kept for more than a day.
 import { createHash } from 'node:crypto';
 import type { Context } from '../context.ts';
 import { idFloor } from '../domain/ids.ts';
 import type { Breach, Findings } from '../ledger/audit-findings.ts';
 import { portions } from '../ledger/audit-spans.ts';
 import { StorageMissing } from '../storage/storage.ts';
+import { unnamedKeys } from '../store/orphans.ts';
 import type { Subject } from './audit-subject.ts';
 
 interface Row {
@@ -60,6 +62,33 @@ export function artifactReader(
     read: () => read,
     skipped: () => skipped,
   };
+}
+
+const PAGE_OF_KEYS = 500;
+const ORPHAN_S = 24 * 3_600;
+
+/** Looks through all of storage. */
+export async function auditOrphans(ctx: Context): Promise<Breach[]> {
+  const breaches: Breach[] = [];
+  let keys: string[] = [];
+  const judge = async (): Promise<void> => {
+    const unnamed = await unnamedKeys(ctx.flow, keys, { deletedForS: ORPHAN_S });
+    keys = [];
+    for (const key of unnamed)
+      breaches.push({
+        invariant: 'I10',
+        account_id: key.slice(0, key.indexOf('/')),
+        subject: key,
+        what: 'bytes that nobody names, and that are older than a day',
+      });
+  };
+  for await (const { key, ageMs } of ctx.storage.list()) {
+    if (ageMs <= ORPHAN_S * 1_000) continue;
+    keys.push(key);
+    if (keys.length === PAGE_OF_KEYS) await judge();
+  }
+  await judge();
+  return breaches;
 }
 
 const breachOf = ({ account_id, id }: Row, what: string): Breach => ({

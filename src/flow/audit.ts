@@ -4,7 +4,7 @@ import type { Context } from '../context.ts';
 import { openBooks } from '../ledger/audit-books.ts';
 import { type Breach, Findings } from '../ledger/audit-findings.ts';
 import { auditStrays } from '../ledger/audit-strays.ts';
-import { artifactReader } from './audit-artifacts.ts';
+import { artifactReader, auditOrphans } from './audit-artifacts.ts';
 import { auditGroup } from './audit-group.ts';
 import { costOf, LEAST_COST, type Subject, subjectOf } from './audit-subject.ts';
 
@@ -87,6 +87,7 @@ export async function audit(
     covered.resumed += group.filter(({ since }) => since !== null).length;
     after = ids.at(-1) as string;
   }
+  if (from === 'nothing') findings.found(await auditOrphans(ctx));
   const invariants = findings.summary();
   return {
     ok: invariants.every((invariant) => invariant.breaches === 0),

@@ -4,8 +4,11 @@ import type { Context } from '../context.ts';
 import { takeTurn, unnamedKeys } from '../store/orphans.ts';
 
 const EVERY_S = 3_600;
-/** Far longer than an outcome in hand is offered to the database, or anything else comes between bytes and their row. */
-const OLDER_THAN_MS = 3 * 3_600_000;
+/**
+ * None may be older than a day (I10), and this is done every hour or so. Not sooner than that needs: after a restore of the
+ * wrong database there is a day's time to notice, before what the right one names is gone.
+ */
+const OLDER_THAN_MS = 22 * 3_600_000;
 const PAGE = 500;
 
 /** By one process an hour. Answers how many were removed, null if it was not our turn. */

@@ -16,7 +16,7 @@ const SAYS = {
   I2: 'each job has one hold, resolved once, and never beyond it',
   I4: 'each job is in a state of the published graph, with the slot, place and events that go with it',
   I5: 'each job is charged at most once, for what it says it cost, and for nothing unless something was used',
-  I10: 'every stored artifact is there, with its size and hash',
+  I10: 'every stored artifact is there, with its size and hash; bytes that nobody names are gone within a day',
 } as const;
 
 const SHOWN = 1_000;

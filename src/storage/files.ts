@@ -5,7 +5,8 @@ import { dirname, join, relative } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type Storage, StorageMissing, StorageTooLarge } from './storage.ts';
 
-const DRAFT_MS = 24 * 3_600_000;
+/** So that none is older than a day, since `list` is asked every hour. */
+const DRAFT_MS = 22 * 3_600_000;
 
 /** Artifacts as files below `root`. A file is written beside its place, forced to disk, and moved there. */
 export function openFileStorage(root: string): Storage {

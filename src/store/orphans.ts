@@ -14,8 +14,13 @@ export async function takeTurn(db: Db, { task, everyS }: { task: string; everyS:
 /**
  * Those of `keys` that an account of this database would name, and no artifact or input does. Keys of another shape, or of
  * accounts that are not known here (another database's, which shares the folder), are left alone.
+ * @param deletedForS an artifact names its bytes until it has been deleted for so long
  */
-export async function unnamedKeys(db: Db, keys: readonly string[]): Promise<string[]> {
+export async function unnamedKeys(
+  db: Db,
+  keys: readonly string[],
+  { deletedForS = 0 }: { deletedForS?: number } = {},
+): Promise<string[]> {
   const parsed = keys.flatMap((key) => {
     const match = /^(acc_[0-9a-z]{26})\/(?:(art_[0-9a-z]{26})|in_(job_[0-9a-z]{26}))$/.exec(key);
     return match ? [{ key, account: match[1], artifact: match[2] ?? null, job: match[3] ?? null }] : [];
@@ -24,9 +29,10 @@ export async function unnamedKeys(db: Db, keys: readonly string[]): Promise<stri
   const { rows } = await db.query<{ key: string }>(
     `select k.key from json_to_recordset($1) as k (key text, account text, artifact text, job text)
       join accounts on accounts.id = k.account
-      where not exists (select from artifacts a where a.id = k.artifact and a.account_id = k.account and a.deleted_at is null)
+      where not exists (select from artifacts a where a.id = k.artifact and a.account_id = k.account
+          and (a.deleted_at is null or a.deleted_at > millrace_now() - make_interval(secs => $2)))
         and not exists (select from jobs j where j.account_id = k.account and j.id = k.job and j.input_key = k.key)`,
-    [JSON.stringify(parsed)],
+    [JSON.stringify(parsed), deletedForS],
   );
   return rows.map(({ key }) => key);
 }
