@@ -75,6 +75,49 @@ describe('an audit since checkpoints', () => {
   });
 });
 
+describe('a job from before the checkpoint', () => {
+  beforeEach(() => checkpointsAre('late'));
+
+  it('is looked at again if an entry names it', async () => {
+    const { account, failed } = books;
+    const captured = `update accounts set ledger_sequence = ledger_sequence + 1 where id = '${account.id}';
+      insert into ledger_transactions select id, ledger_sequence, 'tx_late', 'capture', '${failed.id}', 1, available, null, null, now()
+        from accounts where id = '${account.id}';
+      insert into ledger_lines select a.id, ledger_sequence, 0, l.id, 'held', 'captured', 1
+        from accounts a join lots l on l.account_id = a.id where a.id = '${account.id}'`;
+    const tables = ['accounts', 'ledger_transactions', 'ledger_lines'];
+    const { breaches } = await broken(millrace, { tables, sql: captured }, quick);
+    for (const invariant of ['I2', 'I5'])
+      expect(breaches).toContainEqual(expect.objectContaining({ invariant, subject: failed.id }));
+  });
+
+  it('is looked at again if an event names it: one that holds nothing has no entry at its end', async () => {
+    const { admin } = millrace;
+    const lines = ['input', 'output'].map((measure) => ({
+      name: 'token',
+      measure,
+      credits_per_million: '0',
+    }));
+    await admin.send('PUT', '/v1/admin/models/free/chat', { body: { kind: 'chat' } });
+    await admin.post('/v1/admin/prices', { model: 'free/chat', lines });
+    const route = { provider: 'sim', upstream_model: 'sim-chat', data: { unknown_fields: 'pass' } };
+    await admin.post('/v1/admin/routes', { model: 'free/chat', ...route });
+    const client = await millrace.account();
+    const { id } = await client.submit({ ...chat('Free', { sim: { fault: 'hang' } }), model: 'free/chat' });
+    expect(await whole()).toMatchObject(CLEAN);
+    expect((await checkpointOf(client.id))?.[1]).toBeGreaterThan(0);
+    await client.post(`/v1/jobs/${id}/cancel`);
+    expect(await client.ended(id)).toMatchObject({ status: 'canceled', hold: { credits: 0 } });
+    const sql = `update jobs set status = 'expired', canceled_by = null where id = '${id}'`;
+    const spoil = { tables: ['jobs'], sql };
+    const { breaches } = await broken(millrace, spoil, quick);
+    expect(breaches).toEqual([expect.objectContaining({ invariant: 'I4', subject: id })]);
+    expect(await quick()).toMatchObject(CLEAN);
+    // Now it is old, and taken on trust.
+    expect(await broken(millrace, spoil, quick)).toMatchObject(CLEAN);
+  });
+});
+
 describe('what was spoiled before the checkpoint', () => {
   const [[, amount], [, captured]] = [
     BREAKS['I1']!.entries().toArray()[5]!,
