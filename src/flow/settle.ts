@@ -11,7 +11,7 @@ import { priceOf } from '../domain/pricing.ts';
 import type { UsageLine } from '../domain/job.ts';
 import type { Evidence } from '../providers/provider.ts';
 import type { Artifact } from '../store/artifacts.ts';
-import { findRunning, type OpenJob } from '../store/jobs.ts';
+import { findRunning, type OpenJob } from '../store/open-jobs.ts';
 import type { Announcer } from './announce.ts';
 import { type Changes, endJob, openChanges, sendBack, writeChanges } from './changes.ts';
 
