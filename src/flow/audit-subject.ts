@@ -14,8 +14,8 @@ export function subjectOf(book: Books, from: 'nothing' | 'checkpoints'): Subject
   const { id, checkpoint, firstEvent } = book;
   const blank = !checkpoint || (checkpoint.ledgerSequence === 0n && checkpoint.eventSequence === 0n);
   const since = from === 'nothing' || blank || isAhead(book) ? null : checkpoint;
-  // What was not kept is not looked for; and a number below 1 shows as one row too many.
-  const eventsBefore = firstEvent !== null && firstEvent > 0n ? firstEvent - 1n : -1n;
+  // What was not kept, perhaps all, is not looked for; and numbers below 1 show as rows too few or too many.
+  const eventsBefore = firstEvent === null ? 0n : largest(firstEvent - 1n, -1n);
   return {
     ...book,
     since,
@@ -27,11 +27,13 @@ export function subjectOf(book: Books, from: 'nothing' | 'checkpoints'): Subject
     },
     events: {
       accountId: id,
-      after: since && since.eventSequence > eventsBefore ? since.eventSequence : eventsBefore,
+      after: largest(since?.eventSequence ?? eventsBefore, eventsBefore),
       upto: least(book.eventSequence, book.lastEvent),
     },
   };
 }
+
+const largest = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
 function least(counter: bigint, last: bigint | null): bigint {
   if (last === null) return 0n;
@@ -44,5 +46,6 @@ export const LEAST_COST = 10;
 /** What an account costs to look at, in rows. */
 export function costOf({ since, entries, events, open }: Subject): number {
   const first = since?.ledgerSequence ?? 0n;
-  return LEAST_COST + Number(entries.upto - first) + Number(events.upto - events.after) + open;
+  const lengths = [entries.upto - first, events.upto - events.after].map((length) => largest(length, 0n));
+  return lengths.reduce((sum, length) => sum + Number(length), LEAST_COST + open);
 }

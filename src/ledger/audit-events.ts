@@ -35,4 +35,4 @@ const GAPS = `select 'I4' as invariant, s.account_id, s.account_id as subject,
     cross join lateral (select min(x.sequence) as first from events x where x.account_id = s.account_id) kept
     cross join lateral (select count(*) as n from events x
       where x.account_id = s.account_id and x.sequence > s.after and x.sequence <= s.upto) e
-  where e.n <> greatest(s.upto - greatest(s.after, kept.first - 1), 0)`;
+  where e.n <> case when kept.first is null then 0 else greatest(s.upto - greatest(s.after, kept.first - 1), 0) end`;

@@ -23,6 +23,9 @@ afterAll(() => millrace.stop());
 
 const whole = () => audit(millrace.platform.ctx);
 const quick = () => audit(millrace.platform.ctx, { from: 'checkpoints' });
+const within = { after: '', rows: 1_000, artifacts: 0, artifactBytes: 0 };
+const bounded = (rest: Partial<typeof within> = {}) =>
+  audit(millrace.platform.ctx, { from: 'checkpoints', within: { ...within, ...rest } });
 const CLEAN = { ok: true, breaches: [] };
 
 describe('an account larger than a page', () => {
@@ -98,10 +101,23 @@ describe('an account larger than a page', () => {
   });
 });
 
+describe('an account whose old events are no longer kept', () => {
+  it.each([
+    ['some of them', 'and sequence <= 3'],
+    ['all of them', ''],
+  ])('is as right as before: %s', async (_, which) => {
+    const quiet = await millrace.account();
+    await addEndedJobs(millrace, quiet, 5);
+    expect(await quick()).toMatchObject(CLEAN);
+    await millrace.sql(`update jobs set created_at = created_at - interval '40 days' where account_id = '${quiet.id}';
+      delete from events where account_id = '${quiet.id}' ${which}`);
+    for (const look of [whole, quick, bounded]) expect(await look()).toMatchObject(CLEAN);
+    await addEndedJobs(millrace, quiet, 5);
+    for (const look of [bounded, quick, whole]) expect(await look()).toMatchObject(CLEAN);
+  });
+});
+
 describe('a bounded audit', () => {
-  const within = { after: '', rows: 1_000, artifacts: 0, artifactBytes: 0 };
-  const bounded = (rest: Partial<typeof within> = {}) =>
-    audit(millrace.platform.ctx, { from: 'checkpoints', within: { ...within, ...rest } });
   const spoilt = () => `update accounts set available = available + 1 where id = '${small[2]!.id}'`;
 
   it('says which account it left out, and judges the others', async () => {

@@ -13,7 +13,7 @@ export async function addEndedJobs(millrace: TestPlatform, { id }: TestAccount, 
   );
   const { ledger, event, lot, available, now } = row!;
   const each = `generate_series(1, ${jobs}) as n`;
-  const job = `'job_' || lpad((${event} + n)::text, 26, '0')`;
+  const job = `'job_' || lpad((${event} + n)::text, 13, '0') || '${id.slice(-13)}'`;
   const entry = (
     nth: number,
     type: string,

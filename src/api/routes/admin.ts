@@ -11,7 +11,7 @@ import { Invariants, SimCalls } from './admin-shapes.ts';
 import { adminSchema, type AdminTools } from './admin-tools.ts';
 
 /** Some seconds of reading. */
-const ONE_ANSWER = { rows: 300_000, artifacts: 200, artifactBytes: 64 * 1024 * 1024 };
+const ONE_ANSWER = { rows: 400_000, artifacts: 200, artifactBytes: 64 * 1024 * 1024 };
 
 export function adminRoutes(app: FastifyInstance, api: Api): void {
   const { ctx, simUrl } = api;
