@@ -1,7 +1,7 @@
 // What operators are answered.
 import { Type } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
-import { At, MoneyShape, nullable } from '../shapes.ts';
+import { At, listOf, MoneyShape, nullable } from '../shapes.ts';
 import { ModelDataForm, PriceLineForm, RouteDataForm } from './admin-forms.ts';
 
 const Status = Type.Enum(['active', 'restricted', 'suspended', 'closed']);
@@ -98,27 +98,24 @@ const routeFields = {
 export const ModelMade = Type.Object({ object: Type.Literal('model'), ...modelFields });
 export const RouteMade = Type.Object({ object: Type.Literal('route'), ...routeFields });
 
-export const AdminModels = Type.Object({
-  object: Type.Literal('list'),
-  data: Type.Array(
-    Type.Object({
-      ...modelFields,
-      created_at: At,
-      deprecated_at: nullable(At),
-      sunset_at: nullable(At),
-      replacement: nullable(Type.String()),
-      prices: Type.Array(
-        Type.Object({
-          id: Type.String(),
-          model_id: Type.String(),
-          lines: Type.Array(PriceLineForm),
-          effective_from: At,
-        }),
-      ),
-      routes: Type.Array(Type.Object({ ...routeFields, disabled_reason: nullable(Type.String()) })),
-    }),
-  ),
-});
+export const AdminModels = listOf(
+  Type.Object({
+    ...modelFields,
+    created_at: At,
+    deprecated_at: nullable(At),
+    sunset_at: nullable(At),
+    replacement: nullable(Type.String()),
+    prices: Type.Array(
+      Type.Object({
+        id: Type.String(),
+        model_id: Type.String(),
+        lines: Type.Array(PriceLineForm),
+        effective_from: At,
+      }),
+    ),
+    routes: Type.Array(Type.Object({ ...routeFields, disabled_reason: nullable(Type.String()) })),
+  }),
+);
 
 export const RouteSwitched = Type.Object({
   id: Type.String(),

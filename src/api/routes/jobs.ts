@@ -105,11 +105,11 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
     },
     async (request, reply) => {
       const page = await listJobs(api.ctx, request.caller.accountId, request.query);
-      const items = await shower.renderAll(callerOf(request), page.jobs);
+      const items = await shower.renderAll(callerOf(request), page.rows);
       return sendPage(reply, {
         items: items.map(({ json }) => json),
         hasMore: page.hasMore,
-        last: page.jobs.at(-1)?.id ?? null,
+        next: page.next?.id ?? null,
       });
     },
   );
