@@ -8,6 +8,7 @@ import { countBusy } from '../../domain/slots.ts';
 import { listTransactions, type Transaction } from '../../ledger/movements.ts';
 import { accountWithLots } from '../../store/account-view.ts';
 import type { Api } from '../api.ts';
+import { lotView } from '../lots.ts';
 import { pageQuery, sendPage } from '../page.ts';
 import { listOf } from '../shapes.ts';
 import { AccountAnswer, TransactionAnswer } from '../shapes-account.ts';
@@ -39,7 +40,7 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
         balance: {
           available: money(found.available),
           held: money(found.held),
-          lots: found.lots.map((lot) => ({ ...lot, remaining: money(lot.remaining) })),
+          lots: found.lots.map(lotView),
         },
         slots: { used: countBusy(found.busySlots), total: terms.slots },
         line: { waiting: found.lineWaiting, max: terms.lineLength },

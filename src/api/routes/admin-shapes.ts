@@ -1,6 +1,7 @@
 // What operators are answered.
 import { Type } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
+import { LotAnswer } from '../lots.ts';
 import { At, listOf, MoneyShape, nullable } from '../shapes.ts';
 import { ModelDataForm, PriceLineForm, RouteDataForm } from './admin-forms.ts';
 
@@ -41,15 +42,7 @@ export const AdminAccount = Type.Object({
   balance: Type.Object({
     available: MoneyShape,
     held: MoneyShape,
-    lots: Type.Array(
-      Type.Object({
-        id: Type.String(),
-        source: Type.String(),
-        remaining: MoneyShape,
-        held: MoneyShape,
-        expires_at: nullable(At),
-      }),
-    ),
+    lots: Type.Array(LotAnswer),
   }),
   line: Type.Object({ waiting: Type.Integer() }),
   created_at: At,
