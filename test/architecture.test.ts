@@ -60,7 +60,7 @@ const MAY_IMPORT: Record<string, string[]> = {
 };
 /** Joins the adapters; nothing else does. */
 const JOINS = {
-  'context.ts': ['db', 'live', 'queue', 'storage', 'store', 'config.ts', 'reach.ts', 'trouble.ts'],
+  'context.ts': ['db', 'domain', 'live', 'queue', 'storage', 'store', 'config.ts', 'reach.ts', 'trouble.ts'],
 };
 
 /** Longer than 250 lines, each with its reason. */
