@@ -257,7 +257,7 @@ describe('every command', () => {
 
   it('is seen here', () => {
     expect(ours.map(([name]) => name)).toEqual(
-      expect.arrayContaining(['start', 'api', 'worker', 'demo', 'audit', 'migrate', 'bench']),
+      expect.arrayContaining(['start', 'api', 'worker', 'demo', 'audit', 'migrate', 'admin-key', 'bench']),
     );
   });
 
