@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { readConfig, VARIABLES } from '../src/config.ts';
 import { ERRORS } from '../src/domain/errors.ts';
 import { JOB_ERROR_CODES } from '../src/domain/job.ts';
+import { isAdmin, operationsOf, readDocument } from './support/document.ts';
+import { startPlatform } from './support/platform.ts';
 
 const read = (path: string): string => readFileSync(join(import.meta.dirname, '..', path), 'utf8');
 
@@ -53,6 +55,27 @@ describe('docs/errors.md', () => {
 
   it('says something about each', () => {
     for (const row of rows) expect(row.at(-1), row.join()).toMatch(/\w{3}/);
+  });
+});
+
+describe('docs/operating.md', () => {
+  it('names every route whose repeats are safe by a key, and no other, as the document does', async () => {
+    const millrace = await startPlatform({ worker: false });
+    const operations = operationsOf(await readDocument(millrace.admin)).filter(isAdmin);
+    await millrace.stop();
+    const keyed = operations.flatMap(({ method, path, parameters }) => {
+      const header = parameters.find(({ name }) => name === 'idempotency-key');
+      return header ? [{ route: `${method} ${path.replace('{id}', ':id')}`, header }] : [];
+    });
+    const [, text = ''] = read('docs/operating.md').split('## Repeats that are safe');
+    const [named = ''] = text.split('\n| request');
+    expect([...named.matchAll(/`(POST [^`]+)`/g)].map(([, route]) => route)).toEqual(
+      keyed.map(({ route }) => route),
+    );
+    for (const { header, route } of keyed) {
+      const { description } = header as { description?: string };
+      expect(description, route).toMatch(/30 days.*first time.*Idempotent-Replayed/);
+    }
   });
 });
 

@@ -7,14 +7,20 @@ import { createAccount, grant } from '../../flow/accounts.ts';
 import { cancel } from '../../flow/cancel.ts';
 import { changeAccount } from '../../flow/change-account.ts';
 import type { Api } from '../api.ts';
-import { idempotencyOf } from '../idempotency.ts';
+import { idempotencyKey, idempotencyOf } from '../idempotency.ts';
 import { lotView } from '../lots.ts';
 import { AccountForm, AccountPatch, GrantForm, type OverridesForm } from './admin-forms.ts';
 import { AccountChanged, AccountMade, AdminAccount, CancelAsked, GrantMade } from './admin-shapes.ts';
 import { adminSchema as schema, type AdminTools } from './admin-tools.ts';
 
 const Id = Type.Object({ id: Type.String() });
-const RepeatHeaders = Type.Object({ 'idempotency-key': Type.Optional(Type.String()) });
+const RepeatHeaders = Type.Object({
+  'idempotency-key': idempotencyKey(
+    'With the same key, path and body, for 30 days, nothing is done again: the answer of the first time is given, word for word, with ' +
+      "`Idempotent-Replayed: true`; with another path or body the key is refused. A refused request has used no key. Operators' keys " +
+      'share one scope.',
+  ),
+});
 
 export function adminAccountRoutes(
   app: FastifyInstance,

@@ -7,11 +7,14 @@ import { ModelDataForm, PriceLineForm, RouteDataForm } from './admin-forms.ts';
 
 const Status = Type.Enum(['active', 'restricted', 'suspended', 'closed']);
 
+/** A lost answer would else lose the keys of an account that exists. */
+const ONCE = 'in this answer alone, and in its replays under the same Idempotency-Key';
+
 export const AccountMade = Type.Object({
   id: Type.String(),
   object: Type.Literal('account'),
-  api_key: Type.String({ description: 'Shown this once.' }),
-  test_api_key: Type.String({ description: 'Of its test twin. Shown this once.' }),
+  api_key: Type.String({ description: `Shown ${ONCE}.` }),
+  test_api_key: Type.String({ description: `Of its test twin. Shown ${ONCE}.` }),
 });
 
 /** Overrides as they are kept: in the words of the code. */
