@@ -38,7 +38,11 @@ interface Variable {
 export const VARIABLES = {
   PORT: { default: '8080', meaning: 'Port of the API. 0 takes a free one.' },
   HOST: { default: '127.0.0.1', meaning: 'Address the API listens on.' },
-  PUBLIC_URL: { default: 'http://HOST:PORT', meaning: 'Root of every absolute URL that clients are given.' },
+  PUBLIC_URL: {
+    default: 'http://HOST:PORT',
+    meaning:
+      'Root of every absolute URL that clients are given. To be set where HOST is 0.0.0.0 or ::, else links say localhost.',
+  },
   MILLRACE_DATA_DIR: {
     default: '.millrace',
     meaning: 'Folder of the embedded database, artifacts and credentials.',

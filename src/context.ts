@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { PrismaClient } from './db/generated/client.ts';
 import { assertRole, openPool, type Pool } from './db/pool.ts';
+import { rootOf } from './domain/address.ts';
 import { openPostgresBus } from './live/postgres.ts';
 import { openRedisBus } from './live/redis.ts';
 import type { Bus } from './live/bus.ts';
@@ -120,7 +121,7 @@ export async function openContext({
     refreshCatalogue,
     secrets,
     publicUrl: () =>
-      config.publicUrl ?? address.url ?? catalogue.publicUrl ?? `http://${config.host}:${config.port}`,
+      config.publicUrl ?? address.url ?? catalogue.publicUrl ?? rootOf(config.host, config.port),
     async close() {
       trouble.over();
       clearInterval(reread);

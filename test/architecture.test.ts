@@ -60,7 +60,7 @@ const MAY_IMPORT: Record<string, string[]> = {
 };
 /** Joins the adapters; nothing else does. */
 const JOINS = {
-  'context.ts': ['db', 'live', 'queue', 'storage', 'store', 'config.ts', 'reach.ts', 'trouble.ts'],
+  'context.ts': ['db', 'domain', 'live', 'queue', 'storage', 'store', 'config.ts', 'reach.ts', 'trouble.ts'],
 };
 
 const files = globSync('src/**/*.ts', { cwd: ROOT, exclude: (name) => name.includes('generated') }).map(

@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { readConfig, VARIABLES } from '../src/config.ts';
 import { ERRORS } from '../src/domain/errors.ts';
 import { JOB_ERROR_CODES } from '../src/domain/job.ts';
+import { isAdmin, operationsOf, readDocument } from './support/document.ts';
+import { startPlatform } from './support/platform.ts';
 
 const read = (path: string): string => readFileSync(join(import.meta.dirname, '..', path), 'utf8');
 
@@ -56,6 +58,27 @@ describe('docs/errors.md', () => {
   });
 });
 
+describe('docs/operating.md', () => {
+  it('names every route whose repeats are safe by a key, and no other, as the document does', async () => {
+    const millrace = await startPlatform({ worker: false });
+    const operations = operationsOf(await readDocument(millrace.admin)).filter(isAdmin);
+    await millrace.stop();
+    const keyed = operations.flatMap(({ method, path, parameters }) => {
+      const header = parameters.find(({ name }) => name === 'idempotency-key');
+      return header ? [{ route: `${method} ${path.replace('{id}', ':id')}`, header }] : [];
+    });
+    const [, text = ''] = read('docs/operating.md').split('## Repeats that are safe');
+    const [named = ''] = text.split('\n| request');
+    expect([...named.matchAll(/`(POST [^`]+)`/g)].map(([, route]) => route)).toEqual(
+      keyed.map(({ route }) => route),
+    );
+    for (const { header, route } of keyed) {
+      const { description } = header as { description?: string };
+      expect(description, route).toMatch(/30 days.*first time.*Idempotent-Replayed/);
+    }
+  });
+});
+
 describe('readConfig', () => {
   it('takes every default when nothing is set', () => {
     expect(readConfig({})).toMatchObject({
@@ -84,7 +107,7 @@ describe('readConfig', () => {
 describe('README.md', () => {
   it('names only commands that there are', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-    const named = [...read('README.md').matchAll(/npm run ([a-z]+)/g)].map(([, name]) => name as string);
+    const named = [...read('README.md').matchAll(/npm run ([a-z-]+)/g)].map(([, name]) => name as string);
     expect(named.filter((name) => !(name in scripts))).toEqual([]);
   });
 

@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { readConfig } from '../src/config.ts';
+import { freePort } from '../src/embedded/port.ts';
 import { dataFolder, type Folder } from './embedded/folder.ts';
 import { alive, until } from './embedded/process.ts';
 import { chat, openClient } from './support/client.ts';
@@ -204,6 +205,50 @@ describe('the roles', () => {
   });
 });
 
+describe('an API that listens on every address', () => {
+  let installation: Installation;
+  beforeAll(async () => {
+    installation = await install('postgres');
+  });
+  afterAll(() => installation.remove());
+  const credentials = async () =>
+    JSON.parse(await readFile(join(installation.dataDir, 'credentials.json'), 'utf8')) as Credentials;
+  const FORM = '--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nhello\r\n--x--\r\n';
+  /** The links it hands out, as far as they lead anywhere without a job. */
+  async function link(url: string): Promise<string> {
+    const client = openClient(url, (await credentials()).api_key);
+    const { body: artifact } = await client.post('/v1/artifacts', FORM, {
+      'content-type': 'multipart/form-data; boundary=x',
+    });
+    const made = await client.post(`/v1/artifacts/${artifact.id}/links`, { expires_in_s: 900 });
+    expect(made.status).toBe(201);
+    return made.body.url as string;
+  }
+  const warnings = (log: string[]) => log.filter((line) => line.includes('"level":"warn"'));
+
+  it('calls itself localhost in links, and says that PUBLIC_URL should be set', async () => {
+    const api = await spawnApi(installation, { HOST: '0.0.0.0' });
+    expect(api.url).toMatch(/^http:\/\/localhost:\d+$/);
+    expect((await credentials()).base_url).toBe(api.url);
+    const url = await link(api.url);
+    expect(url).toMatch(new RegExp(`^${api.url}/v1/artifacts/`));
+    expect(await (await fetch(url)).text()).toBe('hello');
+    expect(warnings(api.log)).toEqual([
+      expect.stringMatching(/HOST=0\.0\.0\.0 .*http:\/\/localhost:\d+.*Set PUBLIC_URL/),
+    ]);
+    expect(await api.drain()).toBe(0);
+  });
+
+  it('uses PUBLIC_URL where it is set, and then has nothing to say', async () => {
+    const PORT = String(await freePort());
+    const PUBLIC_URL = 'https://mill.example/api';
+    const api = await spawnApi(installation, { HOST: '0.0.0.0', PORT, PUBLIC_URL });
+    expect(await link(`http://127.0.0.1:${PORT}`)).toMatch(/^https:\/\/mill\.example\/api\/v1\/artifacts\//);
+    expect(warnings(api.log)).toEqual([]);
+    expect(await api.drain()).toBe(0);
+  });
+});
+
 describe('every command', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
     scripts: Record<string, string>;
@@ -212,7 +257,7 @@ describe('every command', () => {
 
   it('is seen here', () => {
     expect(ours.map(([name]) => name)).toEqual(
-      expect.arrayContaining(['start', 'api', 'worker', 'demo', 'audit', 'migrate', 'bench']),
+      expect.arrayContaining(['start', 'api', 'worker', 'demo', 'audit', 'migrate', 'admin-key', 'bench']),
     );
   });
 

@@ -1,7 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
 import { invalidRequest } from '../domain/errors.ts';
 import { pathOf } from './errors.ts';
+
+/** The header as the document has it. @param meaning what a repeat is answered */
+export function idempotencyKey(meaning: string) {
+  const form = '1 to 255 printable ASCII characters, bare or in quotes.';
+  // Judged by `idempotencyOf`, so that a refusal names the header and does not repeat it.
+  return Type.Optional(Type.String({ description: `Makes a repeat safe. ${meaning} ${form}` }));
+}
 
 /**
  * The Idempotency-Key in its bare or its quoted form, with a hash of path and body.

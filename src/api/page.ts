@@ -1,28 +1,44 @@
 // Lists (contract 3): one shape, one way to turn the page.
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
+import { MODEL_ID } from '../domain/model.ts';
 import { JSON_TYPE } from './headers.ts';
 
-/** @param id what a cursor is made of: ids of that kind, or sequence numbers */
-export function pageQuery(id: 'job' | 'art' | 'sequence') {
-  const pattern = id === 'sequence' ? '^[0-9]{1,18}$' : `^${id}_[0-9a-hjkmnp-tv-z]{26}$`;
-  const what = id === 'sequence' ? 'sequence' : 'id';
+/** What cursors are made of. */
+const CURSORS = {
+  job: '^job_[0-9a-hjkmnp-tv-z]{26}$',
+  art: '^art_[0-9a-hjkmnp-tv-z]{26}$',
+  sequence: '^[0-9]{1,18}$',
+  model: MODEL_ID,
+};
+
+/** @param cursor the kind of ids, or sequence numbers */
+export function pageQuery(cursor: keyof typeof CURSORS) {
+  const pattern = CURSORS[cursor];
+  const what = cursor === 'sequence' ? 'sequence' : 'id';
   return {
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
-    after: Type.Optional(Type.String({ pattern, description: `The last ${what} seen.` })),
+    after: Type.Optional(
+      Type.String({ pattern, description: `The last ${what} seen: the page that begins just after it.` }),
+    ),
     before: Type.Optional(
-      Type.String({ pattern, description: `The ${what} to stop before, in the page's order.` }),
+      Type.String({
+        pattern,
+        description:
+          `The first ${what} seen: the page that ends just before it, in the list's order; \`has_more\` then says whether ` +
+          'there is more before that page. Beside `after`: where to stop.',
+      }),
     ),
     order: Type.Optional(Type.Enum(['asc', 'desc'])),
   };
 }
 
-/** @param items JSON texts */
+/** @param page `items` are JSON texts, `next` is what to give as `after` for the page that follows */
 export function sendPage(
   reply: FastifyReply,
-  page: { items: string[]; hasMore: boolean; last: string | null },
+  page: { items: string[]; hasMore: boolean; next: string | null },
 ): FastifyReply {
-  const next = page.hasMore ? JSON.stringify(page.last) : 'null';
+  const next = JSON.stringify(page.next);
   return reply
     .type(JSON_TYPE)
     .send(

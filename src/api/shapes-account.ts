@@ -1,6 +1,7 @@
 // Shapes of answers about what an account has: artifacts, money, models.
 import { Type } from 'typebox';
 import { KINDS } from '../domain/job.ts';
+import { LotAnswer } from './lots.ts';
 import { At, Free, MoneyShape, nullable } from './shapes.ts';
 
 export const ArtifactAnswer = Type.Object(
@@ -61,15 +62,7 @@ export const AccountAnswer = Type.Object({
   balance: Type.Object({
     available: MoneyShape,
     held: MoneyShape,
-    lots: Type.Array(
-      Type.Object({
-        id: Type.String(),
-        source: Type.String(),
-        remaining: MoneyShape,
-        expires_at: nullable(At),
-        refundable: Type.Boolean(),
-      }),
-    ),
+    lots: Type.Array(LotAnswer),
   }),
   slots: Type.Object({ used: Type.Integer(), total: Type.Integer() }),
   line: Type.Object({ waiting: Type.Integer(), max: Type.Integer() }),

@@ -1,3 +1,4 @@
+import { isEveryAddress, rootOf } from '../domain/address.ts';
 import { announceAddress, type Platform } from '../platform.ts';
 import type { Address } from '../context.ts';
 import { openApi } from './app.ts';
@@ -18,8 +19,12 @@ export async function startApi({ ctx, simUrl }: Platform, address: Address): Pro
     throw cannotListen(error as Error & { code?: string }, { host, port });
   }
   const bound = app.server.address();
-  const name = host.includes(':') ? `[${host}]` : host;
-  address.url = `http://${name}:${typeof bound === 'object' ? bound?.port : port}`;
+  address.url = rootOf(host, (typeof bound === 'object' && bound?.port) || port);
+  if (isEveryAddress(host) && ctx.config.publicUrl === null)
+    ctx.log.warn(
+      `HOST=${host} listens on every address, none of which is the one to tell clients: links name ${address.url}, which leads ` +
+        'here from this machine alone. Set PUBLIC_URL to the root that clients use.',
+    );
   const announced = await announceAddress(ctx);
   return {
     url: ctx.publicUrl(),

@@ -72,24 +72,21 @@ export function openPool(
 }
 
 /**
- * @param login `own` if the URL was given for this role: then the login itself must be held by the row policies too,
- *   since it could leave the role. The owner's login, DATABASE_URL, may be anybody.
+ * Whoever is, or may become, a superuser, a role with BYPASSRLS or the owner of the tables is not held by the row policies.
+ * @param login `own` if the URL was given for this role: then the login itself must be held by them too, since it could
+ *   leave the role. DATABASE_URL's is the owner's, which could by its nature (docs/database.md).
  * @throws Error if the pool's role is not the one asked for, or one that the row policies would not hold.
  */
 export async function assertRole(pool: Pool, role: Role, login: 'own' | 'owner'): Promise<void> {
-  const { rows } = await pool.query<{
-    name: string;
-    login: string;
-    free: boolean;
-    owns: boolean;
-    master: boolean;
-  }>(`
-    select current_user as name, session_user as login, r.rolsuper or r.rolbypassrls as free,
-      exists (select from pg_class where relname = 'jobs' and pg_has_role(current_user, relowner, 'member')) as owns,
-      exists (select from pg_roles s where s.rolname = session_user and (s.rolsuper or s.rolbypassrls)) as master
-    from pg_roles r where r.rolname = current_user`);
+  const { rows } = await pool.query<{ name: string; login: string; free: boolean; master: boolean }>(`
+    with masters as (select oid from pg_roles where rolsuper or rolbypassrls
+      union select relowner from pg_class where oid = to_regclass('public.jobs'))
+    select current_user as name, session_user as login,
+      coalesce(bool_or(pg_has_role(current_user, oid, 'member')), false) as free,
+      coalesce(bool_or(pg_has_role(session_user, oid, 'member')), false) as master
+    from masters`);
   const is = rows[0];
-  const free = is?.name !== role || is.free || is.owns;
+  const free = is?.name !== role || is.free;
   if (!free && !(login === 'own' && is.master)) return;
   throw new Error(
     `The database connection runs as "${free ? is?.name : is.login}", which could bypass the row policies. ` +

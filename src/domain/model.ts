@@ -1,6 +1,9 @@
 import type { Kind } from './job.ts';
 import type { PriceLine } from './pricing.ts';
 
+/** What a model's id, or an alias, may be: a regular expression. */
+export const MODEL_ID = '^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}$';
+
 /** What bounds and measures a model's calls. Data of the model's row, so snake_case as operators write it. */
 export interface ModelData {
   /** chat: the output bound where neither the client nor the plan names a smaller one. */

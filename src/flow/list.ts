@@ -5,6 +5,7 @@ import { readAs } from '../db/transaction.ts';
 import { AppError } from '../domain/errors.ts';
 import { idFloor } from '../domain/ids.ts';
 import type { Job } from '../domain/job-view.ts';
+import { type Page, type Turn, turnPage } from '../domain/page.ts';
 import { JOB_COLUMNS } from '../store/jobs.ts';
 
 const DEFAULT_LIMIT = 20;
@@ -17,13 +18,8 @@ export const METADATA_FILTER = /^metadata\[([^\]]{1,40})\]$/;
 /** Query parameters that were validated; `metadata[k]` stands beside the named ones. */
 export type JobFilter = Record<string, unknown>;
 
-export interface JobPage {
-  jobs: Job[];
-  hasMore: boolean;
-}
-
 /** @throws AppError invalid_request if the filter had too many jobs to look through */
-export async function listJobs(ctx: Context, accountId: string, filter: JobFilter): Promise<JobPage> {
+export async function listJobs(ctx: Context, accountId: string, filter: JobFilter): Promise<Page<Job>> {
   try {
     return await readAs(ctx.client, accountId, (tx) => findPage(tx, accountId, filter));
   } catch (error) {
@@ -31,17 +27,26 @@ export async function listJobs(ctx: Context, accountId: string, filter: JobFilte
   }
 }
 
-export async function findPage(db: Db, accountId: string, filter: JobFilter): Promise<JobPage> {
-  const limit = (filter['limit'] as number | undefined) ?? DEFAULT_LIMIT;
-  const ascending = filter['order'] === 'asc';
+export async function findPage(db: Db, accountId: string, filter: JobFilter): Promise<Page<Job>> {
+  const { after = null, before = null, limit = DEFAULT_LIMIT } = filter as Partial<Turn<string>>;
+  const asked = { after, before, limit, ascending: filter['order'] === 'asc' };
+  return turnPage(asked, (turn) => findJobs(db, accountId, { filter, turn }));
+}
+
+async function findJobs(
+  db: Db,
+  accountId: string,
+  { filter, turn }: { filter: JobFilter; turn: Turn<string> },
+): Promise<Job[]> {
+  const { after, before, ascending, limit } = turn;
   const values: unknown[] = [accountId];
   const conditions = ['account_id = $1'];
   const add = (sql: string, value: unknown): void => {
     values.push(value);
     conditions.push(sql.replaceAll('?', `$${values.length}`));
   };
-  if (filter['after'] !== undefined) add(`id ${ascending ? '>' : '<'} ?`, filter['after']);
-  if (filter['before'] !== undefined) add(`id ${ascending ? '<' : '>'} ?`, filter['before']);
+  if (after !== null) add(`id ${ascending ? '>' : '<'} ?`, after);
+  if (before !== null) add(`id ${ascending ? '<' : '>'} ?`, before);
   for (const column of ['kind', 'status', 'model', 'key_id', 'idempotency_key']) {
     if (filter[column] !== undefined) add(`${column} = ?`, filter[column]);
   }
@@ -62,13 +67,13 @@ export async function findPage(db: Db, accountId: string, filter: JobFilter): Pr
     if (key !== undefined) add('metadata::jsonb @> ?::jsonb', JSON.stringify({ [key]: value }));
   }
   const few = fewRows(filter, values);
-  values.push(limit + 1);
+  values.push(limit);
   const { rows } = await db.query<Job>(
     `${few ? `with few as materialized (${few}) ` : ''}select ${JOB_COLUMNS} from ${few ? 'few' : 'jobs'}
       where ${conditions.join(' and ')} order by id ${ascending ? 'asc' : 'desc'} limit $${values.length}`,
     values,
   );
-  return { jobs: rows.slice(0, limit), hasMore: rows.length > limit };
+  return rows;
 }
 
 /**

@@ -84,20 +84,6 @@ export function postGrant(account: Balance, take: Take, why: { reason: string; a
   return post(account, { type: 'grant', jobId: null, lines: lines([take], 'source', 'available'), ...why });
 }
 
-/** Credits taken back by the operator. */
-export function postAdjust(
-  account: Balance,
-  takes: readonly Take[],
-  why: { reason: string; actor: string },
-): Posting {
-  return post(account, {
-    type: 'adjust',
-    jobId: null,
-    lines: lines(takes, 'available', 'clawed_back'),
-    ...why,
-  });
-}
-
 /** Splits a hold's takes into what is kept (in the order it was taken) and what goes back. */
 export function splitTakes(takes: readonly Take[], kept: bigint): { capture: Take[]; release: Take[] } {
   const capture: Take[] = [];

@@ -11,7 +11,14 @@ export interface AccountView {
   held: bigint;
   busySlots: SlotSet;
   lineWaiting: number;
-  lots: { id: string; source: string; remaining: bigint; expires_at: Date | null; refundable: boolean }[];
+  lots: {
+    id: string;
+    source: string;
+    remaining: bigint;
+    held: bigint;
+    expires_at: Date | null;
+    refundable: boolean;
+  }[];
 }
 
 /** The account as its owner sees it: spent and lapsed lots are left out. */
@@ -24,7 +31,7 @@ export async function accountWithLots(db: Db, accountId: string): Promise<Accoun
   const account = rows[0];
   if (!account) return null;
   const lots = await db.query<AccountView['lots'][number]>(
-    `select id, source, remaining, expires_at, refundable from lots where account_id = $1 and (remaining > 0 or held > 0)
+    `select id, source, remaining, held, expires_at, refundable from lots where account_id = $1 and (remaining > 0 or held > 0)
       order by expires_at nulls last, id`,
     [accountId],
   );

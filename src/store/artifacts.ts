@@ -73,7 +73,7 @@ export async function listArtifacts(
     accountId: string;
     after: string | null;
     before: string | null;
-    order: 'asc' | 'desc';
+    ascending: boolean;
     limit: number;
   },
 ): Promise<StoredArtifact[]> {
@@ -82,7 +82,7 @@ export async function listArtifacts(
         and ($2::text is null or case when $4 then id > $2 else id < $2 end)
         and ($3::text is null or case when $4 then id < $3 else id > $3 end)
       order by case when $4 then id end asc, case when not $4 then id end desc limit $5`,
-    [page.accountId, page.after, page.before, page.order === 'asc', page.limit],
+    [page.accountId, page.after, page.before, page.ascending, page.limit],
   );
   return rows;
 }

@@ -47,3 +47,11 @@ export async function findKey(db: Db, lookup: string): Promise<KnownKey | null> 
   });
   return rows[0] ?? null;
 }
+
+/** All operators' keys that still are valid; answers how many those were. */
+export async function revokeAdminKeys(db: Db): Promise<number> {
+  const { rowCount } = await db.query(
+    `update api_keys set revoked_at = millrace_now() where mode = 'admin' and revoked_at is null`,
+  );
+  return rowCount ?? 0;
+}

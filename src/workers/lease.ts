@@ -72,12 +72,17 @@ export async function holdLease(
   };
 
   // Two clocks: the database's decides, ours (the timer of `hold`) notices that we can no longer ask it.
+  const outage = watchOutage(ctx.log);
   let renewing = false;
   const beat = setInterval(() => {
     if (ended || renewing) return;
     renewing = true;
+    const asked = performance.now();
     renew()
-      .catch((error: Error) => ctx.log.warn({ err: error }, 'the lease could not be renewed'))
+      .then(
+        () => outage.over(),
+        (error: Error) => outage.goesOn(error, asked),
+      )
       .finally(() => {
         renewing = false;
       });
@@ -95,6 +100,23 @@ export async function holdLease(
       clearTimeout(lapse);
       release();
       await endLease(ctx.flow, workerId);
+    },
+  };
+}
+
+/** An outage is told twice, when it begins and when it is over, however often the lease is asked for in between. */
+function watchOutage(log: Context['log']): { goesOn(error: Error, asked: number): void; over(): void } {
+  let since: number | null = null;
+  return {
+    goesOn(error, asked) {
+      if (since !== null) return;
+      since = asked;
+      log.warn({ err: error }, 'the lease could not be renewed; it is tried again until it can be');
+    },
+    over() {
+      if (since === null) return;
+      log.info({ after_ms: Math.round(performance.now() - since) }, 'the lease can be renewed again');
+      since = null;
     },
   };
 }

@@ -423,6 +423,10 @@ describe('questions to lists', () => {
     [/^signature$/, ['%00', '%ff']],
   ];
 
+  /** Models have names of their makers' choice, and are listed by them: a plain word is one. */
+  const meansModel = ({ path }: Operation, { name, value }: { name: string; value: string }): boolean =>
+    path === '/v1/admin/models' && /^(after|before)$/.test(name) && /^[a-z0-9][a-z0-9._]*$/i.test(value);
+
   let own: (operation: Operation) => string;
   beforeAll(async () => {
     const job = await account.submit(chat());
@@ -438,6 +442,7 @@ describe('questions to lists', () => {
         const body = operation.body ? { body: chat(CANARY) } : {};
         for (const { name } of operation.parameters.filter((parameter) => parameter.in === 'query')) {
           for (const value of BAD.filter(([names]) => names.test(name)).flatMap(([, values]) => values)) {
+            if (meansModel(operation, { name, value })) continue;
             const answer = await client.send(operation.method, `${path}?${name}=${value}`, body);
             expect(answer.body.code, `${named(operation)} ${name}=${value}: ${answer.status}`).toBe(
               'invalid_request',

@@ -5,6 +5,7 @@ import { openPool, type Pool } from '../../src/db/pool.ts';
 import { readAs } from '../../src/db/transaction.ts';
 import { openPlatform } from '../../src/platform.ts';
 import { chat } from '../support/client.ts';
+import { openGround } from '../support/ground.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
 import { shareTestPostgres } from '../support/postgres.ts';
 
@@ -184,6 +185,83 @@ describe('a start', () => {
     await platform.ctx.close();
     await platform.leave();
   };
+
+  it('with a superuser as DATABASE_URL serves clients as a role that cannot leave itself by a reset', async () => {
+    const postgres = await shareTestPostgres(inject('postgresFolder'));
+    const database = new URL(millrace.env['DATABASE_URL'] ?? '').pathname.slice(1);
+    const config = readConfig({ ...millrace.env, DATABASE_URL: postgres.superUrl(database) });
+    const { ctx, leave } = await openPlatform({ config, quiet: true });
+    const look = async (): Promise<unknown> => {
+      const { rows } = await ctx.client
+        .query(`select current_user::text as role, current_setting('is_superuser') as super,
+        row_security_active('jobs') as walled, (select count(*)::int from jobs) as jobs`);
+      return rows[0];
+    };
+    const walled = { role: 'millrace_client', super: 'off', walled: true, jobs: 0 };
+    try {
+      const { rows } = await ctx.client.query(`select rolsuper from pg_roles where rolname = session_user`);
+      expect(rows).toEqual([{ rolsuper: true }]);
+      expect(await look()).toEqual(walled);
+      for (const statement of ['reset role', 'reset all']) {
+        await ctx.client.query(statement);
+        expect(await look(), statement).toEqual(walled);
+      }
+      for (const [i, account] of accounts.entries()) {
+        const seen = await readAs(ctx.client, account.id, (tx) =>
+          tx.query('select distinct account_id as id from jobs'),
+        );
+        expect(seen.rows, String(i)).toEqual([{ id: account.id }]);
+      }
+      // The flows' connections are nobody's superuser either.
+      const { rows: flow } = await ctx.flow.query(
+        `select current_user::text as role, current_setting('is_superuser') as super`,
+      );
+      expect(flow).toEqual([{ role: 'millrace_flow', super: 'off' }]);
+    } finally {
+      await ctx.close();
+      await leave();
+    }
+  });
+
+  it('is refused where a role of ours was let past the policies, by itself or by what it may become', async () => {
+    // Roles are the cluster's, and other tests' starts use them: these are of a cluster of its own.
+    const ground = await openGround('postgres');
+    const { env, sql } = ground.installation;
+    try {
+      await start(env);
+      await sql('create role hostile_master nologin bypassrls');
+      await sql('create role hostile_owner nologin');
+      for (const [open, close] of [
+        ['alter role millrace_client bypassrls', 'alter role millrace_client nobypassrls'],
+        [
+          'grant hostile_master to millrace_client with inherit false',
+          'revoke hostile_master from millrace_client',
+        ],
+        [
+          'alter table jobs owner to hostile_owner; grant hostile_owner to millrace_flow',
+          'alter table jobs owner to millrace; revoke hostile_owner from millrace_flow',
+        ],
+      ] as const) {
+        await sql(open);
+        await expect(start(env), open).rejects.toThrow(
+          /runs as "millrace_\w+", which could bypass the row policies/,
+        );
+        await sql(close);
+      }
+      await start(env);
+    } finally {
+      await ground.stop();
+    }
+  });
+
+  it.each(['DATABASE_FLOW_URL', 'DATABASE_CLIENT_URL'])(
+    'is refused where %s is the owner',
+    async (variable) => {
+      await expect(start({ [variable]: millrace.env['DATABASE_URL'] ?? '' })).rejects.toThrow(
+        'runs as "millrace", which could bypass the row policies',
+      );
+    },
+  );
 
   it.each(['DATABASE_FLOW_URL', 'DATABASE_CLIENT_URL'])(
     'is refused where %s is a superuser',

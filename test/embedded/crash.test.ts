@@ -14,6 +14,7 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { joinEmbedded, stopEmbedded } from '../../src/embedded/join.ts';
+import { diesWithUs } from '../support/undertaker.ts';
 import type { Folder } from './folder.ts';
 import { ask, copyAll, dataFolder, processesNaming } from './folder.ts';
 import { alive, SIM, until } from './process.ts';
@@ -94,6 +95,7 @@ describe('a later start', () => {
 
     const { uid, gid } = statSync(join(folder.home(), 'data'));
     const stranger = spawn('sleep', ['60'], process.getuid?.() === 0 ? { uid, gid, cwd: '/' } : {});
+    diesWithUs(stranger);
     await once(stranger, 'spawn');
     writeFileSync(pidFile, left.replace(/^\d+/, String(stranger.pid)));
     try {

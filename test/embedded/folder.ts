@@ -12,6 +12,7 @@ import type { Postmaster } from '../../src/embedded/postgres/server.ts';
 import { findPostmaster } from '../../src/embedded/postgres/server.ts';
 import type { Member } from './process.ts';
 import { alive, startMember } from './process.ts';
+import { stopsWithUs } from '../support/undertaker.ts';
 
 export interface Folder {
   dataDir: string;
@@ -31,6 +32,7 @@ export async function dataFolder(at?: string): Promise<Folder> {
   const root = at ?? (await mkdtemp(join(await realpath(tmpdir()), 'millrace-embedded-')));
   if (!at) await chmod(root, 0o755);
   const dataDir = join(root, 'data');
+  const spare = stopsWithUs('embedded', root);
   const members: Member[] = [];
   const home = () => knownHome(join(dataDir, 'embedded')) ?? join(dataDir, 'embedded', 'postgres');
   const quiet = async (): Promise<void> => {
@@ -55,6 +57,7 @@ export async function dataFolder(at?: string): Promise<Folder> {
     remove: async () => {
       await quiet();
       await rm(root, { recursive: true, force: true });
+      spare();
     },
   };
 }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { LockFile } from '../../src/embedded/lock.ts';
+import { diesWithUs } from '../support/undertaker.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-lock-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -19,6 +20,7 @@ async function holder(file: string, how: 'tryExclusive' | 'tryShared') {
     setInterval(() => {}, 1000);`;
   const args = ['--expose-gc', '--input-type=module', '-e', code];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  diesWithUs(child);
   const [said] = await once(child.stdout, 'data');
   const end = async () => {
     child.kill('SIGKILL');

@@ -67,11 +67,12 @@ export function alive(pid: number): boolean {
 }
 
 /** Of `/proc/<pid>/stat`, counted after the name, which may hold anything. */
-export function stat(pid: number): { state: string; group: number; session: number } {
+export function stat(pid: number): { state: string; parent: number; group: number; session: number } {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /, '')
     .split(' ');
-  return { state: fields[0] ?? '', group: Number(fields[2]), session: Number(fields[3]) };
+  const [parent = 0, group = 0, session = 0] = fields.slice(1, 4).map(Number);
+  return { state: fields[0] ?? '', parent, group, session };
 }
 
 /** Waits until a condition of the outside world holds. */

@@ -101,6 +101,25 @@ it('lists every movement of the balance, each with what it left', async () => {
   expect(middle.data).toEqual(rows.slice(4, 7));
 });
 
+it('shows by lot what is free and what is held, to its owner as to the operator', async () => {
+  const { account } = await busyAccount();
+  const { balance } = (await account.get('/v1/account')).body;
+  const { body: seen } = await millrace.admin.get(`/v1/admin/accounts/${account.id}`);
+  // The operator sees those that are empty, too.
+  const open = seen.balance.lots.filter((lot: Json) => lot.remaining.credits > 0 || lot.held.credits > 0);
+  expect(open).toEqual(balance.lots);
+  expect(seen.balance.lots.length).toBeGreaterThan(open.length);
+  for (const [sum, field] of [
+    [balance.available, 'remaining'],
+    [balance.held, 'held'],
+  ]) {
+    expect(sum.credits).toBeGreaterThan(0);
+    expect(balance.lots.reduce((total: number, lot: Json) => total + lot[field].credits, 0)).toBe(
+      sum.credits,
+    );
+  }
+});
+
 it('accounts for each credit of each job: held, kept, given back, still open', async () => {
   const { account, jobs } = await busyAccount();
   expect(new Set(jobs.map(({ status }) => status))).toEqual(

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Call, Route } from '../../src/providers/provider.ts';
+import { diesWithUs } from '../support/undertaker.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/providers/sim/main.ts', import.meta.url));
 
@@ -32,6 +33,7 @@ export interface LoggedCall {
 
 export async function startSim(): Promise<Sim> {
   const child = spawn(process.execPath, [MAIN], { stdio: ['ignore', 'pipe', 'inherit'] });
+  diesWithUs(child);
   const exited = once(child, 'exit');
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
   const { sim_url: url } = JSON.parse(line) as { sim_url: string };

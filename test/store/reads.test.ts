@@ -66,7 +66,7 @@ describe('among many jobs that ended, a look for', () => {
   ];
   it.each(filters)('%j takes only what can match', async (filter, found) => {
     const rows = await looked(async (db) => {
-      const { jobs } = await findPage(db, account.id, filter);
+      const { rows: jobs } = await findPage(db, account.id, filter);
       expect(jobs).toHaveLength(found);
     });
     expect(rows).toBeLessThan(50);

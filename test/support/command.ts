@@ -1,8 +1,9 @@
 // A command as a person runs it: a process of its own under plain Node, what it said, and how it ended.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { diesWithUs } from './undertaker.ts';
 
 export interface Command {
   pid: number;
@@ -26,11 +27,6 @@ export interface CommandOptions {
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-const running = new Set<ChildProcess>();
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
-
 /** `node <args>`: a file is named from the project's root. */
 export function runNode([file = '', ...args]: string[], options: CommandOptions = {}): Command {
   return run(process.execPath, [`${ROOT}${file}`, ...args], options);
@@ -48,7 +44,7 @@ export function run(
     detached: leads,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  running.add(child);
+  diesWithUs(child, { group: leads });
   const out: string[] = [];
   const err: string[] = [];
   const all: string[] = [];
@@ -69,7 +65,6 @@ export function run(
     });
   }
   const ended = once(child, 'close').then(([code, signal]) => {
-    running.delete(child);
     closed = true;
     tell();
     return (code ?? signal) as number | string;

@@ -7,6 +7,7 @@ import type { TestProject } from 'vitest/node';
 import { migrate } from '../../src/db/migrate.ts';
 import { startTestPostgres } from './postgres.ts';
 import { startRedis } from './redis.ts';
+import { diesWithUs } from './undertaker.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -42,6 +43,7 @@ export async function startSim(): Promise<{ url: string; stop(): Promise<void> }
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, SIM_PORT: '0' },
   });
+  diesWithUs(child);
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
   const { sim_url: url } = JSON.parse(line) as { sim_url: string };
   return {

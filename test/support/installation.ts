@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { SharedPostgres } from './postgres.ts';
+import { goesWithUs } from './undertaker.ts';
 
 /** What both kinds of platform, in this process and in others, are made of. */
 export interface Installation {
@@ -31,11 +32,13 @@ export async function installOn(
 ): Promise<Installation> {
   const name = new URL(databaseUrl).pathname.slice(1);
   const dataDir = await mkdtemp(join(tmpdir(), 'millrace-test-'));
+  const spare = goesWithUs(dataDir);
   const pool = new pg.Pool({ connectionString: postgres.superUrl(name), max: 2 });
   pool.on('error', () => {});
   const remove = async (): Promise<void> => {
     await pool.end();
     await rm(dataDir, { recursive: true, force: true });
+    spare();
   };
   // Whoever runs on it may remove it, and so may whoever made it.
   let removed: Promise<void> | null = null;

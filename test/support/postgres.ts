@@ -11,6 +11,7 @@ import type { Cluster, Settings } from '../../src/embedded/postgres/cluster.ts';
 import { dataFolder, DURABLE, makeCluster, readSecrets } from '../../src/embedded/postgres/cluster.ts';
 import { ensureServer, stopServer } from '../../src/embedded/postgres/server.ts';
 import { takeScratch } from './scratch.ts';
+import { stopsWithUs } from './undertaker.ts';
 
 export interface SharedPostgres {
   /** What another process of the run gives to `shareTestPostgres`. */
@@ -43,6 +44,7 @@ export async function startTestPostgres(options: { durable?: boolean } = {}): Pr
   const account = await clusterAccount(null);
   const scratch = await takeScratch('postgres', account, (folder) => stopServer(homeIn(folder), 'immediate'));
   const { folder } = scratch;
+  const spare = stopsWithUs('postgres', folder);
   if (options.durable) writeFileSync(join(folder, 'durable'), '');
   const cluster = await clusterOf(folder);
   await makeCluster(cluster, { sync: options.durable ?? false });
@@ -53,6 +55,7 @@ export async function startTestPostgres(options: { durable?: boolean } = {}): Pr
     stop: async () => {
       await stopServer(cluster.home, 'immediate');
       scratch.drop();
+      spare();
     },
   };
 }

@@ -9,6 +9,7 @@ import { openBullQueue } from '../../src/queue/bullmq.ts';
 import type { Queue } from '../../src/queue/queue.ts';
 import { openBroker } from './adversarial-queue.ts';
 import { type Installation, install } from './platform.ts';
+import { diesWithUs } from './undertaker.ts';
 
 export const STANDS = ['postgres', 'redis', 'memory'] as const;
 export type StandName = (typeof STANDS)[number];
@@ -101,7 +102,7 @@ function bull({ env }: Installation): Pick<Stand, 'connect' | 'holder'> {
         env: { PATH: process.env['PATH'] ?? '', ...env, HOLD_KIND: kind },
         stdio: ['ignore', 'pipe', 'inherit'],
       });
-      process.once('exit', () => child.kill('SIGKILL'));
+      diesWithUs(child);
       const taken = once(createInterface({ input: child.stdout }), 'line').then(([line]) => String(line));
       return {
         taken,

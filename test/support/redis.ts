@@ -11,6 +11,7 @@ import { freePort } from '../../src/embedded/port.ts';
 import type { RedisPrograms } from './redis-programs.ts';
 import { findRedis } from './redis-programs.ts';
 import { takeScratch } from './scratch.ts';
+import { diesWithUs, goesWithUs } from './undertaker.ts';
 
 export interface TestRedis {
   url: string;
@@ -36,6 +37,7 @@ export interface RedisOptions {
 export async function startRedis(options: RedisOptions = {}): Promise<TestRedis> {
   const programs = await findRedis();
   const scratch = await takeScratch('redis', null, stopLeftover);
+  const spare = goesWithUs(scratch.folder);
   const start = (port: number) => startServer({ programs, folder: scratch.folder, port, options });
   let running = await startSomewhere(start);
   const { port } = running;
@@ -65,6 +67,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
     stop: async () => {
       await kill(running.child);
       scratch.drop();
+      spare();
     },
   };
 }
@@ -107,6 +110,7 @@ async function startServer(to: {
     env: to.programs.env,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  diesWithUs(child);
   writeFileSync(join(to.folder, 'pid'), String(child.pid));
   const said: string[] = [];
   const { promise, resolve, reject } = Promise.withResolvers<void>();

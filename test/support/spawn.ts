@@ -1,9 +1,10 @@
 // Roles as processes of their own, which can be killed, frozen and drained.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Installation } from './installation.ts';
+import { diesWithUs } from './undertaker.ts';
 
 export interface Role {
   pid: number;
@@ -22,11 +23,6 @@ export interface Role {
 
 /** As the commands of package.json run the roles: the heap is kept small, and collected sooner. */
 export const HEAP = ['--max-semi-space-size=16', '--max-old-space-size=512'];
-
-const running = new Set<ChildProcess>();
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
 
 export function spawnApi(installation: Installation, env: Record<string, string> = {}): Promise<Role> {
   return spawnRole(installation, { file: 'src/api/main.ts', args: [], ready: /API at (http\S+?)"/, env });
@@ -57,7 +53,7 @@ async function spawnRole(installation: Installation, { file, args, ready, env }:
     env: { PATH: process.env['PATH'] ?? '', ...installation.env, LOG_LEVEL: 'info', ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  running.add(child);
+  diesWithUs(child);
   const log: string[] = [];
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   createInterface({ input: child.stderr }).on('line', (line) => {
@@ -66,7 +62,6 @@ async function spawnRole(installation: Installation, { file, args, ready, env }:
     if (match) resolve(match[1] ?? '');
   });
   const ended = once(child, 'exit').then(([code, signal]) => {
-    running.delete(child);
     reject(new Error(`${file} ended before it was ready: ${log.slice(-5).join('\n')}`));
     return (code ?? signal) as number | string;
   });

@@ -3,10 +3,12 @@ import { Type } from 'typebox';
 import { readAs } from '../../db/transaction.ts';
 import { AppError } from '../../domain/errors.ts';
 import { money } from '../../domain/money.ts';
+import { turnPage } from '../../domain/page.ts';
 import { countBusy } from '../../domain/slots.ts';
 import { listTransactions, type Transaction } from '../../ledger/movements.ts';
 import { accountWithLots } from '../../store/account-view.ts';
 import type { Api } from '../api.ts';
+import { lotView } from '../lots.ts';
 import { pageQuery, sendPage } from '../page.ts';
 import { listOf } from '../shapes.ts';
 import { AccountAnswer, TransactionAnswer } from '../shapes-account.ts';
@@ -38,7 +40,7 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
         balance: {
           available: money(found.available),
           held: money(found.held),
-          lots: found.lots.map((lot) => ({ ...lot, remaining: money(lot.remaining) })),
+          lots: found.lots.map(lotView),
         },
         slots: { used: countBusy(found.busySlots), total: terms.slots },
         line: { waiting: found.lineWaiting, max: terms.lineLength },
@@ -66,20 +68,19 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
     async (request, reply) => {
       const { limit, after, before, order = 'asc' } = request.query;
       const { accountId } = request.caller;
-      const page = {
-        accountId,
+      const asked = {
         after: after === undefined ? null : BigInt(after),
         before: before === undefined ? null : BigInt(before),
         ascending: order === 'asc',
-        limit: limit + 1,
+        limit,
       };
-      const rows = await readAs(ctx.client, accountId, (tx) => listTransactions(tx, page));
-      const shown = rows.slice(0, limit);
-      const last = shown.at(-1);
+      const { rows, hasMore, next } = await readAs(ctx.client, accountId, (tx) =>
+        turnPage(asked, (turn) => listTransactions(tx, { accountId, ...turn })),
+      );
       return sendPage(reply, {
-        items: shown.map((row) => JSON.stringify(transactionView(row))),
-        hasMore: rows.length > limit,
-        last: last ? String(last.sequence) : null,
+        items: rows.map((row) => JSON.stringify(transactionView(row))),
+        hasMore,
+        next: next ? String(next.sequence) : null,
       });
     },
   );

@@ -7,13 +7,20 @@ import { createAccount, grant } from '../../flow/accounts.ts';
 import { cancel } from '../../flow/cancel.ts';
 import { changeAccount } from '../../flow/change-account.ts';
 import type { Api } from '../api.ts';
-import { idempotencyOf } from '../idempotency.ts';
+import { idempotencyKey, idempotencyOf } from '../idempotency.ts';
+import { lotView } from '../lots.ts';
 import { AccountForm, AccountPatch, GrantForm, type OverridesForm } from './admin-forms.ts';
 import { AccountChanged, AccountMade, AdminAccount, CancelAsked, GrantMade } from './admin-shapes.ts';
 import { adminSchema as schema, type AdminTools } from './admin-tools.ts';
 
 const Id = Type.Object({ id: Type.String() });
-const RepeatHeaders = Type.Object({ 'idempotency-key': Type.Optional(Type.String()) });
+const RepeatHeaders = Type.Object({
+  'idempotency-key': idempotencyKey(
+    'With the same key, path and body, for 30 days, nothing is done again: the answer of the first time is given, word for word, with ' +
+      "`Idempotent-Replayed: true`; with another path or body the key is refused. A refused request has used no key. Operators' keys " +
+      'share one scope.',
+  ),
+});
 
 export function adminAccountRoutes(
   app: FastifyInstance,
@@ -51,18 +58,15 @@ export function adminAccountRoutes(
     async (request) => {
       const found = await prisma.accounts.findUnique({
         where: { id: request.params.id },
-        include: { lots: true },
+        include: { lots: { orderBy: [{ expires_at: { sort: 'asc', nulls: 'last' } }, { id: 'asc' }] } },
       });
       if (!found) throw new AppError('not_found');
       const { id, name, status, plan_id, overrides, livemode, line_waiting, created_at } = found;
-      const lots = found.lots.map((lot) => ({
-        id: lot.id,
-        source: lot.source,
-        remaining: money(lot.remaining),
-        held: money(lot.held),
-        expires_at: lot.expires_at,
-      }));
-      const balance = { available: money(found.available), held: money(found.held), lots };
+      const balance = {
+        available: money(found.available),
+        held: money(found.held),
+        lots: found.lots.map(lotView),
+      };
       const rest = { livemode, balance, line: { waiting: line_waiting }, created_at };
       return { id, object: 'account', name, status, plan: plan_id, overrides, ...rest };
     },

@@ -4,8 +4,10 @@ import { Type } from 'typebox';
 import type { Context } from '../../context.ts';
 import { AppError, invalidRequest } from '../../domain/errors.ts';
 import { newId } from '../../domain/ids.ts';
+import { type Turn, turnPage } from '../../domain/page.ts';
 import { seal } from '../../flow/seal.ts';
 import type { Api } from '../api.ts';
+import { pageQuery, sendPage } from '../page.ts';
 import { ModelForm, ModelPath, PriceForm, RouteForm, RoutePatch } from './admin-forms.ts';
 import { AdminModels, ModelMade, PriceMade, RouteMade, RouteSwitched } from './admin-shapes.ts';
 import { adminSchema as schema, type AdminTools } from './admin-tools.ts';
@@ -13,17 +15,35 @@ import { adminSchema as schema, type AdminTools } from './admin-tools.ts';
 export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { changed, log }: AdminTools): void {
   const { prisma } = ctx;
 
-  app.get(
+  app.get<{ Querystring: { limit: number; after?: string; before?: string; order?: 'asc' | 'desc' } }>(
     '/v1/admin/models',
-    { schema: schema('List models, also those switched off', { response: { 200: AdminModels } }) },
-    async () => {
-      const models = await prisma.models.findMany({
-        orderBy: { id: 'asc' },
-        include: { prices: { orderBy: { effective_from: 'desc' } }, routes: { omit: { api_key: true } } },
-      });
-      return { object: 'list', data: models };
+    {
+      schema: schema('List models, also those switched off', {
+        description: 'By id, from the first letter on.',
+        querystring: Type.Object(pageQuery('model'), { additionalProperties: false }),
+        response: { 200: AdminModels },
+      }),
+    },
+    async (request, reply) => {
+      const { limit, after = null, before = null, order = 'asc' } = request.query;
+      const asked = { after, before, ascending: order === 'asc', limit };
+      const { rows, hasMore, next } = await turnPage(asked, (turn) => findModels(turn));
+      const items = rows.map((row) => JSON.stringify(row));
+      return sendPage(reply, { items, hasMore, next: next?.id ?? null });
     },
   );
+
+  function findModels({ after, before, ascending, limit }: Turn<string>) {
+    const [past, short] = ascending ? (['gt', 'lt'] as const) : (['lt', 'gt'] as const);
+    return prisma.models.findMany({
+      where: {
+        id: { ...(after !== null && { [past]: after }), ...(before !== null && { [short]: before }) },
+      },
+      orderBy: { id: ascending ? 'asc' : 'desc' },
+      take: limit,
+      include: { prices: { orderBy: { effective_from: 'desc' } }, routes: { omit: { api_key: true } } },
+    });
+  }
 
   app.put<{ Params: { '*': string }; Body: ModelForm }>(
     '/v1/admin/models/*',

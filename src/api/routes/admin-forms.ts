@@ -1,6 +1,7 @@
 // What operators send.
 import { Type, type Static } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
+import { MODEL_ID } from '../../domain/model.ts';
 
 const strict = { additionalProperties: false };
 
@@ -8,7 +9,7 @@ const strict = { additionalProperties: false };
 const CREDITS_MAX = 1_000_000_000_000_000;
 const INT4_MAX = 2_147_483_647;
 
-const ModelId = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}$' });
+const ModelId = Type.String({ pattern: MODEL_ID });
 const Tag = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$' });
 const Name = Type.String({ minLength: 1, maxLength: 200 });
 const Reason = Type.String({ minLength: 1, maxLength: 500 });

@@ -1,16 +1,20 @@
 // What operators are answered.
 import { Type } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
-import { At, MoneyShape, nullable } from '../shapes.ts';
+import { LotAnswer } from '../lots.ts';
+import { At, listOf, MoneyShape, nullable } from '../shapes.ts';
 import { ModelDataForm, PriceLineForm, RouteDataForm } from './admin-forms.ts';
 
 const Status = Type.Enum(['active', 'restricted', 'suspended', 'closed']);
 
+/** A lost answer would else lose the keys of an account that exists. */
+const ONCE = 'in this answer alone, and in its replays under the same Idempotency-Key';
+
 export const AccountMade = Type.Object({
   id: Type.String(),
   object: Type.Literal('account'),
-  api_key: Type.String({ description: 'Shown this once.' }),
-  test_api_key: Type.String({ description: 'Of its test twin. Shown this once.' }),
+  api_key: Type.String({ description: `Shown ${ONCE}.` }),
+  test_api_key: Type.String({ description: `Of its test twin. Shown ${ONCE}.` }),
 });
 
 /** Overrides as they are kept: in the words of the code. */
@@ -41,15 +45,7 @@ export const AdminAccount = Type.Object({
   balance: Type.Object({
     available: MoneyShape,
     held: MoneyShape,
-    lots: Type.Array(
-      Type.Object({
-        id: Type.String(),
-        source: Type.String(),
-        remaining: MoneyShape,
-        held: MoneyShape,
-        expires_at: nullable(At),
-      }),
-    ),
+    lots: Type.Array(LotAnswer),
   }),
   line: Type.Object({ waiting: Type.Integer() }),
   created_at: At,
@@ -98,27 +94,24 @@ const routeFields = {
 export const ModelMade = Type.Object({ object: Type.Literal('model'), ...modelFields });
 export const RouteMade = Type.Object({ object: Type.Literal('route'), ...routeFields });
 
-export const AdminModels = Type.Object({
-  object: Type.Literal('list'),
-  data: Type.Array(
-    Type.Object({
-      ...modelFields,
-      created_at: At,
-      deprecated_at: nullable(At),
-      sunset_at: nullable(At),
-      replacement: nullable(Type.String()),
-      prices: Type.Array(
-        Type.Object({
-          id: Type.String(),
-          model_id: Type.String(),
-          lines: Type.Array(PriceLineForm),
-          effective_from: At,
-        }),
-      ),
-      routes: Type.Array(Type.Object({ ...routeFields, disabled_reason: nullable(Type.String()) })),
-    }),
-  ),
-});
+export const AdminModels = listOf(
+  Type.Object({
+    ...modelFields,
+    created_at: At,
+    deprecated_at: nullable(At),
+    sunset_at: nullable(At),
+    replacement: nullable(Type.String()),
+    prices: Type.Array(
+      Type.Object({
+        id: Type.String(),
+        model_id: Type.String(),
+        lines: Type.Array(PriceLineForm),
+        effective_from: At,
+      }),
+    ),
+    routes: Type.Array(Type.Object({ ...routeFields, disabled_reason: nullable(Type.String()) })),
+  }),
+);
 
 export const RouteSwitched = Type.Object({
   id: Type.String(),

@@ -4,6 +4,7 @@ import { Type } from 'typebox';
 import { readAs } from '../../db/transaction.ts';
 import { AppError } from '../../domain/errors.ts';
 import { isId } from '../../domain/ids.ts';
+import { turnPage } from '../../domain/page.ts';
 import { keepUpload } from '../../flow/upload.ts';
 import { StorageMissing } from '../../storage/storage.ts';
 import {
@@ -66,14 +67,14 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
     async (request, reply) => {
       const { limit, after = null, before = null, order = 'desc' } = request.query;
       const { accountId } = request.caller;
-      const rows = await readAs(ctx.client, accountId, (tx) =>
-        listArtifacts(tx, { accountId, after, before, order, limit: limit + 1 }),
+      const asked = { after, before, ascending: order === 'asc', limit };
+      const { rows, hasMore, next } = await readAs(ctx.client, accountId, (tx) =>
+        turnPage(asked, (turn) => listArtifacts(tx, { accountId, ...turn })),
       );
-      const shown = rows.slice(0, limit);
       return sendPage(reply, {
-        items: shown.map((row) => JSON.stringify(artifactView(row))),
-        hasMore: rows.length > limit,
-        last: shown.at(-1)?.id ?? null,
+        items: rows.map((row) => JSON.stringify(artifactView(row))),
+        hasMore,
+        next: next?.id ?? null,
       });
     },
   );

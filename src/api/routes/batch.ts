@@ -11,7 +11,7 @@ import { type Api, clientRequestId } from '../api.ts';
 import { BATCH_LIST, BATCH_MAX_BYTES, invalidJson } from '../body.ts';
 import { errorBody, noteFailure, pathOf, toAppError } from '../errors.ts';
 import { JSON_TYPE } from '../headers.ts';
-import { idempotencyOf } from '../idempotency.ts';
+import { idempotencyKey, idempotencyOf } from '../idempotency.ts';
 import { ErrorAnswer, JobAnswer } from '../shapes.ts';
 import { asSubmission, assertInput, exceptBody } from '../validate.ts';
 import { accepted, callerOf, dropLongInput, rawParts } from './jobs.ts';
@@ -48,7 +48,12 @@ export function batchRoutes(app: FastifyInstance, api: Api): void {
           },
           { additionalProperties: false },
         ),
-        headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()) }),
+        headers: Type.Object({
+          'idempotency-key': idempotencyKey(
+            'It holds for each index apart, and with `all_or_nothing` for the whole: jobs that were admitted are answered as they are ' +
+              'now, refused ones are judged again.',
+          ),
+        }),
         response: { 200: BatchAnswer },
       },
       // The items are checked one by one, so that a bad one does not spoil its neighbours.

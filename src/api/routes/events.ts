@@ -123,7 +123,7 @@ export function eventRoutes(app: FastifyInstance, api: Api, { client }: Authenti
       return sendPage(reply, {
         items: shown.map(({ body }) => body),
         hasMore: rows.length > limit,
-        last: last === undefined ? null : String(last),
+        next: last === undefined || rows.length <= limit ? null : String(last),
       });
     },
   );

@@ -16,7 +16,7 @@ import { prepare, type Prepared, storeLongInput } from '../../flow/submit.ts';
 import type { Api } from '../api.ts';
 import { clientRequestId } from '../api.ts';
 import { hasCurrent, jobHeaders, JSON_TYPE } from '../headers.ts';
-import { idempotencyOf } from '../idempotency.ts';
+import { idempotencyKey, idempotencyOf } from '../idempotency.ts';
 import { pageQuery, sendPage } from '../page.ts';
 import { JobAnswer, JobList, Quote, Explanation } from '../shapes.ts';
 import { assertInput } from '../validate.ts';
@@ -44,7 +44,10 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
           { additionalProperties: false },
         ),
         headers: Type.Object({
-          'idempotency-key': Type.Optional(Type.String()),
+          'idempotency-key': idempotencyKey(
+            'With the same key and body, for 30 days, the job of the first time is answered as it is now, with `Idempotent-Replayed: ' +
+              'true`; with another body the key is refused. A refused request has used no key.',
+          ),
           prefer: Type.Optional(Type.String()),
         }),
         response: {
@@ -105,11 +108,11 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
     },
     async (request, reply) => {
       const page = await listJobs(api.ctx, request.caller.accountId, request.query);
-      const items = await shower.renderAll(callerOf(request), page.jobs);
+      const items = await shower.renderAll(callerOf(request), page.rows);
       return sendPage(reply, {
         items: items.map(({ json }) => json),
         hasMore: page.hasMore,
-        last: page.jobs.at(-1)?.id ?? null,
+        next: page.next?.id ?? null,
       });
     },
   );
