@@ -335,8 +335,6 @@ export type accountsWhereInput = {
   artifacts?: Prisma.ArtifactsListRelationFilter
   audit_checkpoints?: Prisma.XOR<Prisma.Audit_checkpointsNullableScalarRelationFilter, Prisma.audit_checkpointsWhereInput> | null
   endpoints?: Prisma.EndpointsListRelationFilter
-  jobs?: Prisma.JobsListRelationFilter
-  ledger_transactions?: Prisma.Ledger_transactionsListRelationFilter
   lots?: Prisma.LotsListRelationFilter
 }
 
@@ -365,8 +363,6 @@ export type accountsOrderByWithRelationInput = {
   artifacts?: Prisma.artifactsOrderByRelationAggregateInput
   audit_checkpoints?: Prisma.audit_checkpointsOrderByWithRelationInput
   endpoints?: Prisma.endpointsOrderByRelationAggregateInput
-  jobs?: Prisma.jobsOrderByRelationAggregateInput
-  ledger_transactions?: Prisma.ledger_transactionsOrderByRelationAggregateInput
   lots?: Prisma.lotsOrderByRelationAggregateInput
 }
 
@@ -398,8 +394,6 @@ export type accountsWhereUniqueInput = Prisma.AtLeast<{
   artifacts?: Prisma.ArtifactsListRelationFilter
   audit_checkpoints?: Prisma.XOR<Prisma.Audit_checkpointsNullableScalarRelationFilter, Prisma.audit_checkpointsWhereInput> | null
   endpoints?: Prisma.EndpointsListRelationFilter
-  jobs?: Prisma.JobsListRelationFilter
-  ledger_transactions?: Prisma.Ledger_transactionsListRelationFilter
   lots?: Prisma.LotsListRelationFilter
 }, "id" | "test_of">
 
@@ -474,8 +468,6 @@ export type accountsCreateInput = {
   artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
 }
 
@@ -502,8 +494,6 @@ export type accountsUncheckedCreateInput = {
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
@@ -530,8 +520,6 @@ export type accountsUpdateInput = {
   artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
 }
 
@@ -558,8 +546,6 @@ export type accountsUncheckedUpdateInput = {
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
@@ -859,34 +845,6 @@ export type accountsUpdateOneRequiredWithoutEndpointsNestedInput = {
   update?: Prisma.XOR<Prisma.XOR<Prisma.accountsUpdateToOneWithWhereWithoutEndpointsInput, Prisma.accountsUpdateWithoutEndpointsInput>, Prisma.accountsUncheckedUpdateWithoutEndpointsInput>
 }
 
-export type accountsCreateNestedOneWithoutJobsInput = {
-  create?: Prisma.XOR<Prisma.accountsCreateWithoutJobsInput, Prisma.accountsUncheckedCreateWithoutJobsInput>
-  connectOrCreate?: Prisma.accountsCreateOrConnectWithoutJobsInput
-  connect?: Prisma.accountsWhereUniqueInput
-}
-
-export type accountsUpdateOneRequiredWithoutJobsNestedInput = {
-  create?: Prisma.XOR<Prisma.accountsCreateWithoutJobsInput, Prisma.accountsUncheckedCreateWithoutJobsInput>
-  connectOrCreate?: Prisma.accountsCreateOrConnectWithoutJobsInput
-  upsert?: Prisma.accountsUpsertWithoutJobsInput
-  connect?: Prisma.accountsWhereUniqueInput
-  update?: Prisma.XOR<Prisma.XOR<Prisma.accountsUpdateToOneWithWhereWithoutJobsInput, Prisma.accountsUpdateWithoutJobsInput>, Prisma.accountsUncheckedUpdateWithoutJobsInput>
-}
-
-export type accountsCreateNestedOneWithoutLedger_transactionsInput = {
-  create?: Prisma.XOR<Prisma.accountsCreateWithoutLedger_transactionsInput, Prisma.accountsUncheckedCreateWithoutLedger_transactionsInput>
-  connectOrCreate?: Prisma.accountsCreateOrConnectWithoutLedger_transactionsInput
-  connect?: Prisma.accountsWhereUniqueInput
-}
-
-export type accountsUpdateOneRequiredWithoutLedger_transactionsNestedInput = {
-  create?: Prisma.XOR<Prisma.accountsCreateWithoutLedger_transactionsInput, Prisma.accountsUncheckedCreateWithoutLedger_transactionsInput>
-  connectOrCreate?: Prisma.accountsCreateOrConnectWithoutLedger_transactionsInput
-  upsert?: Prisma.accountsUpsertWithoutLedger_transactionsInput
-  connect?: Prisma.accountsWhereUniqueInput
-  update?: Prisma.XOR<Prisma.XOR<Prisma.accountsUpdateToOneWithWhereWithoutLedger_transactionsInput, Prisma.accountsUpdateWithoutLedger_transactionsInput>, Prisma.accountsUncheckedUpdateWithoutLedger_transactionsInput>
-}
-
 export type accountsCreateNestedOneWithoutLotsInput = {
   create?: Prisma.XOR<Prisma.accountsCreateWithoutLotsInput, Prisma.accountsUncheckedCreateWithoutLotsInput>
   connectOrCreate?: Prisma.accountsCreateOrConnectWithoutLotsInput
@@ -965,8 +923,6 @@ export type accountsCreateWithoutOther_accountsInput = {
   artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
 }
 
@@ -992,8 +948,6 @@ export type accountsUncheckedCreateWithoutOther_accountsInput = {
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
@@ -1024,8 +978,6 @@ export type accountsCreateWithoutAccountsInput = {
   artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
 }
 
@@ -1051,8 +1003,6 @@ export type accountsUncheckedCreateWithoutAccountsInput = {
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
@@ -1094,8 +1044,6 @@ export type accountsUpdateWithoutOther_accountsInput = {
   artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1121,8 +1069,6 @@ export type accountsUncheckedUpdateWithoutOther_accountsInput = {
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1159,8 +1105,6 @@ export type accountsUpdateWithoutAccountsInput = {
   artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1186,8 +1130,6 @@ export type accountsUncheckedUpdateWithoutAccountsInput = {
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1213,8 +1155,6 @@ export type accountsCreateWithoutApi_keysInput = {
   artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
 }
 
@@ -1240,8 +1180,6 @@ export type accountsUncheckedCreateWithoutApi_keysInput = {
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
@@ -1283,8 +1221,6 @@ export type accountsUpdateWithoutApi_keysInput = {
   artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1310,8 +1246,6 @@ export type accountsUncheckedUpdateWithoutApi_keysInput = {
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1337,8 +1271,6 @@ export type accountsCreateWithoutArtifactsInput = {
   api_keys?: Prisma.api_keysCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
 }
 
@@ -1364,8 +1296,6 @@ export type accountsUncheckedCreateWithoutArtifactsInput = {
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
@@ -1407,8 +1337,6 @@ export type accountsUpdateWithoutArtifactsInput = {
   api_keys?: Prisma.api_keysUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1434,8 +1362,6 @@ export type accountsUncheckedUpdateWithoutArtifactsInput = {
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1461,8 +1387,6 @@ export type accountsCreateWithoutAudit_checkpointsInput = {
   api_keys?: Prisma.api_keysCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
 }
 
@@ -1488,8 +1412,6 @@ export type accountsUncheckedCreateWithoutAudit_checkpointsInput = {
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
@@ -1531,8 +1453,6 @@ export type accountsUpdateWithoutAudit_checkpointsInput = {
   api_keys?: Prisma.api_keysUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1558,8 +1478,6 @@ export type accountsUncheckedUpdateWithoutAudit_checkpointsInput = {
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1585,8 +1503,6 @@ export type accountsCreateWithoutEndpointsInput = {
   api_keys?: Prisma.api_keysCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
-  jobs?: Prisma.jobsCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
 }
 
@@ -1612,8 +1528,6 @@ export type accountsUncheckedCreateWithoutEndpointsInput = {
   api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
@@ -1655,8 +1569,6 @@ export type accountsUpdateWithoutEndpointsInput = {
   api_keys?: Prisma.api_keysUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1682,256 +1594,6 @@ export type accountsUncheckedUpdateWithoutEndpointsInput = {
   api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedUpdateManyWithoutAccountsNestedInput
-  lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
-}
-
-export type accountsCreateWithoutJobsInput = {
-  id: string
-  name: string
-  email?: string | null
-  status?: string
-  livemode: boolean
-  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
-  available?: bigint | number
-  held?: bigint | number
-  debt?: bigint | number
-  busy_slots?: runtime.Bytes
-  line_waiting?: number
-  event_sequence?: bigint | number
-  ledger_sequence?: bigint | number
-  created_at?: Date | string
-  status_since?: Date | string
-  plans: Prisma.plansCreateNestedOneWithoutAccountsInput
-  accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
-  other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
-  api_keys?: Prisma.api_keysCreateNestedManyWithoutAccountsInput
-  artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
-  audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
-  endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsCreateNestedManyWithoutAccountsInput
-  lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
-}
-
-export type accountsUncheckedCreateWithoutJobsInput = {
-  id: string
-  name: string
-  email?: string | null
-  status?: string
-  livemode: boolean
-  test_of?: string | null
-  plan_id: string
-  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
-  available?: bigint | number
-  held?: bigint | number
-  debt?: bigint | number
-  busy_slots?: runtime.Bytes
-  line_waiting?: number
-  event_sequence?: bigint | number
-  ledger_sequence?: bigint | number
-  created_at?: Date | string
-  status_since?: Date | string
-  other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
-  api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
-  artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
-  audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
-  endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedCreateNestedManyWithoutAccountsInput
-  lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
-}
-
-export type accountsCreateOrConnectWithoutJobsInput = {
-  where: Prisma.accountsWhereUniqueInput
-  create: Prisma.XOR<Prisma.accountsCreateWithoutJobsInput, Prisma.accountsUncheckedCreateWithoutJobsInput>
-}
-
-export type accountsUpsertWithoutJobsInput = {
-  update: Prisma.XOR<Prisma.accountsUpdateWithoutJobsInput, Prisma.accountsUncheckedUpdateWithoutJobsInput>
-  create: Prisma.XOR<Prisma.accountsCreateWithoutJobsInput, Prisma.accountsUncheckedCreateWithoutJobsInput>
-  where?: Prisma.accountsWhereInput
-}
-
-export type accountsUpdateToOneWithWhereWithoutJobsInput = {
-  where?: Prisma.accountsWhereInput
-  data: Prisma.XOR<Prisma.accountsUpdateWithoutJobsInput, Prisma.accountsUncheckedUpdateWithoutJobsInput>
-}
-
-export type accountsUpdateWithoutJobsInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  name?: Prisma.StringFieldUpdateOperationsInput | string
-  email?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
-  available?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  held?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  debt?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  busy_slots?: Prisma.BytesFieldUpdateOperationsInput | runtime.Bytes
-  line_waiting?: Prisma.IntFieldUpdateOperationsInput | number
-  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
-  accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
-  other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
-  api_keys?: Prisma.api_keysUpdateManyWithoutAccountsNestedInput
-  artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
-  audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
-  endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUpdateManyWithoutAccountsNestedInput
-  lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
-}
-
-export type accountsUncheckedUpdateWithoutJobsInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  name?: Prisma.StringFieldUpdateOperationsInput | string
-  email?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  test_of?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  plan_id?: Prisma.StringFieldUpdateOperationsInput | string
-  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
-  available?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  held?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  debt?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  busy_slots?: Prisma.BytesFieldUpdateOperationsInput | runtime.Bytes
-  line_waiting?: Prisma.IntFieldUpdateOperationsInput | number
-  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
-  api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
-  artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
-  audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
-  endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedUpdateManyWithoutAccountsNestedInput
-  lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
-}
-
-export type accountsCreateWithoutLedger_transactionsInput = {
-  id: string
-  name: string
-  email?: string | null
-  status?: string
-  livemode: boolean
-  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
-  available?: bigint | number
-  held?: bigint | number
-  debt?: bigint | number
-  busy_slots?: runtime.Bytes
-  line_waiting?: number
-  event_sequence?: bigint | number
-  ledger_sequence?: bigint | number
-  created_at?: Date | string
-  status_since?: Date | string
-  plans: Prisma.plansCreateNestedOneWithoutAccountsInput
-  accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
-  other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
-  api_keys?: Prisma.api_keysCreateNestedManyWithoutAccountsInput
-  artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
-  audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
-  endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsCreateNestedManyWithoutAccountsInput
-  lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
-}
-
-export type accountsUncheckedCreateWithoutLedger_transactionsInput = {
-  id: string
-  name: string
-  email?: string | null
-  status?: string
-  livemode: boolean
-  test_of?: string | null
-  plan_id: string
-  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
-  available?: bigint | number
-  held?: bigint | number
-  debt?: bigint | number
-  busy_slots?: runtime.Bytes
-  line_waiting?: number
-  event_sequence?: bigint | number
-  ledger_sequence?: bigint | number
-  created_at?: Date | string
-  status_since?: Date | string
-  other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
-  api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
-  artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
-  audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
-  endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutAccountsInput
-  lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
-}
-
-export type accountsCreateOrConnectWithoutLedger_transactionsInput = {
-  where: Prisma.accountsWhereUniqueInput
-  create: Prisma.XOR<Prisma.accountsCreateWithoutLedger_transactionsInput, Prisma.accountsUncheckedCreateWithoutLedger_transactionsInput>
-}
-
-export type accountsUpsertWithoutLedger_transactionsInput = {
-  update: Prisma.XOR<Prisma.accountsUpdateWithoutLedger_transactionsInput, Prisma.accountsUncheckedUpdateWithoutLedger_transactionsInput>
-  create: Prisma.XOR<Prisma.accountsCreateWithoutLedger_transactionsInput, Prisma.accountsUncheckedCreateWithoutLedger_transactionsInput>
-  where?: Prisma.accountsWhereInput
-}
-
-export type accountsUpdateToOneWithWhereWithoutLedger_transactionsInput = {
-  where?: Prisma.accountsWhereInput
-  data: Prisma.XOR<Prisma.accountsUpdateWithoutLedger_transactionsInput, Prisma.accountsUncheckedUpdateWithoutLedger_transactionsInput>
-}
-
-export type accountsUpdateWithoutLedger_transactionsInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  name?: Prisma.StringFieldUpdateOperationsInput | string
-  email?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
-  available?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  held?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  debt?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  busy_slots?: Prisma.BytesFieldUpdateOperationsInput | runtime.Bytes
-  line_waiting?: Prisma.IntFieldUpdateOperationsInput | number
-  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
-  accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
-  other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
-  api_keys?: Prisma.api_keysUpdateManyWithoutAccountsNestedInput
-  artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
-  audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
-  endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUpdateManyWithoutAccountsNestedInput
-  lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
-}
-
-export type accountsUncheckedUpdateWithoutLedger_transactionsInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  name?: Prisma.StringFieldUpdateOperationsInput | string
-  email?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  test_of?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  plan_id?: Prisma.StringFieldUpdateOperationsInput | string
-  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
-  available?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  held?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  debt?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  busy_slots?: Prisma.BytesFieldUpdateOperationsInput | runtime.Bytes
-  line_waiting?: Prisma.IntFieldUpdateOperationsInput | number
-  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
-  api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
-  artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
-  audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
-  endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
@@ -1958,8 +1620,6 @@ export type accountsCreateWithoutLotsInput = {
   artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsUncheckedCreateWithoutLotsInput = {
@@ -1985,8 +1645,6 @@ export type accountsUncheckedCreateWithoutLotsInput = {
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsCreateOrConnectWithoutLotsInput = {
@@ -2028,8 +1686,6 @@ export type accountsUpdateWithoutLotsInput = {
   artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUncheckedUpdateWithoutLotsInput = {
@@ -2055,8 +1711,6 @@ export type accountsUncheckedUpdateWithoutLotsInput = {
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsCreateWithoutPlansInput = {
@@ -2081,8 +1735,6 @@ export type accountsCreateWithoutPlansInput = {
   artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
 }
 
@@ -2108,8 +1760,6 @@ export type accountsUncheckedCreateWithoutPlansInput = {
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutAccountsInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
@@ -2203,8 +1853,6 @@ export type accountsUpdateWithoutPlansInput = {
   artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
 }
 
@@ -2230,8 +1878,6 @@ export type accountsUncheckedUpdateWithoutPlansInput = {
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutAccountsNestedInput
-  ledger_transactions?: Prisma.ledger_transactionsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
@@ -2263,8 +1909,6 @@ export type AccountsCountOutputType = {
   api_keys: number
   artifacts: number
   endpoints: number
-  jobs: number
-  ledger_transactions: number
   lots: number
 }
 
@@ -2272,8 +1916,6 @@ export type AccountsCountOutputTypeSelect<ExtArgs extends runtime.Types.Extensio
   api_keys?: boolean | AccountsCountOutputTypeCountApi_keysArgs
   artifacts?: boolean | AccountsCountOutputTypeCountArtifactsArgs
   endpoints?: boolean | AccountsCountOutputTypeCountEndpointsArgs
-  jobs?: boolean | AccountsCountOutputTypeCountJobsArgs
-  ledger_transactions?: boolean | AccountsCountOutputTypeCountLedger_transactionsArgs
   lots?: boolean | AccountsCountOutputTypeCountLotsArgs
 }
 
@@ -2311,20 +1953,6 @@ export type AccountsCountOutputTypeCountEndpointsArgs<ExtArgs extends runtime.Ty
 /**
  * AccountsCountOutputType without action
  */
-export type AccountsCountOutputTypeCountJobsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  where?: Prisma.jobsWhereInput
-}
-
-/**
- * AccountsCountOutputType without action
- */
-export type AccountsCountOutputTypeCountLedger_transactionsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  where?: Prisma.ledger_transactionsWhereInput
-}
-
-/**
- * AccountsCountOutputType without action
- */
 export type AccountsCountOutputTypeCountLotsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   where?: Prisma.lotsWhereInput
 }
@@ -2355,8 +1983,6 @@ export type accountsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs
   artifacts?: boolean | Prisma.accounts$artifactsArgs<ExtArgs>
   audit_checkpoints?: boolean | Prisma.accounts$audit_checkpointsArgs<ExtArgs>
   endpoints?: boolean | Prisma.accounts$endpointsArgs<ExtArgs>
-  jobs?: boolean | Prisma.accounts$jobsArgs<ExtArgs>
-  ledger_transactions?: boolean | Prisma.accounts$ledger_transactionsArgs<ExtArgs>
   lots?: boolean | Prisma.accounts$lotsArgs<ExtArgs>
   _count?: boolean | Prisma.AccountsCountOutputTypeDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["accounts"]>
@@ -2434,8 +2060,6 @@ export type accountsInclude<ExtArgs extends runtime.Types.Extensions.InternalArg
   artifacts?: boolean | Prisma.accounts$artifactsArgs<ExtArgs>
   audit_checkpoints?: boolean | Prisma.accounts$audit_checkpointsArgs<ExtArgs>
   endpoints?: boolean | Prisma.accounts$endpointsArgs<ExtArgs>
-  jobs?: boolean | Prisma.accounts$jobsArgs<ExtArgs>
-  ledger_transactions?: boolean | Prisma.accounts$ledger_transactionsArgs<ExtArgs>
   lots?: boolean | Prisma.accounts$lotsArgs<ExtArgs>
   _count?: boolean | Prisma.AccountsCountOutputTypeDefaultArgs<ExtArgs>
 }
@@ -2458,8 +2082,6 @@ export type $accountsPayload<ExtArgs extends runtime.Types.Extensions.InternalAr
     artifacts: Prisma.$artifactsPayload<ExtArgs>[]
     audit_checkpoints: Prisma.$audit_checkpointsPayload<ExtArgs> | null
     endpoints: Prisma.$endpointsPayload<ExtArgs>[]
-    jobs: Prisma.$jobsPayload<ExtArgs>[]
-    ledger_transactions: Prisma.$ledger_transactionsPayload<ExtArgs>[]
     lots: Prisma.$lotsPayload<ExtArgs>[]
   }
   scalars: runtime.Types.Extensions.GetPayloadResult<{
@@ -2881,8 +2503,6 @@ export interface Prisma__accountsClient<T, Null = never, ExtArgs extends runtime
   artifacts<T extends Prisma.accounts$artifactsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accounts$artifactsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$artifactsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
   audit_checkpoints<T extends Prisma.accounts$audit_checkpointsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accounts$audit_checkpointsArgs<ExtArgs>>): Prisma.Prisma__audit_checkpointsClient<runtime.Types.Result.GetResult<Prisma.$audit_checkpointsPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | null, null, ExtArgs, GlobalOmitOptions>
   endpoints<T extends Prisma.accounts$endpointsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accounts$endpointsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$endpointsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
-  jobs<T extends Prisma.accounts$jobsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accounts$jobsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$jobsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
-  ledger_transactions<T extends Prisma.accounts$ledger_transactionsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accounts$ledger_transactionsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$ledger_transactionsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
   lots<T extends Prisma.accounts$lotsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accounts$lotsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$lotsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
   /**
    * Attaches callbacks for the resolution and/or rejection of the Promise.
@@ -3457,54 +3077,6 @@ export type accounts$endpointsArgs<ExtArgs extends runtime.Types.Extensions.Inte
   take?: number
   skip?: number
   distinct?: Prisma.EndpointsScalarFieldEnum | Prisma.EndpointsScalarFieldEnum[]
-}
-
-/**
- * accounts.jobs
- */
-export type accounts$jobsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  /**
-   * Select specific fields to fetch from the jobs
-   */
-  select?: Prisma.jobsSelect<ExtArgs> | null
-  /**
-   * Omit specific fields from the jobs
-   */
-  omit?: Prisma.jobsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.jobsInclude<ExtArgs> | null
-  where?: Prisma.jobsWhereInput
-  orderBy?: Prisma.jobsOrderByWithRelationInput | Prisma.jobsOrderByWithRelationInput[]
-  cursor?: Prisma.jobsWhereUniqueInput
-  take?: number
-  skip?: number
-  distinct?: Prisma.JobsScalarFieldEnum | Prisma.JobsScalarFieldEnum[]
-}
-
-/**
- * accounts.ledger_transactions
- */
-export type accounts$ledger_transactionsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  /**
-   * Select specific fields to fetch from the ledger_transactions
-   */
-  select?: Prisma.ledger_transactionsSelect<ExtArgs> | null
-  /**
-   * Omit specific fields from the ledger_transactions
-   */
-  omit?: Prisma.ledger_transactionsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsInclude<ExtArgs> | null
-  where?: Prisma.ledger_transactionsWhereInput
-  orderBy?: Prisma.ledger_transactionsOrderByWithRelationInput | Prisma.ledger_transactionsOrderByWithRelationInput[]
-  cursor?: Prisma.ledger_transactionsWhereUniqueInput
-  take?: number
-  skip?: number
-  distinct?: Prisma.Ledger_transactionsScalarFieldEnum | Prisma.Ledger_transactionsScalarFieldEnum[]
 }
 
 /**

@@ -223,7 +223,6 @@ export type api_keysWhereInput = {
   expires_at?: Prisma.DateTimeNullableFilter<"api_keys"> | Date | string | null
   revoked_at?: Prisma.DateTimeNullableFilter<"api_keys"> | Date | string | null
   accounts?: Prisma.XOR<Prisma.AccountsNullableScalarRelationFilter, Prisma.accountsWhereInput> | null
-  jobs?: Prisma.JobsListRelationFilter
 }
 
 export type api_keysOrderByWithRelationInput = {
@@ -238,7 +237,6 @@ export type api_keysOrderByWithRelationInput = {
   expires_at?: Prisma.SortOrderInput | Prisma.SortOrder
   revoked_at?: Prisma.SortOrderInput | Prisma.SortOrder
   accounts?: Prisma.accountsOrderByWithRelationInput
-  jobs?: Prisma.jobsOrderByRelationAggregateInput
 }
 
 export type api_keysWhereUniqueInput = Prisma.AtLeast<{
@@ -257,7 +255,6 @@ export type api_keysWhereUniqueInput = Prisma.AtLeast<{
   expires_at?: Prisma.DateTimeNullableFilter<"api_keys"> | Date | string | null
   revoked_at?: Prisma.DateTimeNullableFilter<"api_keys"> | Date | string | null
   accounts?: Prisma.XOR<Prisma.AccountsNullableScalarRelationFilter, Prisma.accountsWhereInput> | null
-  jobs?: Prisma.JobsListRelationFilter
 }, "id" | "lookup" | "account_id_id">
 
 export type api_keysOrderByWithAggregationInput = {
@@ -303,7 +300,6 @@ export type api_keysCreateInput = {
   expires_at?: Date | string | null
   revoked_at?: Date | string | null
   accounts?: Prisma.accountsCreateNestedOneWithoutApi_keysInput
-  jobs?: Prisma.jobsCreateNestedManyWithoutApi_keysInput
 }
 
 export type api_keysUncheckedCreateInput = {
@@ -317,7 +313,6 @@ export type api_keysUncheckedCreateInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   revoked_at?: Date | string | null
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutApi_keysInput
 }
 
 export type api_keysUpdateInput = {
@@ -331,7 +326,6 @@ export type api_keysUpdateInput = {
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   accounts?: Prisma.accountsUpdateOneWithoutApi_keysNestedInput
-  jobs?: Prisma.jobsUpdateManyWithoutApi_keysNestedInput
 }
 
 export type api_keysUncheckedUpdateInput = {
@@ -345,7 +339,6 @@ export type api_keysUncheckedUpdateInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutApi_keysNestedInput
 }
 
 export type api_keysCreateManyInput = {
@@ -440,11 +433,6 @@ export type api_keysMinOrderByAggregateInput = {
   revoked_at?: Prisma.SortOrder
 }
 
-export type Api_keysScalarRelationFilter = {
-  is?: Prisma.api_keysWhereInput
-  isNot?: Prisma.api_keysWhereInput
-}
-
 export type api_keysCreateNestedManyWithoutAccountsInput = {
   create?: Prisma.XOR<Prisma.api_keysCreateWithoutAccountsInput, Prisma.api_keysUncheckedCreateWithoutAccountsInput> | Prisma.api_keysCreateWithoutAccountsInput[] | Prisma.api_keysUncheckedCreateWithoutAccountsInput[]
   connectOrCreate?: Prisma.api_keysCreateOrConnectWithoutAccountsInput | Prisma.api_keysCreateOrConnectWithoutAccountsInput[]
@@ -491,20 +479,6 @@ export type NullableDateTimeFieldUpdateOperationsInput = {
   set?: Date | string | null
 }
 
-export type api_keysCreateNestedOneWithoutJobsInput = {
-  create?: Prisma.XOR<Prisma.api_keysCreateWithoutJobsInput, Prisma.api_keysUncheckedCreateWithoutJobsInput>
-  connectOrCreate?: Prisma.api_keysCreateOrConnectWithoutJobsInput
-  connect?: Prisma.api_keysWhereUniqueInput
-}
-
-export type api_keysUpdateOneRequiredWithoutJobsNestedInput = {
-  create?: Prisma.XOR<Prisma.api_keysCreateWithoutJobsInput, Prisma.api_keysUncheckedCreateWithoutJobsInput>
-  connectOrCreate?: Prisma.api_keysCreateOrConnectWithoutJobsInput
-  upsert?: Prisma.api_keysUpsertWithoutJobsInput
-  connect?: Prisma.api_keysWhereUniqueInput
-  update?: Prisma.XOR<Prisma.XOR<Prisma.api_keysUpdateToOneWithWhereWithoutJobsInput, Prisma.api_keysUpdateWithoutJobsInput>, Prisma.api_keysUncheckedUpdateWithoutJobsInput>
-}
-
 export type api_keysCreateWithoutAccountsInput = {
   id: string
   mode: string
@@ -515,7 +489,6 @@ export type api_keysCreateWithoutAccountsInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   revoked_at?: Date | string | null
-  jobs?: Prisma.jobsCreateNestedManyWithoutApi_keysInput
 }
 
 export type api_keysUncheckedCreateWithoutAccountsInput = {
@@ -528,7 +501,6 @@ export type api_keysUncheckedCreateWithoutAccountsInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   revoked_at?: Date | string | null
-  jobs?: Prisma.jobsUncheckedCreateNestedManyWithoutApi_keysInput
 }
 
 export type api_keysCreateOrConnectWithoutAccountsInput = {
@@ -573,74 +545,6 @@ export type api_keysScalarWhereInput = {
   revoked_at?: Prisma.DateTimeNullableFilter<"api_keys"> | Date | string | null
 }
 
-export type api_keysCreateWithoutJobsInput = {
-  id: string
-  mode: string
-  lookup: string
-  secret_hmac: runtime.Bytes
-  last4: string
-  name?: string
-  created_at?: Date | string
-  expires_at?: Date | string | null
-  revoked_at?: Date | string | null
-  accounts?: Prisma.accountsCreateNestedOneWithoutApi_keysInput
-}
-
-export type api_keysUncheckedCreateWithoutJobsInput = {
-  id: string
-  account_id?: string | null
-  mode: string
-  lookup: string
-  secret_hmac: runtime.Bytes
-  last4: string
-  name?: string
-  created_at?: Date | string
-  expires_at?: Date | string | null
-  revoked_at?: Date | string | null
-}
-
-export type api_keysCreateOrConnectWithoutJobsInput = {
-  where: Prisma.api_keysWhereUniqueInput
-  create: Prisma.XOR<Prisma.api_keysCreateWithoutJobsInput, Prisma.api_keysUncheckedCreateWithoutJobsInput>
-}
-
-export type api_keysUpsertWithoutJobsInput = {
-  update: Prisma.XOR<Prisma.api_keysUpdateWithoutJobsInput, Prisma.api_keysUncheckedUpdateWithoutJobsInput>
-  create: Prisma.XOR<Prisma.api_keysCreateWithoutJobsInput, Prisma.api_keysUncheckedCreateWithoutJobsInput>
-  where?: Prisma.api_keysWhereInput
-}
-
-export type api_keysUpdateToOneWithWhereWithoutJobsInput = {
-  where?: Prisma.api_keysWhereInput
-  data: Prisma.XOR<Prisma.api_keysUpdateWithoutJobsInput, Prisma.api_keysUncheckedUpdateWithoutJobsInput>
-}
-
-export type api_keysUpdateWithoutJobsInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  mode?: Prisma.StringFieldUpdateOperationsInput | string
-  lookup?: Prisma.StringFieldUpdateOperationsInput | string
-  secret_hmac?: Prisma.BytesFieldUpdateOperationsInput | runtime.Bytes
-  last4?: Prisma.StringFieldUpdateOperationsInput | string
-  name?: Prisma.StringFieldUpdateOperationsInput | string
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  accounts?: Prisma.accountsUpdateOneWithoutApi_keysNestedInput
-}
-
-export type api_keysUncheckedUpdateWithoutJobsInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  account_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  mode?: Prisma.StringFieldUpdateOperationsInput | string
-  lookup?: Prisma.StringFieldUpdateOperationsInput | string
-  secret_hmac?: Prisma.BytesFieldUpdateOperationsInput | runtime.Bytes
-  last4?: Prisma.StringFieldUpdateOperationsInput | string
-  name?: Prisma.StringFieldUpdateOperationsInput | string
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-}
-
 export type api_keysCreateManyAccountsInput = {
   id: string
   mode: string
@@ -663,7 +567,6 @@ export type api_keysUpdateWithoutAccountsInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  jobs?: Prisma.jobsUpdateManyWithoutApi_keysNestedInput
 }
 
 export type api_keysUncheckedUpdateWithoutAccountsInput = {
@@ -676,7 +579,6 @@ export type api_keysUncheckedUpdateWithoutAccountsInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  jobs?: Prisma.jobsUncheckedUpdateManyWithoutApi_keysNestedInput
 }
 
 export type api_keysUncheckedUpdateManyWithoutAccountsInput = {
@@ -692,35 +594,6 @@ export type api_keysUncheckedUpdateManyWithoutAccountsInput = {
 }
 
 
-/**
- * Count Type Api_keysCountOutputType
- */
-
-export type Api_keysCountOutputType = {
-  jobs: number
-}
-
-export type Api_keysCountOutputTypeSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  jobs?: boolean | Api_keysCountOutputTypeCountJobsArgs
-}
-
-/**
- * Api_keysCountOutputType without action
- */
-export type Api_keysCountOutputTypeDefaultArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  /**
-   * Select specific fields to fetch from the Api_keysCountOutputType
-   */
-  select?: Prisma.Api_keysCountOutputTypeSelect<ExtArgs> | null
-}
-
-/**
- * Api_keysCountOutputType without action
- */
-export type Api_keysCountOutputTypeCountJobsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  where?: Prisma.jobsWhereInput
-}
-
 
 export type api_keysSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
   id?: boolean
@@ -734,8 +607,6 @@ export type api_keysSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs
   expires_at?: boolean
   revoked_at?: boolean
   accounts?: boolean | Prisma.api_keys$accountsArgs<ExtArgs>
-  jobs?: boolean | Prisma.api_keys$jobsArgs<ExtArgs>
-  _count?: boolean | Prisma.Api_keysCountOutputTypeDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["api_keys"]>
 
 export type api_keysSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -782,8 +653,6 @@ export type api_keysSelectScalar = {
 export type api_keysOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "account_id" | "mode" | "lookup" | "secret_hmac" | "last4" | "name" | "created_at" | "expires_at" | "revoked_at", ExtArgs["result"]["api_keys"]>
 export type api_keysInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   accounts?: boolean | Prisma.api_keys$accountsArgs<ExtArgs>
-  jobs?: boolean | Prisma.api_keys$jobsArgs<ExtArgs>
-  _count?: boolean | Prisma.Api_keysCountOutputTypeDefaultArgs<ExtArgs>
 }
 export type api_keysIncludeCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   accounts?: boolean | Prisma.api_keys$accountsArgs<ExtArgs>
@@ -796,7 +665,6 @@ export type $api_keysPayload<ExtArgs extends runtime.Types.Extensions.InternalAr
   name: "api_keys"
   objects: {
     accounts: Prisma.$accountsPayload<ExtArgs> | null
-    jobs: Prisma.$jobsPayload<ExtArgs>[]
   }
   scalars: runtime.Types.Extensions.GetPayloadResult<{
     id: string
@@ -1204,7 +1072,6 @@ readonly fields: api_keysFieldRefs;
 export interface Prisma__api_keysClient<T, Null = never, ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs, GlobalOmitOptions = {}> extends Prisma.PrismaPromise<T> {
   readonly [Symbol.toStringTag]: "PrismaPromise"
   accounts<T extends Prisma.api_keys$accountsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.api_keys$accountsArgs<ExtArgs>>): Prisma.Prisma__accountsClient<runtime.Types.Result.GetResult<Prisma.$accountsPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | null, null, ExtArgs, GlobalOmitOptions>
-  jobs<T extends Prisma.api_keys$jobsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.api_keys$jobsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$jobsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
   /**
    * Attaches callbacks for the resolution and/or rejection of the Promise.
    * @param onfulfilled The callback to execute when the Promise is resolved.
@@ -1661,30 +1528,6 @@ export type api_keys$accountsArgs<ExtArgs extends runtime.Types.Extensions.Inter
    */
   include?: Prisma.accountsInclude<ExtArgs> | null
   where?: Prisma.accountsWhereInput
-}
-
-/**
- * api_keys.jobs
- */
-export type api_keys$jobsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  /**
-   * Select specific fields to fetch from the jobs
-   */
-  select?: Prisma.jobsSelect<ExtArgs> | null
-  /**
-   * Omit specific fields from the jobs
-   */
-  omit?: Prisma.jobsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.jobsInclude<ExtArgs> | null
-  where?: Prisma.jobsWhereInput
-  orderBy?: Prisma.jobsOrderByWithRelationInput | Prisma.jobsOrderByWithRelationInput[]
-  cursor?: Prisma.jobsWhereUniqueInput
-  take?: number
-  skip?: number
-  distinct?: Prisma.JobsScalarFieldEnum | Prisma.JobsScalarFieldEnum[]
 }
 
 /**

@@ -557,8 +557,6 @@ export type jobsWhereInput = {
   ended_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   data_deleted_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   artifacts?: Prisma.ArtifactsListRelationFilter
-  accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
-  api_keys?: Prisma.XOR<Prisma.Api_keysScalarRelationFilter, Prisma.api_keysWhereInput>
 }
 
 export type jobsOrderByWithRelationInput = {
@@ -605,8 +603,6 @@ export type jobsOrderByWithRelationInput = {
   ended_at?: Prisma.SortOrderInput | Prisma.SortOrder
   data_deleted_at?: Prisma.SortOrderInput | Prisma.SortOrder
   artifacts?: Prisma.artifactsOrderByRelationAggregateInput
-  accounts?: Prisma.accountsOrderByWithRelationInput
-  api_keys?: Prisma.api_keysOrderByWithRelationInput
 }
 
 export type jobsWhereUniqueInput = Prisma.AtLeast<{
@@ -658,8 +654,6 @@ export type jobsWhereUniqueInput = Prisma.AtLeast<{
   ended_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   data_deleted_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   artifacts?: Prisma.ArtifactsListRelationFilter
-  accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
-  api_keys?: Prisma.XOR<Prisma.Api_keysScalarRelationFilter, Prisma.api_keysWhereInput>
 }, "account_id_id" | "account_id_slot">
 
 export type jobsOrderByWithAggregationInput = {
@@ -761,7 +755,9 @@ export type jobsScalarWhereWithAggregatesInput = {
 }
 
 export type jobsCreateInput = {
+  account_id: string
   id: string
+  key_id: string
   livemode: boolean
   kind: string
   model: string
@@ -802,8 +798,6 @@ export type jobsCreateInput = {
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
   artifacts?: Prisma.artifactsCreateNestedManyWithoutJobsInput
-  accounts: Prisma.accountsCreateNestedOneWithoutJobsInput
-  api_keys: Prisma.api_keysCreateNestedOneWithoutJobsInput
 }
 
 export type jobsUncheckedCreateInput = {
@@ -853,7 +847,9 @@ export type jobsUncheckedCreateInput = {
 }
 
 export type jobsUpdateInput = {
+  account_id?: Prisma.StringFieldUpdateOperationsInput | string
   id?: Prisma.StringFieldUpdateOperationsInput | string
+  key_id?: Prisma.StringFieldUpdateOperationsInput | string
   livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
   kind?: Prisma.StringFieldUpdateOperationsInput | string
   model?: Prisma.StringFieldUpdateOperationsInput | string
@@ -894,8 +890,6 @@ export type jobsUpdateInput = {
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   artifacts?: Prisma.artifactsUpdateManyWithoutJobsNestedInput
-  accounts?: Prisma.accountsUpdateOneRequiredWithoutJobsNestedInput
-  api_keys?: Prisma.api_keysUpdateOneRequiredWithoutJobsNestedInput
 }
 
 export type jobsUncheckedUpdateInput = {
@@ -990,7 +984,9 @@ export type jobsCreateManyInput = {
 }
 
 export type jobsUpdateManyMutationInput = {
+  account_id?: Prisma.StringFieldUpdateOperationsInput | string
   id?: Prisma.StringFieldUpdateOperationsInput | string
+  key_id?: Prisma.StringFieldUpdateOperationsInput | string
   livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
   kind?: Prisma.StringFieldUpdateOperationsInput | string
   model?: Prisma.StringFieldUpdateOperationsInput | string
@@ -1075,16 +1071,6 @@ export type jobsUncheckedUpdateManyInput = {
   started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-}
-
-export type JobsListRelationFilter = {
-  every?: Prisma.jobsWhereInput
-  some?: Prisma.jobsWhereInput
-  none?: Prisma.jobsWhereInput
-}
-
-export type jobsOrderByRelationAggregateInput = {
-  _count?: Prisma.SortOrder
 }
 
 export type JobsNullableScalarRelationFilter = {
@@ -1267,90 +1253,6 @@ export type jobsSumOrderByAggregateInput = {
   cost?: Prisma.SortOrder
 }
 
-export type jobsCreateNestedManyWithoutAccountsInput = {
-  create?: Prisma.XOR<Prisma.jobsCreateWithoutAccountsInput, Prisma.jobsUncheckedCreateWithoutAccountsInput> | Prisma.jobsCreateWithoutAccountsInput[] | Prisma.jobsUncheckedCreateWithoutAccountsInput[]
-  connectOrCreate?: Prisma.jobsCreateOrConnectWithoutAccountsInput | Prisma.jobsCreateOrConnectWithoutAccountsInput[]
-  createMany?: Prisma.jobsCreateManyAccountsInputEnvelope
-  connect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-}
-
-export type jobsUncheckedCreateNestedManyWithoutAccountsInput = {
-  create?: Prisma.XOR<Prisma.jobsCreateWithoutAccountsInput, Prisma.jobsUncheckedCreateWithoutAccountsInput> | Prisma.jobsCreateWithoutAccountsInput[] | Prisma.jobsUncheckedCreateWithoutAccountsInput[]
-  connectOrCreate?: Prisma.jobsCreateOrConnectWithoutAccountsInput | Prisma.jobsCreateOrConnectWithoutAccountsInput[]
-  createMany?: Prisma.jobsCreateManyAccountsInputEnvelope
-  connect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-}
-
-export type jobsUpdateManyWithoutAccountsNestedInput = {
-  create?: Prisma.XOR<Prisma.jobsCreateWithoutAccountsInput, Prisma.jobsUncheckedCreateWithoutAccountsInput> | Prisma.jobsCreateWithoutAccountsInput[] | Prisma.jobsUncheckedCreateWithoutAccountsInput[]
-  connectOrCreate?: Prisma.jobsCreateOrConnectWithoutAccountsInput | Prisma.jobsCreateOrConnectWithoutAccountsInput[]
-  upsert?: Prisma.jobsUpsertWithWhereUniqueWithoutAccountsInput | Prisma.jobsUpsertWithWhereUniqueWithoutAccountsInput[]
-  createMany?: Prisma.jobsCreateManyAccountsInputEnvelope
-  set?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  disconnect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  delete?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  connect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  update?: Prisma.jobsUpdateWithWhereUniqueWithoutAccountsInput | Prisma.jobsUpdateWithWhereUniqueWithoutAccountsInput[]
-  updateMany?: Prisma.jobsUpdateManyWithWhereWithoutAccountsInput | Prisma.jobsUpdateManyWithWhereWithoutAccountsInput[]
-  deleteMany?: Prisma.jobsScalarWhereInput | Prisma.jobsScalarWhereInput[]
-}
-
-export type jobsUncheckedUpdateManyWithoutAccountsNestedInput = {
-  create?: Prisma.XOR<Prisma.jobsCreateWithoutAccountsInput, Prisma.jobsUncheckedCreateWithoutAccountsInput> | Prisma.jobsCreateWithoutAccountsInput[] | Prisma.jobsUncheckedCreateWithoutAccountsInput[]
-  connectOrCreate?: Prisma.jobsCreateOrConnectWithoutAccountsInput | Prisma.jobsCreateOrConnectWithoutAccountsInput[]
-  upsert?: Prisma.jobsUpsertWithWhereUniqueWithoutAccountsInput | Prisma.jobsUpsertWithWhereUniqueWithoutAccountsInput[]
-  createMany?: Prisma.jobsCreateManyAccountsInputEnvelope
-  set?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  disconnect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  delete?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  connect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  update?: Prisma.jobsUpdateWithWhereUniqueWithoutAccountsInput | Prisma.jobsUpdateWithWhereUniqueWithoutAccountsInput[]
-  updateMany?: Prisma.jobsUpdateManyWithWhereWithoutAccountsInput | Prisma.jobsUpdateManyWithWhereWithoutAccountsInput[]
-  deleteMany?: Prisma.jobsScalarWhereInput | Prisma.jobsScalarWhereInput[]
-}
-
-export type jobsCreateNestedManyWithoutApi_keysInput = {
-  create?: Prisma.XOR<Prisma.jobsCreateWithoutApi_keysInput, Prisma.jobsUncheckedCreateWithoutApi_keysInput> | Prisma.jobsCreateWithoutApi_keysInput[] | Prisma.jobsUncheckedCreateWithoutApi_keysInput[]
-  connectOrCreate?: Prisma.jobsCreateOrConnectWithoutApi_keysInput | Prisma.jobsCreateOrConnectWithoutApi_keysInput[]
-  createMany?: Prisma.jobsCreateManyApi_keysInputEnvelope
-  connect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-}
-
-export type jobsUncheckedCreateNestedManyWithoutApi_keysInput = {
-  create?: Prisma.XOR<Prisma.jobsCreateWithoutApi_keysInput, Prisma.jobsUncheckedCreateWithoutApi_keysInput> | Prisma.jobsCreateWithoutApi_keysInput[] | Prisma.jobsUncheckedCreateWithoutApi_keysInput[]
-  connectOrCreate?: Prisma.jobsCreateOrConnectWithoutApi_keysInput | Prisma.jobsCreateOrConnectWithoutApi_keysInput[]
-  createMany?: Prisma.jobsCreateManyApi_keysInputEnvelope
-  connect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-}
-
-export type jobsUpdateManyWithoutApi_keysNestedInput = {
-  create?: Prisma.XOR<Prisma.jobsCreateWithoutApi_keysInput, Prisma.jobsUncheckedCreateWithoutApi_keysInput> | Prisma.jobsCreateWithoutApi_keysInput[] | Prisma.jobsUncheckedCreateWithoutApi_keysInput[]
-  connectOrCreate?: Prisma.jobsCreateOrConnectWithoutApi_keysInput | Prisma.jobsCreateOrConnectWithoutApi_keysInput[]
-  upsert?: Prisma.jobsUpsertWithWhereUniqueWithoutApi_keysInput | Prisma.jobsUpsertWithWhereUniqueWithoutApi_keysInput[]
-  createMany?: Prisma.jobsCreateManyApi_keysInputEnvelope
-  set?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  disconnect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  delete?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  connect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  update?: Prisma.jobsUpdateWithWhereUniqueWithoutApi_keysInput | Prisma.jobsUpdateWithWhereUniqueWithoutApi_keysInput[]
-  updateMany?: Prisma.jobsUpdateManyWithWhereWithoutApi_keysInput | Prisma.jobsUpdateManyWithWhereWithoutApi_keysInput[]
-  deleteMany?: Prisma.jobsScalarWhereInput | Prisma.jobsScalarWhereInput[]
-}
-
-export type jobsUncheckedUpdateManyWithoutApi_keysNestedInput = {
-  create?: Prisma.XOR<Prisma.jobsCreateWithoutApi_keysInput, Prisma.jobsUncheckedCreateWithoutApi_keysInput> | Prisma.jobsCreateWithoutApi_keysInput[] | Prisma.jobsUncheckedCreateWithoutApi_keysInput[]
-  connectOrCreate?: Prisma.jobsCreateOrConnectWithoutApi_keysInput | Prisma.jobsCreateOrConnectWithoutApi_keysInput[]
-  upsert?: Prisma.jobsUpsertWithWhereUniqueWithoutApi_keysInput | Prisma.jobsUpsertWithWhereUniqueWithoutApi_keysInput[]
-  createMany?: Prisma.jobsCreateManyApi_keysInputEnvelope
-  set?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  disconnect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  delete?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  connect?: Prisma.jobsWhereUniqueInput | Prisma.jobsWhereUniqueInput[]
-  update?: Prisma.jobsUpdateWithWhereUniqueWithoutApi_keysInput | Prisma.jobsUpdateWithWhereUniqueWithoutApi_keysInput[]
-  updateMany?: Prisma.jobsUpdateManyWithWhereWithoutApi_keysInput | Prisma.jobsUpdateManyWithWhereWithoutApi_keysInput[]
-  deleteMany?: Prisma.jobsScalarWhereInput | Prisma.jobsScalarWhereInput[]
-}
-
 export type jobsCreateNestedOneWithoutArtifactsInput = {
   create?: Prisma.XOR<Prisma.jobsCreateWithoutArtifactsInput, Prisma.jobsUncheckedCreateWithoutArtifactsInput>
   connectOrCreate?: Prisma.jobsCreateOrConnectWithoutArtifactsInput
@@ -1367,52 +1269,8 @@ export type jobsUpdateOneWithoutArtifactsNestedInput = {
   update?: Prisma.XOR<Prisma.XOR<Prisma.jobsUpdateToOneWithWhereWithoutArtifactsInput, Prisma.jobsUpdateWithoutArtifactsInput>, Prisma.jobsUncheckedUpdateWithoutArtifactsInput>
 }
 
-export type jobsCreateWithoutAccountsInput = {
-  id: string
-  livemode: boolean
-  kind: string
-  model: string
-  route_id: string
-  status: string
-  version?: number
-  epoch?: number
-  failures?: number
-  interruptions?: number
-  ambiguous?: number
-  slot?: number | null
-  worker_id?: string | null
-  priority: number
-  sequence: bigint | number
-  place?: bigint | number | null
-  due_at?: Date | string | null
-  rung_at?: Date | string | null
-  rings?: number
-  deadline: Date | string
-  deadline_named: boolean
-  hold: bigint | number
-  cost?: bigint | number | null
-  price_id: string
-  bounds: string
-  metadata?: string
-  end_user?: string | null
-  client_request_id?: string | null
-  idempotency_key?: string | null
-  input?: string | null
-  input_key?: string | null
-  output?: string | null
-  usage?: string | null
-  error?: string | null
-  cancel_requested_at?: Date | string | null
-  canceled_by?: string | null
-  created_at: Date | string
-  started_at?: Date | string | null
-  ended_at?: Date | string | null
-  data_deleted_at?: Date | string | null
-  artifacts?: Prisma.artifactsCreateNestedManyWithoutJobsInput
-  api_keys: Prisma.api_keysCreateNestedOneWithoutJobsInput
-}
-
-export type jobsUncheckedCreateWithoutAccountsInput = {
+export type jobsCreateWithoutArtifactsInput = {
+  account_id: string
   id: string
   key_id: string
   livemode: boolean
@@ -1454,241 +1312,6 @@ export type jobsUncheckedCreateWithoutAccountsInput = {
   started_at?: Date | string | null
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
-  artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutJobsInput
-}
-
-export type jobsCreateOrConnectWithoutAccountsInput = {
-  where: Prisma.jobsWhereUniqueInput
-  create: Prisma.XOR<Prisma.jobsCreateWithoutAccountsInput, Prisma.jobsUncheckedCreateWithoutAccountsInput>
-}
-
-export type jobsCreateManyAccountsInputEnvelope = {
-  data: Prisma.jobsCreateManyAccountsInput | Prisma.jobsCreateManyAccountsInput[]
-  skipDuplicates?: boolean
-}
-
-export type jobsUpsertWithWhereUniqueWithoutAccountsInput = {
-  where: Prisma.jobsWhereUniqueInput
-  update: Prisma.XOR<Prisma.jobsUpdateWithoutAccountsInput, Prisma.jobsUncheckedUpdateWithoutAccountsInput>
-  create: Prisma.XOR<Prisma.jobsCreateWithoutAccountsInput, Prisma.jobsUncheckedCreateWithoutAccountsInput>
-}
-
-export type jobsUpdateWithWhereUniqueWithoutAccountsInput = {
-  where: Prisma.jobsWhereUniqueInput
-  data: Prisma.XOR<Prisma.jobsUpdateWithoutAccountsInput, Prisma.jobsUncheckedUpdateWithoutAccountsInput>
-}
-
-export type jobsUpdateManyWithWhereWithoutAccountsInput = {
-  where: Prisma.jobsScalarWhereInput
-  data: Prisma.XOR<Prisma.jobsUpdateManyMutationInput, Prisma.jobsUncheckedUpdateManyWithoutAccountsInput>
-}
-
-export type jobsScalarWhereInput = {
-  AND?: Prisma.jobsScalarWhereInput | Prisma.jobsScalarWhereInput[]
-  OR?: Prisma.jobsScalarWhereInput[]
-  NOT?: Prisma.jobsScalarWhereInput | Prisma.jobsScalarWhereInput[]
-  account_id?: Prisma.StringFilter<"jobs"> | string
-  id?: Prisma.StringFilter<"jobs"> | string
-  key_id?: Prisma.StringFilter<"jobs"> | string
-  livemode?: Prisma.BoolFilter<"jobs"> | boolean
-  kind?: Prisma.StringFilter<"jobs"> | string
-  model?: Prisma.StringFilter<"jobs"> | string
-  route_id?: Prisma.StringFilter<"jobs"> | string
-  status?: Prisma.StringFilter<"jobs"> | string
-  version?: Prisma.IntFilter<"jobs"> | number
-  epoch?: Prisma.IntFilter<"jobs"> | number
-  failures?: Prisma.IntFilter<"jobs"> | number
-  interruptions?: Prisma.IntFilter<"jobs"> | number
-  ambiguous?: Prisma.IntFilter<"jobs"> | number
-  slot?: Prisma.IntNullableFilter<"jobs"> | number | null
-  worker_id?: Prisma.StringNullableFilter<"jobs"> | string | null
-  priority?: Prisma.IntFilter<"jobs"> | number
-  sequence?: Prisma.BigIntFilter<"jobs"> | bigint | number
-  place?: Prisma.BigIntNullableFilter<"jobs"> | bigint | number | null
-  due_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
-  rung_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
-  rings?: Prisma.IntFilter<"jobs"> | number
-  deadline?: Prisma.DateTimeFilter<"jobs"> | Date | string
-  deadline_named?: Prisma.BoolFilter<"jobs"> | boolean
-  hold?: Prisma.BigIntFilter<"jobs"> | bigint | number
-  cost?: Prisma.BigIntNullableFilter<"jobs"> | bigint | number | null
-  price_id?: Prisma.StringFilter<"jobs"> | string
-  bounds?: Prisma.StringFilter<"jobs"> | string
-  metadata?: Prisma.StringFilter<"jobs"> | string
-  end_user?: Prisma.StringNullableFilter<"jobs"> | string | null
-  client_request_id?: Prisma.StringNullableFilter<"jobs"> | string | null
-  idempotency_key?: Prisma.StringNullableFilter<"jobs"> | string | null
-  input?: Prisma.StringNullableFilter<"jobs"> | string | null
-  input_key?: Prisma.StringNullableFilter<"jobs"> | string | null
-  output?: Prisma.StringNullableFilter<"jobs"> | string | null
-  usage?: Prisma.StringNullableFilter<"jobs"> | string | null
-  error?: Prisma.StringNullableFilter<"jobs"> | string | null
-  cancel_requested_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
-  canceled_by?: Prisma.StringNullableFilter<"jobs"> | string | null
-  created_at?: Prisma.DateTimeFilter<"jobs"> | Date | string
-  started_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
-  ended_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
-  data_deleted_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
-}
-
-export type jobsCreateWithoutApi_keysInput = {
-  id: string
-  livemode: boolean
-  kind: string
-  model: string
-  route_id: string
-  status: string
-  version?: number
-  epoch?: number
-  failures?: number
-  interruptions?: number
-  ambiguous?: number
-  slot?: number | null
-  worker_id?: string | null
-  priority: number
-  sequence: bigint | number
-  place?: bigint | number | null
-  due_at?: Date | string | null
-  rung_at?: Date | string | null
-  rings?: number
-  deadline: Date | string
-  deadline_named: boolean
-  hold: bigint | number
-  cost?: bigint | number | null
-  price_id: string
-  bounds: string
-  metadata?: string
-  end_user?: string | null
-  client_request_id?: string | null
-  idempotency_key?: string | null
-  input?: string | null
-  input_key?: string | null
-  output?: string | null
-  usage?: string | null
-  error?: string | null
-  cancel_requested_at?: Date | string | null
-  canceled_by?: string | null
-  created_at: Date | string
-  started_at?: Date | string | null
-  ended_at?: Date | string | null
-  data_deleted_at?: Date | string | null
-  artifacts?: Prisma.artifactsCreateNestedManyWithoutJobsInput
-  accounts: Prisma.accountsCreateNestedOneWithoutJobsInput
-}
-
-export type jobsUncheckedCreateWithoutApi_keysInput = {
-  id: string
-  livemode: boolean
-  kind: string
-  model: string
-  route_id: string
-  status: string
-  version?: number
-  epoch?: number
-  failures?: number
-  interruptions?: number
-  ambiguous?: number
-  slot?: number | null
-  worker_id?: string | null
-  priority: number
-  sequence: bigint | number
-  place?: bigint | number | null
-  due_at?: Date | string | null
-  rung_at?: Date | string | null
-  rings?: number
-  deadline: Date | string
-  deadline_named: boolean
-  hold: bigint | number
-  cost?: bigint | number | null
-  price_id: string
-  bounds: string
-  metadata?: string
-  end_user?: string | null
-  client_request_id?: string | null
-  idempotency_key?: string | null
-  input?: string | null
-  input_key?: string | null
-  output?: string | null
-  usage?: string | null
-  error?: string | null
-  cancel_requested_at?: Date | string | null
-  canceled_by?: string | null
-  created_at: Date | string
-  started_at?: Date | string | null
-  ended_at?: Date | string | null
-  data_deleted_at?: Date | string | null
-  artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutJobsInput
-}
-
-export type jobsCreateOrConnectWithoutApi_keysInput = {
-  where: Prisma.jobsWhereUniqueInput
-  create: Prisma.XOR<Prisma.jobsCreateWithoutApi_keysInput, Prisma.jobsUncheckedCreateWithoutApi_keysInput>
-}
-
-export type jobsCreateManyApi_keysInputEnvelope = {
-  data: Prisma.jobsCreateManyApi_keysInput | Prisma.jobsCreateManyApi_keysInput[]
-  skipDuplicates?: boolean
-}
-
-export type jobsUpsertWithWhereUniqueWithoutApi_keysInput = {
-  where: Prisma.jobsWhereUniqueInput
-  update: Prisma.XOR<Prisma.jobsUpdateWithoutApi_keysInput, Prisma.jobsUncheckedUpdateWithoutApi_keysInput>
-  create: Prisma.XOR<Prisma.jobsCreateWithoutApi_keysInput, Prisma.jobsUncheckedCreateWithoutApi_keysInput>
-}
-
-export type jobsUpdateWithWhereUniqueWithoutApi_keysInput = {
-  where: Prisma.jobsWhereUniqueInput
-  data: Prisma.XOR<Prisma.jobsUpdateWithoutApi_keysInput, Prisma.jobsUncheckedUpdateWithoutApi_keysInput>
-}
-
-export type jobsUpdateManyWithWhereWithoutApi_keysInput = {
-  where: Prisma.jobsScalarWhereInput
-  data: Prisma.XOR<Prisma.jobsUpdateManyMutationInput, Prisma.jobsUncheckedUpdateManyWithoutApi_keysInput>
-}
-
-export type jobsCreateWithoutArtifactsInput = {
-  id: string
-  livemode: boolean
-  kind: string
-  model: string
-  route_id: string
-  status: string
-  version?: number
-  epoch?: number
-  failures?: number
-  interruptions?: number
-  ambiguous?: number
-  slot?: number | null
-  worker_id?: string | null
-  priority: number
-  sequence: bigint | number
-  place?: bigint | number | null
-  due_at?: Date | string | null
-  rung_at?: Date | string | null
-  rings?: number
-  deadline: Date | string
-  deadline_named: boolean
-  hold: bigint | number
-  cost?: bigint | number | null
-  price_id: string
-  bounds: string
-  metadata?: string
-  end_user?: string | null
-  client_request_id?: string | null
-  idempotency_key?: string | null
-  input?: string | null
-  input_key?: string | null
-  output?: string | null
-  usage?: string | null
-  error?: string | null
-  cancel_requested_at?: Date | string | null
-  canceled_by?: string | null
-  created_at: Date | string
-  started_at?: Date | string | null
-  ended_at?: Date | string | null
-  data_deleted_at?: Date | string | null
-  accounts: Prisma.accountsCreateNestedOneWithoutJobsInput
-  api_keys: Prisma.api_keysCreateNestedOneWithoutJobsInput
 }
 
 export type jobsUncheckedCreateWithoutArtifactsInput = {
@@ -1753,51 +1376,6 @@ export type jobsUpdateToOneWithWhereWithoutArtifactsInput = {
 }
 
 export type jobsUpdateWithoutArtifactsInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  kind?: Prisma.StringFieldUpdateOperationsInput | string
-  model?: Prisma.StringFieldUpdateOperationsInput | string
-  route_id?: Prisma.StringFieldUpdateOperationsInput | string
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  version?: Prisma.IntFieldUpdateOperationsInput | number
-  epoch?: Prisma.IntFieldUpdateOperationsInput | number
-  failures?: Prisma.IntFieldUpdateOperationsInput | number
-  interruptions?: Prisma.IntFieldUpdateOperationsInput | number
-  ambiguous?: Prisma.IntFieldUpdateOperationsInput | number
-  slot?: Prisma.NullableIntFieldUpdateOperationsInput | number | null
-  worker_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  priority?: Prisma.IntFieldUpdateOperationsInput | number
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  place?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  due_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rung_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rings?: Prisma.IntFieldUpdateOperationsInput | number
-  deadline?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  deadline_named?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  hold?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  price_id?: Prisma.StringFieldUpdateOperationsInput | string
-  bounds?: Prisma.StringFieldUpdateOperationsInput | string
-  metadata?: Prisma.StringFieldUpdateOperationsInput | string
-  end_user?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  client_request_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  idempotency_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  output?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  usage?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  error?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  cancel_requested_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  canceled_by?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  accounts?: Prisma.accountsUpdateOneRequiredWithoutJobsNestedInput
-  api_keys?: Prisma.api_keysUpdateOneRequiredWithoutJobsNestedInput
-}
-
-export type jobsUncheckedUpdateWithoutArtifactsInput = {
   account_id?: Prisma.StringFieldUpdateOperationsInput | string
   id?: Prisma.StringFieldUpdateOperationsInput | string
   key_id?: Prisma.StringFieldUpdateOperationsInput | string
@@ -1842,318 +1420,10 @@ export type jobsUncheckedUpdateWithoutArtifactsInput = {
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
 }
 
-export type jobsCreateManyAccountsInput = {
-  id: string
-  key_id: string
-  livemode: boolean
-  kind: string
-  model: string
-  route_id: string
-  status: string
-  version?: number
-  epoch?: number
-  failures?: number
-  interruptions?: number
-  ambiguous?: number
-  slot?: number | null
-  worker_id?: string | null
-  priority: number
-  sequence: bigint | number
-  place?: bigint | number | null
-  due_at?: Date | string | null
-  rung_at?: Date | string | null
-  rings?: number
-  deadline: Date | string
-  deadline_named: boolean
-  hold: bigint | number
-  cost?: bigint | number | null
-  price_id: string
-  bounds: string
-  metadata?: string
-  end_user?: string | null
-  client_request_id?: string | null
-  idempotency_key?: string | null
-  input?: string | null
-  input_key?: string | null
-  output?: string | null
-  usage?: string | null
-  error?: string | null
-  cancel_requested_at?: Date | string | null
-  canceled_by?: string | null
-  created_at: Date | string
-  started_at?: Date | string | null
-  ended_at?: Date | string | null
-  data_deleted_at?: Date | string | null
-}
-
-export type jobsUpdateWithoutAccountsInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  kind?: Prisma.StringFieldUpdateOperationsInput | string
-  model?: Prisma.StringFieldUpdateOperationsInput | string
-  route_id?: Prisma.StringFieldUpdateOperationsInput | string
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  version?: Prisma.IntFieldUpdateOperationsInput | number
-  epoch?: Prisma.IntFieldUpdateOperationsInput | number
-  failures?: Prisma.IntFieldUpdateOperationsInput | number
-  interruptions?: Prisma.IntFieldUpdateOperationsInput | number
-  ambiguous?: Prisma.IntFieldUpdateOperationsInput | number
-  slot?: Prisma.NullableIntFieldUpdateOperationsInput | number | null
-  worker_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  priority?: Prisma.IntFieldUpdateOperationsInput | number
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  place?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  due_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rung_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rings?: Prisma.IntFieldUpdateOperationsInput | number
-  deadline?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  deadline_named?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  hold?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  price_id?: Prisma.StringFieldUpdateOperationsInput | string
-  bounds?: Prisma.StringFieldUpdateOperationsInput | string
-  metadata?: Prisma.StringFieldUpdateOperationsInput | string
-  end_user?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  client_request_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  idempotency_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  output?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  usage?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  error?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  cancel_requested_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  canceled_by?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  artifacts?: Prisma.artifactsUpdateManyWithoutJobsNestedInput
-  api_keys?: Prisma.api_keysUpdateOneRequiredWithoutJobsNestedInput
-}
-
-export type jobsUncheckedUpdateWithoutAccountsInput = {
+export type jobsUncheckedUpdateWithoutArtifactsInput = {
+  account_id?: Prisma.StringFieldUpdateOperationsInput | string
   id?: Prisma.StringFieldUpdateOperationsInput | string
   key_id?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  kind?: Prisma.StringFieldUpdateOperationsInput | string
-  model?: Prisma.StringFieldUpdateOperationsInput | string
-  route_id?: Prisma.StringFieldUpdateOperationsInput | string
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  version?: Prisma.IntFieldUpdateOperationsInput | number
-  epoch?: Prisma.IntFieldUpdateOperationsInput | number
-  failures?: Prisma.IntFieldUpdateOperationsInput | number
-  interruptions?: Prisma.IntFieldUpdateOperationsInput | number
-  ambiguous?: Prisma.IntFieldUpdateOperationsInput | number
-  slot?: Prisma.NullableIntFieldUpdateOperationsInput | number | null
-  worker_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  priority?: Prisma.IntFieldUpdateOperationsInput | number
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  place?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  due_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rung_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rings?: Prisma.IntFieldUpdateOperationsInput | number
-  deadline?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  deadline_named?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  hold?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  price_id?: Prisma.StringFieldUpdateOperationsInput | string
-  bounds?: Prisma.StringFieldUpdateOperationsInput | string
-  metadata?: Prisma.StringFieldUpdateOperationsInput | string
-  end_user?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  client_request_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  idempotency_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  output?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  usage?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  error?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  cancel_requested_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  canceled_by?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutJobsNestedInput
-}
-
-export type jobsUncheckedUpdateManyWithoutAccountsInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  key_id?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  kind?: Prisma.StringFieldUpdateOperationsInput | string
-  model?: Prisma.StringFieldUpdateOperationsInput | string
-  route_id?: Prisma.StringFieldUpdateOperationsInput | string
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  version?: Prisma.IntFieldUpdateOperationsInput | number
-  epoch?: Prisma.IntFieldUpdateOperationsInput | number
-  failures?: Prisma.IntFieldUpdateOperationsInput | number
-  interruptions?: Prisma.IntFieldUpdateOperationsInput | number
-  ambiguous?: Prisma.IntFieldUpdateOperationsInput | number
-  slot?: Prisma.NullableIntFieldUpdateOperationsInput | number | null
-  worker_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  priority?: Prisma.IntFieldUpdateOperationsInput | number
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  place?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  due_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rung_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rings?: Prisma.IntFieldUpdateOperationsInput | number
-  deadline?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  deadline_named?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  hold?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  price_id?: Prisma.StringFieldUpdateOperationsInput | string
-  bounds?: Prisma.StringFieldUpdateOperationsInput | string
-  metadata?: Prisma.StringFieldUpdateOperationsInput | string
-  end_user?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  client_request_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  idempotency_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  output?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  usage?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  error?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  cancel_requested_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  canceled_by?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-}
-
-export type jobsCreateManyApi_keysInput = {
-  id: string
-  livemode: boolean
-  kind: string
-  model: string
-  route_id: string
-  status: string
-  version?: number
-  epoch?: number
-  failures?: number
-  interruptions?: number
-  ambiguous?: number
-  slot?: number | null
-  worker_id?: string | null
-  priority: number
-  sequence: bigint | number
-  place?: bigint | number | null
-  due_at?: Date | string | null
-  rung_at?: Date | string | null
-  rings?: number
-  deadline: Date | string
-  deadline_named: boolean
-  hold: bigint | number
-  cost?: bigint | number | null
-  price_id: string
-  bounds: string
-  metadata?: string
-  end_user?: string | null
-  client_request_id?: string | null
-  idempotency_key?: string | null
-  input?: string | null
-  input_key?: string | null
-  output?: string | null
-  usage?: string | null
-  error?: string | null
-  cancel_requested_at?: Date | string | null
-  canceled_by?: string | null
-  created_at: Date | string
-  started_at?: Date | string | null
-  ended_at?: Date | string | null
-  data_deleted_at?: Date | string | null
-}
-
-export type jobsUpdateWithoutApi_keysInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  kind?: Prisma.StringFieldUpdateOperationsInput | string
-  model?: Prisma.StringFieldUpdateOperationsInput | string
-  route_id?: Prisma.StringFieldUpdateOperationsInput | string
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  version?: Prisma.IntFieldUpdateOperationsInput | number
-  epoch?: Prisma.IntFieldUpdateOperationsInput | number
-  failures?: Prisma.IntFieldUpdateOperationsInput | number
-  interruptions?: Prisma.IntFieldUpdateOperationsInput | number
-  ambiguous?: Prisma.IntFieldUpdateOperationsInput | number
-  slot?: Prisma.NullableIntFieldUpdateOperationsInput | number | null
-  worker_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  priority?: Prisma.IntFieldUpdateOperationsInput | number
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  place?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  due_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rung_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rings?: Prisma.IntFieldUpdateOperationsInput | number
-  deadline?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  deadline_named?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  hold?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  price_id?: Prisma.StringFieldUpdateOperationsInput | string
-  bounds?: Prisma.StringFieldUpdateOperationsInput | string
-  metadata?: Prisma.StringFieldUpdateOperationsInput | string
-  end_user?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  client_request_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  idempotency_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  output?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  usage?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  error?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  cancel_requested_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  canceled_by?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  artifacts?: Prisma.artifactsUpdateManyWithoutJobsNestedInput
-  accounts?: Prisma.accountsUpdateOneRequiredWithoutJobsNestedInput
-}
-
-export type jobsUncheckedUpdateWithoutApi_keysInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  kind?: Prisma.StringFieldUpdateOperationsInput | string
-  model?: Prisma.StringFieldUpdateOperationsInput | string
-  route_id?: Prisma.StringFieldUpdateOperationsInput | string
-  status?: Prisma.StringFieldUpdateOperationsInput | string
-  version?: Prisma.IntFieldUpdateOperationsInput | number
-  epoch?: Prisma.IntFieldUpdateOperationsInput | number
-  failures?: Prisma.IntFieldUpdateOperationsInput | number
-  interruptions?: Prisma.IntFieldUpdateOperationsInput | number
-  ambiguous?: Prisma.IntFieldUpdateOperationsInput | number
-  slot?: Prisma.NullableIntFieldUpdateOperationsInput | number | null
-  worker_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  priority?: Prisma.IntFieldUpdateOperationsInput | number
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  place?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  due_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rung_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  rings?: Prisma.IntFieldUpdateOperationsInput | number
-  deadline?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  deadline_named?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  hold?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  cost?: Prisma.NullableBigIntFieldUpdateOperationsInput | bigint | number | null
-  price_id?: Prisma.StringFieldUpdateOperationsInput | string
-  bounds?: Prisma.StringFieldUpdateOperationsInput | string
-  metadata?: Prisma.StringFieldUpdateOperationsInput | string
-  end_user?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  client_request_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  idempotency_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  input_key?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  output?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  usage?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  error?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  cancel_requested_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  canceled_by?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutJobsNestedInput
-}
-
-export type jobsUncheckedUpdateManyWithoutApi_keysInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
   livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
   kind?: Prisma.StringFieldUpdateOperationsInput | string
   model?: Prisma.StringFieldUpdateOperationsInput | string
@@ -2270,8 +1540,6 @@ export type jobsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = r
   ended_at?: boolean
   data_deleted_at?: boolean
   artifacts?: boolean | Prisma.jobs$artifactsArgs<ExtArgs>
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
-  api_keys?: boolean | Prisma.api_keysDefaultArgs<ExtArgs>
   _count?: boolean | Prisma.JobsCountOutputTypeDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["jobs"]>
 
@@ -2318,8 +1586,6 @@ export type jobsSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Extensio
   started_at?: boolean
   ended_at?: boolean
   data_deleted_at?: boolean
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
-  api_keys?: boolean | Prisma.api_keysDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["jobs"]>
 
 export type jobsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -2365,8 +1631,6 @@ export type jobsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensio
   started_at?: boolean
   ended_at?: boolean
   data_deleted_at?: boolean
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
-  api_keys?: boolean | Prisma.api_keysDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["jobs"]>
 
 export type jobsSelectScalar = {
@@ -2417,25 +1681,15 @@ export type jobsSelectScalar = {
 export type jobsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"account_id" | "id" | "key_id" | "livemode" | "kind" | "model" | "route_id" | "status" | "version" | "epoch" | "failures" | "interruptions" | "ambiguous" | "slot" | "worker_id" | "priority" | "sequence" | "place" | "due_at" | "rung_at" | "rings" | "deadline" | "deadline_named" | "hold" | "cost" | "price_id" | "bounds" | "metadata" | "end_user" | "client_request_id" | "idempotency_key" | "input" | "input_key" | "output" | "usage" | "error" | "cancel_requested_at" | "canceled_by" | "created_at" | "started_at" | "ended_at" | "data_deleted_at", ExtArgs["result"]["jobs"]>
 export type jobsInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   artifacts?: boolean | Prisma.jobs$artifactsArgs<ExtArgs>
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
-  api_keys?: boolean | Prisma.api_keysDefaultArgs<ExtArgs>
   _count?: boolean | Prisma.JobsCountOutputTypeDefaultArgs<ExtArgs>
 }
-export type jobsIncludeCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
-  api_keys?: boolean | Prisma.api_keysDefaultArgs<ExtArgs>
-}
-export type jobsIncludeUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
-  api_keys?: boolean | Prisma.api_keysDefaultArgs<ExtArgs>
-}
+export type jobsIncludeCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {}
+export type jobsIncludeUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {}
 
 export type $jobsPayload<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   name: "jobs"
   objects: {
     artifacts: Prisma.$artifactsPayload<ExtArgs>[]
-    accounts: Prisma.$accountsPayload<ExtArgs>
-    api_keys: Prisma.$api_keysPayload<ExtArgs>
   }
   scalars: runtime.Types.Extensions.GetPayloadResult<{
     account_id: string
@@ -2875,8 +2129,6 @@ readonly fields: jobsFieldRefs;
 export interface Prisma__jobsClient<T, Null = never, ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs, GlobalOmitOptions = {}> extends Prisma.PrismaPromise<T> {
   readonly [Symbol.toStringTag]: "PrismaPromise"
   artifacts<T extends Prisma.jobs$artifactsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.jobs$artifactsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$artifactsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
-  accounts<T extends Prisma.accountsDefaultArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accountsDefaultArgs<ExtArgs>>): Prisma.Prisma__accountsClient<runtime.Types.Result.GetResult<Prisma.$accountsPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | Null, Null, ExtArgs, GlobalOmitOptions>
-  api_keys<T extends Prisma.api_keysDefaultArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.api_keysDefaultArgs<ExtArgs>>): Prisma.Prisma__api_keysClient<runtime.Types.Result.GetResult<Prisma.$api_keysPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | Null, Null, ExtArgs, GlobalOmitOptions>
   /**
    * Attaches callbacks for the resolution and/or rejection of the Promise.
    * @param onfulfilled The callback to execute when the Promise is resolved.
@@ -3202,10 +2454,6 @@ export type jobsCreateManyAndReturnArgs<ExtArgs extends runtime.Types.Extensions
    */
   data: Prisma.jobsCreateManyInput | Prisma.jobsCreateManyInput[]
   skipDuplicates?: boolean
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.jobsIncludeCreateManyAndReturn<ExtArgs> | null
 }
 
 /**
@@ -3276,10 +2524,6 @@ export type jobsUpdateManyAndReturnArgs<ExtArgs extends runtime.Types.Extensions
    * Limit how many jobs to update.
    */
   limit?: number
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.jobsIncludeUpdateManyAndReturn<ExtArgs> | null
 }
 
 /**

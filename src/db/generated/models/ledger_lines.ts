@@ -240,7 +240,6 @@ export type ledger_linesWhereInput = {
   from_bucket?: Prisma.StringFilter<"ledger_lines"> | string
   to_bucket?: Prisma.StringFilter<"ledger_lines"> | string
   amount?: Prisma.BigIntFilter<"ledger_lines"> | bigint | number
-  lots?: Prisma.XOR<Prisma.LotsNullableScalarRelationFilter, Prisma.lotsWhereInput> | null
 }
 
 export type ledger_linesOrderByWithRelationInput = {
@@ -251,7 +250,6 @@ export type ledger_linesOrderByWithRelationInput = {
   from_bucket?: Prisma.SortOrder
   to_bucket?: Prisma.SortOrder
   amount?: Prisma.SortOrder
-  lots?: Prisma.lotsOrderByWithRelationInput
 }
 
 export type ledger_linesWhereUniqueInput = Prisma.AtLeast<{
@@ -266,7 +264,6 @@ export type ledger_linesWhereUniqueInput = Prisma.AtLeast<{
   from_bucket?: Prisma.StringFilter<"ledger_lines"> | string
   to_bucket?: Prisma.StringFilter<"ledger_lines"> | string
   amount?: Prisma.BigIntFilter<"ledger_lines"> | bigint | number
-  lots?: Prisma.XOR<Prisma.LotsNullableScalarRelationFilter, Prisma.lotsWhereInput> | null
 }, "account_id_sequence_line">
 
 export type ledger_linesOrderByWithAggregationInput = {
@@ -298,12 +295,13 @@ export type ledger_linesScalarWhereWithAggregatesInput = {
 }
 
 export type ledger_linesCreateInput = {
+  account_id: string
   sequence: bigint | number
   line: number
+  lot_id?: string | null
   from_bucket: string
   to_bucket: string
   amount: bigint | number
-  lots?: Prisma.lotsCreateNestedOneWithoutLedger_linesInput
 }
 
 export type ledger_linesUncheckedCreateInput = {
@@ -317,12 +315,13 @@ export type ledger_linesUncheckedCreateInput = {
 }
 
 export type ledger_linesUpdateInput = {
+  account_id?: Prisma.StringFieldUpdateOperationsInput | string
   sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   line?: Prisma.IntFieldUpdateOperationsInput | number
+  lot_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   from_bucket?: Prisma.StringFieldUpdateOperationsInput | string
   to_bucket?: Prisma.StringFieldUpdateOperationsInput | string
   amount?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  lots?: Prisma.lotsUpdateOneWithoutLedger_linesNestedInput
 }
 
 export type ledger_linesUncheckedUpdateInput = {
@@ -346,8 +345,10 @@ export type ledger_linesCreateManyInput = {
 }
 
 export type ledger_linesUpdateManyMutationInput = {
+  account_id?: Prisma.StringFieldUpdateOperationsInput | string
   sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   line?: Prisma.IntFieldUpdateOperationsInput | number
+  lot_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   from_bucket?: Prisma.StringFieldUpdateOperationsInput | string
   to_bucket?: Prisma.StringFieldUpdateOperationsInput | string
   amount?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
@@ -411,145 +412,6 @@ export type ledger_linesSumOrderByAggregateInput = {
   amount?: Prisma.SortOrder
 }
 
-export type Ledger_linesListRelationFilter = {
-  every?: Prisma.ledger_linesWhereInput
-  some?: Prisma.ledger_linesWhereInput
-  none?: Prisma.ledger_linesWhereInput
-}
-
-export type ledger_linesOrderByRelationAggregateInput = {
-  _count?: Prisma.SortOrder
-}
-
-export type ledger_linesCreateNestedManyWithoutLotsInput = {
-  create?: Prisma.XOR<Prisma.ledger_linesCreateWithoutLotsInput, Prisma.ledger_linesUncheckedCreateWithoutLotsInput> | Prisma.ledger_linesCreateWithoutLotsInput[] | Prisma.ledger_linesUncheckedCreateWithoutLotsInput[]
-  connectOrCreate?: Prisma.ledger_linesCreateOrConnectWithoutLotsInput | Prisma.ledger_linesCreateOrConnectWithoutLotsInput[]
-  createMany?: Prisma.ledger_linesCreateManyLotsInputEnvelope
-  connect?: Prisma.ledger_linesWhereUniqueInput | Prisma.ledger_linesWhereUniqueInput[]
-}
-
-export type ledger_linesUncheckedCreateNestedManyWithoutLotsInput = {
-  create?: Prisma.XOR<Prisma.ledger_linesCreateWithoutLotsInput, Prisma.ledger_linesUncheckedCreateWithoutLotsInput> | Prisma.ledger_linesCreateWithoutLotsInput[] | Prisma.ledger_linesUncheckedCreateWithoutLotsInput[]
-  connectOrCreate?: Prisma.ledger_linesCreateOrConnectWithoutLotsInput | Prisma.ledger_linesCreateOrConnectWithoutLotsInput[]
-  createMany?: Prisma.ledger_linesCreateManyLotsInputEnvelope
-  connect?: Prisma.ledger_linesWhereUniqueInput | Prisma.ledger_linesWhereUniqueInput[]
-}
-
-export type ledger_linesUpdateManyWithoutLotsNestedInput = {
-  create?: Prisma.XOR<Prisma.ledger_linesCreateWithoutLotsInput, Prisma.ledger_linesUncheckedCreateWithoutLotsInput> | Prisma.ledger_linesCreateWithoutLotsInput[] | Prisma.ledger_linesUncheckedCreateWithoutLotsInput[]
-  connectOrCreate?: Prisma.ledger_linesCreateOrConnectWithoutLotsInput | Prisma.ledger_linesCreateOrConnectWithoutLotsInput[]
-  upsert?: Prisma.ledger_linesUpsertWithWhereUniqueWithoutLotsInput | Prisma.ledger_linesUpsertWithWhereUniqueWithoutLotsInput[]
-  createMany?: Prisma.ledger_linesCreateManyLotsInputEnvelope
-  set?: Prisma.ledger_linesWhereUniqueInput | Prisma.ledger_linesWhereUniqueInput[]
-  disconnect?: Prisma.ledger_linesWhereUniqueInput | Prisma.ledger_linesWhereUniqueInput[]
-  delete?: Prisma.ledger_linesWhereUniqueInput | Prisma.ledger_linesWhereUniqueInput[]
-  connect?: Prisma.ledger_linesWhereUniqueInput | Prisma.ledger_linesWhereUniqueInput[]
-  update?: Prisma.ledger_linesUpdateWithWhereUniqueWithoutLotsInput | Prisma.ledger_linesUpdateWithWhereUniqueWithoutLotsInput[]
-  updateMany?: Prisma.ledger_linesUpdateManyWithWhereWithoutLotsInput | Prisma.ledger_linesUpdateManyWithWhereWithoutLotsInput[]
-  deleteMany?: Prisma.ledger_linesScalarWhereInput | Prisma.ledger_linesScalarWhereInput[]
-}
-
-export type ledger_linesUncheckedUpdateManyWithoutLotsNestedInput = {
-  create?: Prisma.XOR<Prisma.ledger_linesCreateWithoutLotsInput, Prisma.ledger_linesUncheckedCreateWithoutLotsInput> | Prisma.ledger_linesCreateWithoutLotsInput[] | Prisma.ledger_linesUncheckedCreateWithoutLotsInput[]
-  connectOrCreate?: Prisma.ledger_linesCreateOrConnectWithoutLotsInput | Prisma.ledger_linesCreateOrConnectWithoutLotsInput[]
-  upsert?: Prisma.ledger_linesUpsertWithWhereUniqueWithoutLotsInput | Prisma.ledger_linesUpsertWithWhereUniqueWithoutLotsInput[]
-  createMany?: Prisma.ledger_linesCreateManyLotsInputEnvelope
-  set?: Prisma.ledger_linesWhereUniqueInput | Prisma.ledger_linesWhereUniqueInput[]
-  disconnect?: Prisma.ledger_linesWhereUniqueInput | Prisma.ledger_linesWhereUniqueInput[]
-  delete?: Prisma.ledger_linesWhereUniqueInput | Prisma.ledger_linesWhereUniqueInput[]
-  connect?: Prisma.ledger_linesWhereUniqueInput | Prisma.ledger_linesWhereUniqueInput[]
-  update?: Prisma.ledger_linesUpdateWithWhereUniqueWithoutLotsInput | Prisma.ledger_linesUpdateWithWhereUniqueWithoutLotsInput[]
-  updateMany?: Prisma.ledger_linesUpdateManyWithWhereWithoutLotsInput | Prisma.ledger_linesUpdateManyWithWhereWithoutLotsInput[]
-  deleteMany?: Prisma.ledger_linesScalarWhereInput | Prisma.ledger_linesScalarWhereInput[]
-}
-
-export type ledger_linesCreateWithoutLotsInput = {
-  sequence: bigint | number
-  line: number
-  from_bucket: string
-  to_bucket: string
-  amount: bigint | number
-}
-
-export type ledger_linesUncheckedCreateWithoutLotsInput = {
-  sequence: bigint | number
-  line: number
-  from_bucket: string
-  to_bucket: string
-  amount: bigint | number
-}
-
-export type ledger_linesCreateOrConnectWithoutLotsInput = {
-  where: Prisma.ledger_linesWhereUniqueInput
-  create: Prisma.XOR<Prisma.ledger_linesCreateWithoutLotsInput, Prisma.ledger_linesUncheckedCreateWithoutLotsInput>
-}
-
-export type ledger_linesCreateManyLotsInputEnvelope = {
-  data: Prisma.ledger_linesCreateManyLotsInput | Prisma.ledger_linesCreateManyLotsInput[]
-  skipDuplicates?: boolean
-}
-
-export type ledger_linesUpsertWithWhereUniqueWithoutLotsInput = {
-  where: Prisma.ledger_linesWhereUniqueInput
-  update: Prisma.XOR<Prisma.ledger_linesUpdateWithoutLotsInput, Prisma.ledger_linesUncheckedUpdateWithoutLotsInput>
-  create: Prisma.XOR<Prisma.ledger_linesCreateWithoutLotsInput, Prisma.ledger_linesUncheckedCreateWithoutLotsInput>
-}
-
-export type ledger_linesUpdateWithWhereUniqueWithoutLotsInput = {
-  where: Prisma.ledger_linesWhereUniqueInput
-  data: Prisma.XOR<Prisma.ledger_linesUpdateWithoutLotsInput, Prisma.ledger_linesUncheckedUpdateWithoutLotsInput>
-}
-
-export type ledger_linesUpdateManyWithWhereWithoutLotsInput = {
-  where: Prisma.ledger_linesScalarWhereInput
-  data: Prisma.XOR<Prisma.ledger_linesUpdateManyMutationInput, Prisma.ledger_linesUncheckedUpdateManyWithoutLotsInput>
-}
-
-export type ledger_linesScalarWhereInput = {
-  AND?: Prisma.ledger_linesScalarWhereInput | Prisma.ledger_linesScalarWhereInput[]
-  OR?: Prisma.ledger_linesScalarWhereInput[]
-  NOT?: Prisma.ledger_linesScalarWhereInput | Prisma.ledger_linesScalarWhereInput[]
-  account_id?: Prisma.StringFilter<"ledger_lines"> | string
-  sequence?: Prisma.BigIntFilter<"ledger_lines"> | bigint | number
-  line?: Prisma.IntFilter<"ledger_lines"> | number
-  lot_id?: Prisma.StringNullableFilter<"ledger_lines"> | string | null
-  from_bucket?: Prisma.StringFilter<"ledger_lines"> | string
-  to_bucket?: Prisma.StringFilter<"ledger_lines"> | string
-  amount?: Prisma.BigIntFilter<"ledger_lines"> | bigint | number
-}
-
-export type ledger_linesCreateManyLotsInput = {
-  sequence: bigint | number
-  line: number
-  from_bucket: string
-  to_bucket: string
-  amount: bigint | number
-}
-
-export type ledger_linesUpdateWithoutLotsInput = {
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  line?: Prisma.IntFieldUpdateOperationsInput | number
-  from_bucket?: Prisma.StringFieldUpdateOperationsInput | string
-  to_bucket?: Prisma.StringFieldUpdateOperationsInput | string
-  amount?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-}
-
-export type ledger_linesUncheckedUpdateWithoutLotsInput = {
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  line?: Prisma.IntFieldUpdateOperationsInput | number
-  from_bucket?: Prisma.StringFieldUpdateOperationsInput | string
-  to_bucket?: Prisma.StringFieldUpdateOperationsInput | string
-  amount?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-}
-
-export type ledger_linesUncheckedUpdateManyWithoutLotsInput = {
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  line?: Prisma.IntFieldUpdateOperationsInput | number
-  from_bucket?: Prisma.StringFieldUpdateOperationsInput | string
-  to_bucket?: Prisma.StringFieldUpdateOperationsInput | string
-  amount?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-}
-
 
 
 export type ledger_linesSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -560,7 +422,6 @@ export type ledger_linesSelect<ExtArgs extends runtime.Types.Extensions.Internal
   from_bucket?: boolean
   to_bucket?: boolean
   amount?: boolean
-  lots?: boolean | Prisma.ledger_lines$lotsArgs<ExtArgs>
 }, ExtArgs["result"]["ledger_lines"]>
 
 export type ledger_linesSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -571,7 +432,6 @@ export type ledger_linesSelectCreateManyAndReturn<ExtArgs extends runtime.Types.
   from_bucket?: boolean
   to_bucket?: boolean
   amount?: boolean
-  lots?: boolean | Prisma.ledger_lines$lotsArgs<ExtArgs>
 }, ExtArgs["result"]["ledger_lines"]>
 
 export type ledger_linesSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -582,7 +442,6 @@ export type ledger_linesSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.
   from_bucket?: boolean
   to_bucket?: boolean
   amount?: boolean
-  lots?: boolean | Prisma.ledger_lines$lotsArgs<ExtArgs>
 }, ExtArgs["result"]["ledger_lines"]>
 
 export type ledger_linesSelectScalar = {
@@ -596,21 +455,10 @@ export type ledger_linesSelectScalar = {
 }
 
 export type ledger_linesOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"account_id" | "sequence" | "line" | "lot_id" | "from_bucket" | "to_bucket" | "amount", ExtArgs["result"]["ledger_lines"]>
-export type ledger_linesInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  lots?: boolean | Prisma.ledger_lines$lotsArgs<ExtArgs>
-}
-export type ledger_linesIncludeCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  lots?: boolean | Prisma.ledger_lines$lotsArgs<ExtArgs>
-}
-export type ledger_linesIncludeUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  lots?: boolean | Prisma.ledger_lines$lotsArgs<ExtArgs>
-}
 
 export type $ledger_linesPayload<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   name: "ledger_lines"
-  objects: {
-    lots: Prisma.$lotsPayload<ExtArgs> | null
-  }
+  objects: {}
   scalars: runtime.Types.Extensions.GetPayloadResult<{
     account_id: string
     sequence: bigint
@@ -1013,7 +861,6 @@ readonly fields: ledger_linesFieldRefs;
  */
 export interface Prisma__ledger_linesClient<T, Null = never, ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs, GlobalOmitOptions = {}> extends Prisma.PrismaPromise<T> {
   readonly [Symbol.toStringTag]: "PrismaPromise"
-  lots<T extends Prisma.ledger_lines$lotsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.ledger_lines$lotsArgs<ExtArgs>>): Prisma.Prisma__lotsClient<runtime.Types.Result.GetResult<Prisma.$lotsPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | null, null, ExtArgs, GlobalOmitOptions>
   /**
    * Attaches callbacks for the resolution and/or rejection of the Promise.
    * @param onfulfilled The callback to execute when the Promise is resolved.
@@ -1067,10 +914,6 @@ export type ledger_linesFindUniqueArgs<ExtArgs extends runtime.Types.Extensions.
    */
   omit?: Prisma.ledger_linesOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesInclude<ExtArgs> | null
-  /**
    * Filter, which ledger_lines to fetch.
    */
   where: Prisma.ledger_linesWhereUniqueInput
@@ -1089,10 +932,6 @@ export type ledger_linesFindUniqueOrThrowArgs<ExtArgs extends runtime.Types.Exte
    */
   omit?: Prisma.ledger_linesOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesInclude<ExtArgs> | null
-  /**
    * Filter, which ledger_lines to fetch.
    */
   where: Prisma.ledger_linesWhereUniqueInput
@@ -1110,10 +949,6 @@ export type ledger_linesFindFirstArgs<ExtArgs extends runtime.Types.Extensions.I
    * Omit specific fields from the ledger_lines
    */
   omit?: Prisma.ledger_linesOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesInclude<ExtArgs> | null
   /**
    * Filter, which ledger_lines to fetch.
    */
@@ -1163,10 +998,6 @@ export type ledger_linesFindFirstOrThrowArgs<ExtArgs extends runtime.Types.Exten
    */
   omit?: Prisma.ledger_linesOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesInclude<ExtArgs> | null
-  /**
    * Filter, which ledger_lines to fetch.
    */
   where?: Prisma.ledger_linesWhereInput
@@ -1214,10 +1045,6 @@ export type ledger_linesFindManyArgs<ExtArgs extends runtime.Types.Extensions.In
    * Omit specific fields from the ledger_lines
    */
   omit?: Prisma.ledger_linesOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesInclude<ExtArgs> | null
   /**
    * Filter, which ledger_lines to fetch.
    */
@@ -1267,10 +1094,6 @@ export type ledger_linesCreateArgs<ExtArgs extends runtime.Types.Extensions.Inte
    */
   omit?: Prisma.ledger_linesOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesInclude<ExtArgs> | null
-  /**
    * The data needed to create a ledger_lines.
    */
   data: Prisma.XOR<Prisma.ledger_linesCreateInput, Prisma.ledger_linesUncheckedCreateInput>
@@ -1304,10 +1127,6 @@ export type ledger_linesCreateManyAndReturnArgs<ExtArgs extends runtime.Types.Ex
    */
   data: Prisma.ledger_linesCreateManyInput | Prisma.ledger_linesCreateManyInput[]
   skipDuplicates?: boolean
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesIncludeCreateManyAndReturn<ExtArgs> | null
 }
 
 /**
@@ -1322,10 +1141,6 @@ export type ledger_linesUpdateArgs<ExtArgs extends runtime.Types.Extensions.Inte
    * Omit specific fields from the ledger_lines
    */
   omit?: Prisma.ledger_linesOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesInclude<ExtArgs> | null
   /**
    * The data needed to update a ledger_lines.
    */
@@ -1378,10 +1193,6 @@ export type ledger_linesUpdateManyAndReturnArgs<ExtArgs extends runtime.Types.Ex
    * Limit how many ledger_lines to update.
    */
   limit?: number
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesIncludeUpdateManyAndReturn<ExtArgs> | null
 }
 
 /**
@@ -1396,10 +1207,6 @@ export type ledger_linesUpsertArgs<ExtArgs extends runtime.Types.Extensions.Inte
    * Omit specific fields from the ledger_lines
    */
   omit?: Prisma.ledger_linesOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesInclude<ExtArgs> | null
   /**
    * The filter to search for the ledger_lines to update in case it exists.
    */
@@ -1427,10 +1234,6 @@ export type ledger_linesDeleteArgs<ExtArgs extends runtime.Types.Extensions.Inte
    */
   omit?: Prisma.ledger_linesOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesInclude<ExtArgs> | null
-  /**
    * Filter which ledger_lines to delete.
    */
   where: Prisma.ledger_linesWhereUniqueInput
@@ -1451,25 +1254,6 @@ export type ledger_linesDeleteManyArgs<ExtArgs extends runtime.Types.Extensions.
 }
 
 /**
- * ledger_lines.lots
- */
-export type ledger_lines$lotsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  /**
-   * Select specific fields to fetch from the lots
-   */
-  select?: Prisma.lotsSelect<ExtArgs> | null
-  /**
-   * Omit specific fields from the lots
-   */
-  omit?: Prisma.lotsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.lotsInclude<ExtArgs> | null
-  where?: Prisma.lotsWhereInput
-}
-
-/**
  * ledger_lines without action
  */
 export type ledger_linesDefaultArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
@@ -1481,8 +1265,4 @@ export type ledger_linesDefaultArgs<ExtArgs extends runtime.Types.Extensions.Int
    * Omit specific fields from the ledger_lines
    */
   omit?: Prisma.ledger_linesOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesInclude<ExtArgs> | null
 }

@@ -264,7 +264,6 @@ export type ledger_transactionsWhereInput = {
   reason?: Prisma.StringNullableFilter<"ledger_transactions"> | string | null
   actor?: Prisma.StringNullableFilter<"ledger_transactions"> | string | null
   created_at?: Prisma.DateTimeFilter<"ledger_transactions"> | Date | string
-  accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
 }
 
 export type ledger_transactionsOrderByWithRelationInput = {
@@ -278,7 +277,6 @@ export type ledger_transactionsOrderByWithRelationInput = {
   reason?: Prisma.SortOrderInput | Prisma.SortOrder
   actor?: Prisma.SortOrderInput | Prisma.SortOrder
   created_at?: Prisma.SortOrder
-  accounts?: Prisma.accountsOrderByWithRelationInput
 }
 
 export type ledger_transactionsWhereUniqueInput = Prisma.AtLeast<{
@@ -297,7 +295,6 @@ export type ledger_transactionsWhereUniqueInput = Prisma.AtLeast<{
   reason?: Prisma.StringNullableFilter<"ledger_transactions"> | string | null
   actor?: Prisma.StringNullableFilter<"ledger_transactions"> | string | null
   created_at?: Prisma.DateTimeFilter<"ledger_transactions"> | Date | string
-  accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
 }, "account_id_sequence" | "job_id_type">
 
 export type ledger_transactionsOrderByWithAggregationInput = {
@@ -335,6 +332,7 @@ export type ledger_transactionsScalarWhereWithAggregatesInput = {
 }
 
 export type ledger_transactionsCreateInput = {
+  account_id: string
   sequence: bigint | number
   id: string
   type: string
@@ -344,7 +342,6 @@ export type ledger_transactionsCreateInput = {
   reason?: string | null
   actor?: string | null
   created_at: Date | string
-  accounts: Prisma.accountsCreateNestedOneWithoutLedger_transactionsInput
 }
 
 export type ledger_transactionsUncheckedCreateInput = {
@@ -361,6 +358,7 @@ export type ledger_transactionsUncheckedCreateInput = {
 }
 
 export type ledger_transactionsUpdateInput = {
+  account_id?: Prisma.StringFieldUpdateOperationsInput | string
   sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   id?: Prisma.StringFieldUpdateOperationsInput | string
   type?: Prisma.StringFieldUpdateOperationsInput | string
@@ -370,7 +368,6 @@ export type ledger_transactionsUpdateInput = {
   reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   actor?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  accounts?: Prisma.accountsUpdateOneRequiredWithoutLedger_transactionsNestedInput
 }
 
 export type ledger_transactionsUncheckedUpdateInput = {
@@ -400,6 +397,7 @@ export type ledger_transactionsCreateManyInput = {
 }
 
 export type ledger_transactionsUpdateManyMutationInput = {
+  account_id?: Prisma.StringFieldUpdateOperationsInput | string
   sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
   id?: Prisma.StringFieldUpdateOperationsInput | string
   type?: Prisma.StringFieldUpdateOperationsInput | string
@@ -422,16 +420,6 @@ export type ledger_transactionsUncheckedUpdateManyInput = {
   reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   actor?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-}
-
-export type Ledger_transactionsListRelationFilter = {
-  every?: Prisma.ledger_transactionsWhereInput
-  some?: Prisma.ledger_transactionsWhereInput
-  none?: Prisma.ledger_transactionsWhereInput
-}
-
-export type ledger_transactionsOrderByRelationAggregateInput = {
-  _count?: Prisma.SortOrder
 }
 
 export type ledger_transactionsJob_idTypeCompoundUniqueInput = {
@@ -495,162 +483,6 @@ export type ledger_transactionsSumOrderByAggregateInput = {
   balance_after?: Prisma.SortOrder
 }
 
-export type ledger_transactionsCreateNestedManyWithoutAccountsInput = {
-  create?: Prisma.XOR<Prisma.ledger_transactionsCreateWithoutAccountsInput, Prisma.ledger_transactionsUncheckedCreateWithoutAccountsInput> | Prisma.ledger_transactionsCreateWithoutAccountsInput[] | Prisma.ledger_transactionsUncheckedCreateWithoutAccountsInput[]
-  connectOrCreate?: Prisma.ledger_transactionsCreateOrConnectWithoutAccountsInput | Prisma.ledger_transactionsCreateOrConnectWithoutAccountsInput[]
-  createMany?: Prisma.ledger_transactionsCreateManyAccountsInputEnvelope
-  connect?: Prisma.ledger_transactionsWhereUniqueInput | Prisma.ledger_transactionsWhereUniqueInput[]
-}
-
-export type ledger_transactionsUncheckedCreateNestedManyWithoutAccountsInput = {
-  create?: Prisma.XOR<Prisma.ledger_transactionsCreateWithoutAccountsInput, Prisma.ledger_transactionsUncheckedCreateWithoutAccountsInput> | Prisma.ledger_transactionsCreateWithoutAccountsInput[] | Prisma.ledger_transactionsUncheckedCreateWithoutAccountsInput[]
-  connectOrCreate?: Prisma.ledger_transactionsCreateOrConnectWithoutAccountsInput | Prisma.ledger_transactionsCreateOrConnectWithoutAccountsInput[]
-  createMany?: Prisma.ledger_transactionsCreateManyAccountsInputEnvelope
-  connect?: Prisma.ledger_transactionsWhereUniqueInput | Prisma.ledger_transactionsWhereUniqueInput[]
-}
-
-export type ledger_transactionsUpdateManyWithoutAccountsNestedInput = {
-  create?: Prisma.XOR<Prisma.ledger_transactionsCreateWithoutAccountsInput, Prisma.ledger_transactionsUncheckedCreateWithoutAccountsInput> | Prisma.ledger_transactionsCreateWithoutAccountsInput[] | Prisma.ledger_transactionsUncheckedCreateWithoutAccountsInput[]
-  connectOrCreate?: Prisma.ledger_transactionsCreateOrConnectWithoutAccountsInput | Prisma.ledger_transactionsCreateOrConnectWithoutAccountsInput[]
-  upsert?: Prisma.ledger_transactionsUpsertWithWhereUniqueWithoutAccountsInput | Prisma.ledger_transactionsUpsertWithWhereUniqueWithoutAccountsInput[]
-  createMany?: Prisma.ledger_transactionsCreateManyAccountsInputEnvelope
-  set?: Prisma.ledger_transactionsWhereUniqueInput | Prisma.ledger_transactionsWhereUniqueInput[]
-  disconnect?: Prisma.ledger_transactionsWhereUniqueInput | Prisma.ledger_transactionsWhereUniqueInput[]
-  delete?: Prisma.ledger_transactionsWhereUniqueInput | Prisma.ledger_transactionsWhereUniqueInput[]
-  connect?: Prisma.ledger_transactionsWhereUniqueInput | Prisma.ledger_transactionsWhereUniqueInput[]
-  update?: Prisma.ledger_transactionsUpdateWithWhereUniqueWithoutAccountsInput | Prisma.ledger_transactionsUpdateWithWhereUniqueWithoutAccountsInput[]
-  updateMany?: Prisma.ledger_transactionsUpdateManyWithWhereWithoutAccountsInput | Prisma.ledger_transactionsUpdateManyWithWhereWithoutAccountsInput[]
-  deleteMany?: Prisma.ledger_transactionsScalarWhereInput | Prisma.ledger_transactionsScalarWhereInput[]
-}
-
-export type ledger_transactionsUncheckedUpdateManyWithoutAccountsNestedInput = {
-  create?: Prisma.XOR<Prisma.ledger_transactionsCreateWithoutAccountsInput, Prisma.ledger_transactionsUncheckedCreateWithoutAccountsInput> | Prisma.ledger_transactionsCreateWithoutAccountsInput[] | Prisma.ledger_transactionsUncheckedCreateWithoutAccountsInput[]
-  connectOrCreate?: Prisma.ledger_transactionsCreateOrConnectWithoutAccountsInput | Prisma.ledger_transactionsCreateOrConnectWithoutAccountsInput[]
-  upsert?: Prisma.ledger_transactionsUpsertWithWhereUniqueWithoutAccountsInput | Prisma.ledger_transactionsUpsertWithWhereUniqueWithoutAccountsInput[]
-  createMany?: Prisma.ledger_transactionsCreateManyAccountsInputEnvelope
-  set?: Prisma.ledger_transactionsWhereUniqueInput | Prisma.ledger_transactionsWhereUniqueInput[]
-  disconnect?: Prisma.ledger_transactionsWhereUniqueInput | Prisma.ledger_transactionsWhereUniqueInput[]
-  delete?: Prisma.ledger_transactionsWhereUniqueInput | Prisma.ledger_transactionsWhereUniqueInput[]
-  connect?: Prisma.ledger_transactionsWhereUniqueInput | Prisma.ledger_transactionsWhereUniqueInput[]
-  update?: Prisma.ledger_transactionsUpdateWithWhereUniqueWithoutAccountsInput | Prisma.ledger_transactionsUpdateWithWhereUniqueWithoutAccountsInput[]
-  updateMany?: Prisma.ledger_transactionsUpdateManyWithWhereWithoutAccountsInput | Prisma.ledger_transactionsUpdateManyWithWhereWithoutAccountsInput[]
-  deleteMany?: Prisma.ledger_transactionsScalarWhereInput | Prisma.ledger_transactionsScalarWhereInput[]
-}
-
-export type ledger_transactionsCreateWithoutAccountsInput = {
-  sequence: bigint | number
-  id: string
-  type: string
-  job_id?: string | null
-  amount: bigint | number
-  balance_after: bigint | number
-  reason?: string | null
-  actor?: string | null
-  created_at: Date | string
-}
-
-export type ledger_transactionsUncheckedCreateWithoutAccountsInput = {
-  sequence: bigint | number
-  id: string
-  type: string
-  job_id?: string | null
-  amount: bigint | number
-  balance_after: bigint | number
-  reason?: string | null
-  actor?: string | null
-  created_at: Date | string
-}
-
-export type ledger_transactionsCreateOrConnectWithoutAccountsInput = {
-  where: Prisma.ledger_transactionsWhereUniqueInput
-  create: Prisma.XOR<Prisma.ledger_transactionsCreateWithoutAccountsInput, Prisma.ledger_transactionsUncheckedCreateWithoutAccountsInput>
-}
-
-export type ledger_transactionsCreateManyAccountsInputEnvelope = {
-  data: Prisma.ledger_transactionsCreateManyAccountsInput | Prisma.ledger_transactionsCreateManyAccountsInput[]
-  skipDuplicates?: boolean
-}
-
-export type ledger_transactionsUpsertWithWhereUniqueWithoutAccountsInput = {
-  where: Prisma.ledger_transactionsWhereUniqueInput
-  update: Prisma.XOR<Prisma.ledger_transactionsUpdateWithoutAccountsInput, Prisma.ledger_transactionsUncheckedUpdateWithoutAccountsInput>
-  create: Prisma.XOR<Prisma.ledger_transactionsCreateWithoutAccountsInput, Prisma.ledger_transactionsUncheckedCreateWithoutAccountsInput>
-}
-
-export type ledger_transactionsUpdateWithWhereUniqueWithoutAccountsInput = {
-  where: Prisma.ledger_transactionsWhereUniqueInput
-  data: Prisma.XOR<Prisma.ledger_transactionsUpdateWithoutAccountsInput, Prisma.ledger_transactionsUncheckedUpdateWithoutAccountsInput>
-}
-
-export type ledger_transactionsUpdateManyWithWhereWithoutAccountsInput = {
-  where: Prisma.ledger_transactionsScalarWhereInput
-  data: Prisma.XOR<Prisma.ledger_transactionsUpdateManyMutationInput, Prisma.ledger_transactionsUncheckedUpdateManyWithoutAccountsInput>
-}
-
-export type ledger_transactionsScalarWhereInput = {
-  AND?: Prisma.ledger_transactionsScalarWhereInput | Prisma.ledger_transactionsScalarWhereInput[]
-  OR?: Prisma.ledger_transactionsScalarWhereInput[]
-  NOT?: Prisma.ledger_transactionsScalarWhereInput | Prisma.ledger_transactionsScalarWhereInput[]
-  account_id?: Prisma.StringFilter<"ledger_transactions"> | string
-  sequence?: Prisma.BigIntFilter<"ledger_transactions"> | bigint | number
-  id?: Prisma.StringFilter<"ledger_transactions"> | string
-  type?: Prisma.StringFilter<"ledger_transactions"> | string
-  job_id?: Prisma.StringNullableFilter<"ledger_transactions"> | string | null
-  amount?: Prisma.BigIntFilter<"ledger_transactions"> | bigint | number
-  balance_after?: Prisma.BigIntFilter<"ledger_transactions"> | bigint | number
-  reason?: Prisma.StringNullableFilter<"ledger_transactions"> | string | null
-  actor?: Prisma.StringNullableFilter<"ledger_transactions"> | string | null
-  created_at?: Prisma.DateTimeFilter<"ledger_transactions"> | Date | string
-}
-
-export type ledger_transactionsCreateManyAccountsInput = {
-  sequence: bigint | number
-  id: string
-  type: string
-  job_id?: string | null
-  amount: bigint | number
-  balance_after: bigint | number
-  reason?: string | null
-  actor?: string | null
-  created_at: Date | string
-}
-
-export type ledger_transactionsUpdateWithoutAccountsInput = {
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  type?: Prisma.StringFieldUpdateOperationsInput | string
-  job_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  amount?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  balance_after?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  actor?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-}
-
-export type ledger_transactionsUncheckedUpdateWithoutAccountsInput = {
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  type?: Prisma.StringFieldUpdateOperationsInput | string
-  job_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  amount?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  balance_after?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  actor?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-}
-
-export type ledger_transactionsUncheckedUpdateManyWithoutAccountsInput = {
-  sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  type?: Prisma.StringFieldUpdateOperationsInput | string
-  job_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  amount?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  balance_after?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  actor?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-}
-
 
 
 export type ledger_transactionsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -664,7 +496,6 @@ export type ledger_transactionsSelect<ExtArgs extends runtime.Types.Extensions.I
   reason?: boolean
   actor?: boolean
   created_at?: boolean
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["ledger_transactions"]>
 
 export type ledger_transactionsSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -678,7 +509,6 @@ export type ledger_transactionsSelectCreateManyAndReturn<ExtArgs extends runtime
   reason?: boolean
   actor?: boolean
   created_at?: boolean
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["ledger_transactions"]>
 
 export type ledger_transactionsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -692,7 +522,6 @@ export type ledger_transactionsSelectUpdateManyAndReturn<ExtArgs extends runtime
   reason?: boolean
   actor?: boolean
   created_at?: boolean
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["ledger_transactions"]>
 
 export type ledger_transactionsSelectScalar = {
@@ -709,21 +538,10 @@ export type ledger_transactionsSelectScalar = {
 }
 
 export type ledger_transactionsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"account_id" | "sequence" | "id" | "type" | "job_id" | "amount" | "balance_after" | "reason" | "actor" | "created_at", ExtArgs["result"]["ledger_transactions"]>
-export type ledger_transactionsInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
-}
-export type ledger_transactionsIncludeCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
-}
-export type ledger_transactionsIncludeUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
-}
 
 export type $ledger_transactionsPayload<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   name: "ledger_transactions"
-  objects: {
-    accounts: Prisma.$accountsPayload<ExtArgs>
-  }
+  objects: {}
   scalars: runtime.Types.Extensions.GetPayloadResult<{
     account_id: string
     sequence: bigint
@@ -1129,7 +947,6 @@ readonly fields: ledger_transactionsFieldRefs;
  */
 export interface Prisma__ledger_transactionsClient<T, Null = never, ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs, GlobalOmitOptions = {}> extends Prisma.PrismaPromise<T> {
   readonly [Symbol.toStringTag]: "PrismaPromise"
-  accounts<T extends Prisma.accountsDefaultArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accountsDefaultArgs<ExtArgs>>): Prisma.Prisma__accountsClient<runtime.Types.Result.GetResult<Prisma.$accountsPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | Null, Null, ExtArgs, GlobalOmitOptions>
   /**
    * Attaches callbacks for the resolution and/or rejection of the Promise.
    * @param onfulfilled The callback to execute when the Promise is resolved.
@@ -1186,10 +1003,6 @@ export type ledger_transactionsFindUniqueArgs<ExtArgs extends runtime.Types.Exte
    */
   omit?: Prisma.ledger_transactionsOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsInclude<ExtArgs> | null
-  /**
    * Filter, which ledger_transactions to fetch.
    */
   where: Prisma.ledger_transactionsWhereUniqueInput
@@ -1208,10 +1021,6 @@ export type ledger_transactionsFindUniqueOrThrowArgs<ExtArgs extends runtime.Typ
    */
   omit?: Prisma.ledger_transactionsOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsInclude<ExtArgs> | null
-  /**
    * Filter, which ledger_transactions to fetch.
    */
   where: Prisma.ledger_transactionsWhereUniqueInput
@@ -1229,10 +1038,6 @@ export type ledger_transactionsFindFirstArgs<ExtArgs extends runtime.Types.Exten
    * Omit specific fields from the ledger_transactions
    */
   omit?: Prisma.ledger_transactionsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsInclude<ExtArgs> | null
   /**
    * Filter, which ledger_transactions to fetch.
    */
@@ -1282,10 +1087,6 @@ export type ledger_transactionsFindFirstOrThrowArgs<ExtArgs extends runtime.Type
    */
   omit?: Prisma.ledger_transactionsOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsInclude<ExtArgs> | null
-  /**
    * Filter, which ledger_transactions to fetch.
    */
   where?: Prisma.ledger_transactionsWhereInput
@@ -1333,10 +1134,6 @@ export type ledger_transactionsFindManyArgs<ExtArgs extends runtime.Types.Extens
    * Omit specific fields from the ledger_transactions
    */
   omit?: Prisma.ledger_transactionsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsInclude<ExtArgs> | null
   /**
    * Filter, which ledger_transactions to fetch.
    */
@@ -1386,10 +1183,6 @@ export type ledger_transactionsCreateArgs<ExtArgs extends runtime.Types.Extensio
    */
   omit?: Prisma.ledger_transactionsOmit<ExtArgs> | null
   /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsInclude<ExtArgs> | null
-  /**
    * The data needed to create a ledger_transactions.
    */
   data: Prisma.XOR<Prisma.ledger_transactionsCreateInput, Prisma.ledger_transactionsUncheckedCreateInput>
@@ -1423,10 +1216,6 @@ export type ledger_transactionsCreateManyAndReturnArgs<ExtArgs extends runtime.T
    */
   data: Prisma.ledger_transactionsCreateManyInput | Prisma.ledger_transactionsCreateManyInput[]
   skipDuplicates?: boolean
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsIncludeCreateManyAndReturn<ExtArgs> | null
 }
 
 /**
@@ -1441,10 +1230,6 @@ export type ledger_transactionsUpdateArgs<ExtArgs extends runtime.Types.Extensio
    * Omit specific fields from the ledger_transactions
    */
   omit?: Prisma.ledger_transactionsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsInclude<ExtArgs> | null
   /**
    * The data needed to update a ledger_transactions.
    */
@@ -1497,10 +1282,6 @@ export type ledger_transactionsUpdateManyAndReturnArgs<ExtArgs extends runtime.T
    * Limit how many ledger_transactions to update.
    */
   limit?: number
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsIncludeUpdateManyAndReturn<ExtArgs> | null
 }
 
 /**
@@ -1515,10 +1296,6 @@ export type ledger_transactionsUpsertArgs<ExtArgs extends runtime.Types.Extensio
    * Omit specific fields from the ledger_transactions
    */
   omit?: Prisma.ledger_transactionsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsInclude<ExtArgs> | null
   /**
    * The filter to search for the ledger_transactions to update in case it exists.
    */
@@ -1545,10 +1322,6 @@ export type ledger_transactionsDeleteArgs<ExtArgs extends runtime.Types.Extensio
    * Omit specific fields from the ledger_transactions
    */
   omit?: Prisma.ledger_transactionsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsInclude<ExtArgs> | null
   /**
    * Filter which ledger_transactions to delete.
    */
@@ -1581,8 +1354,4 @@ export type ledger_transactionsDefaultArgs<ExtArgs extends runtime.Types.Extensi
    * Omit specific fields from the ledger_transactions
    */
   omit?: Prisma.ledger_transactionsOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_transactionsInclude<ExtArgs> | null
 }

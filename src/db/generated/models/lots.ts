@@ -264,7 +264,6 @@ export type lotsWhereInput = {
   refundable?: Prisma.BoolFilter<"lots"> | boolean
   expires_at?: Prisma.DateTimeNullableFilter<"lots"> | Date | string | null
   created_at?: Prisma.DateTimeFilter<"lots"> | Date | string
-  ledger_lines?: Prisma.Ledger_linesListRelationFilter
   accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
 }
 
@@ -279,7 +278,6 @@ export type lotsOrderByWithRelationInput = {
   refundable?: Prisma.SortOrder
   expires_at?: Prisma.SortOrderInput | Prisma.SortOrder
   created_at?: Prisma.SortOrder
-  ledger_lines?: Prisma.ledger_linesOrderByRelationAggregateInput
   accounts?: Prisma.accountsOrderByWithRelationInput
 }
 
@@ -298,7 +296,6 @@ export type lotsWhereUniqueInput = Prisma.AtLeast<{
   refundable?: Prisma.BoolFilter<"lots"> | boolean
   expires_at?: Prisma.DateTimeNullableFilter<"lots"> | Date | string | null
   created_at?: Prisma.DateTimeFilter<"lots"> | Date | string
-  ledger_lines?: Prisma.Ledger_linesListRelationFilter
   accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
 }, "id" | "account_id_id">
 
@@ -346,7 +343,6 @@ export type lotsCreateInput = {
   refundable?: boolean
   expires_at?: Date | string | null
   created_at?: Date | string
-  ledger_lines?: Prisma.ledger_linesCreateNestedManyWithoutLotsInput
   accounts: Prisma.accountsCreateNestedOneWithoutLotsInput
 }
 
@@ -361,7 +357,6 @@ export type lotsUncheckedCreateInput = {
   refundable?: boolean
   expires_at?: Date | string | null
   created_at?: Date | string
-  ledger_lines?: Prisma.ledger_linesUncheckedCreateNestedManyWithoutLotsInput
 }
 
 export type lotsUpdateInput = {
@@ -374,7 +369,6 @@ export type lotsUpdateInput = {
   refundable?: Prisma.BoolFieldUpdateOperationsInput | boolean
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  ledger_lines?: Prisma.ledger_linesUpdateManyWithoutLotsNestedInput
   accounts?: Prisma.accountsUpdateOneRequiredWithoutLotsNestedInput
 }
 
@@ -389,7 +383,6 @@ export type lotsUncheckedUpdateInput = {
   refundable?: Prisma.BoolFieldUpdateOperationsInput | boolean
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  ledger_lines?: Prisma.ledger_linesUncheckedUpdateManyWithoutLotsNestedInput
 }
 
 export type lotsCreateManyInput = {
@@ -438,11 +431,6 @@ export type LotsListRelationFilter = {
 
 export type lotsOrderByRelationAggregateInput = {
   _count?: Prisma.SortOrder
-}
-
-export type LotsNullableScalarRelationFilter = {
-  is?: Prisma.lotsWhereInput | null
-  isNot?: Prisma.lotsWhereInput | null
 }
 
 export type lotsAccount_idIdCompoundUniqueInput = {
@@ -543,22 +531,6 @@ export type lotsUncheckedUpdateManyWithoutAccountsNestedInput = {
   deleteMany?: Prisma.lotsScalarWhereInput | Prisma.lotsScalarWhereInput[]
 }
 
-export type lotsCreateNestedOneWithoutLedger_linesInput = {
-  create?: Prisma.XOR<Prisma.lotsCreateWithoutLedger_linesInput, Prisma.lotsUncheckedCreateWithoutLedger_linesInput>
-  connectOrCreate?: Prisma.lotsCreateOrConnectWithoutLedger_linesInput
-  connect?: Prisma.lotsWhereUniqueInput
-}
-
-export type lotsUpdateOneWithoutLedger_linesNestedInput = {
-  create?: Prisma.XOR<Prisma.lotsCreateWithoutLedger_linesInput, Prisma.lotsUncheckedCreateWithoutLedger_linesInput>
-  connectOrCreate?: Prisma.lotsCreateOrConnectWithoutLedger_linesInput
-  upsert?: Prisma.lotsUpsertWithoutLedger_linesInput
-  disconnect?: Prisma.lotsWhereInput | boolean
-  delete?: Prisma.lotsWhereInput | boolean
-  connect?: Prisma.lotsWhereUniqueInput
-  update?: Prisma.XOR<Prisma.XOR<Prisma.lotsUpdateToOneWithWhereWithoutLedger_linesInput, Prisma.lotsUpdateWithoutLedger_linesInput>, Prisma.lotsUncheckedUpdateWithoutLedger_linesInput>
-}
-
 export type lotsCreateWithoutAccountsInput = {
   id: string
   source: string
@@ -569,7 +541,6 @@ export type lotsCreateWithoutAccountsInput = {
   refundable?: boolean
   expires_at?: Date | string | null
   created_at?: Date | string
-  ledger_lines?: Prisma.ledger_linesCreateNestedManyWithoutLotsInput
 }
 
 export type lotsUncheckedCreateWithoutAccountsInput = {
@@ -582,7 +553,6 @@ export type lotsUncheckedCreateWithoutAccountsInput = {
   refundable?: boolean
   expires_at?: Date | string | null
   created_at?: Date | string
-  ledger_lines?: Prisma.ledger_linesUncheckedCreateNestedManyWithoutLotsInput
 }
 
 export type lotsCreateOrConnectWithoutAccountsInput = {
@@ -627,74 +597,6 @@ export type lotsScalarWhereInput = {
   created_at?: Prisma.DateTimeFilter<"lots"> | Date | string
 }
 
-export type lotsCreateWithoutLedger_linesInput = {
-  id: string
-  source: string
-  granted: bigint | number
-  remaining: bigint | number
-  held?: bigint | number
-  tag?: string | null
-  refundable?: boolean
-  expires_at?: Date | string | null
-  created_at?: Date | string
-  accounts: Prisma.accountsCreateNestedOneWithoutLotsInput
-}
-
-export type lotsUncheckedCreateWithoutLedger_linesInput = {
-  id: string
-  account_id: string
-  source: string
-  granted: bigint | number
-  remaining: bigint | number
-  held?: bigint | number
-  tag?: string | null
-  refundable?: boolean
-  expires_at?: Date | string | null
-  created_at?: Date | string
-}
-
-export type lotsCreateOrConnectWithoutLedger_linesInput = {
-  where: Prisma.lotsWhereUniqueInput
-  create: Prisma.XOR<Prisma.lotsCreateWithoutLedger_linesInput, Prisma.lotsUncheckedCreateWithoutLedger_linesInput>
-}
-
-export type lotsUpsertWithoutLedger_linesInput = {
-  update: Prisma.XOR<Prisma.lotsUpdateWithoutLedger_linesInput, Prisma.lotsUncheckedUpdateWithoutLedger_linesInput>
-  create: Prisma.XOR<Prisma.lotsCreateWithoutLedger_linesInput, Prisma.lotsUncheckedCreateWithoutLedger_linesInput>
-  where?: Prisma.lotsWhereInput
-}
-
-export type lotsUpdateToOneWithWhereWithoutLedger_linesInput = {
-  where?: Prisma.lotsWhereInput
-  data: Prisma.XOR<Prisma.lotsUpdateWithoutLedger_linesInput, Prisma.lotsUncheckedUpdateWithoutLedger_linesInput>
-}
-
-export type lotsUpdateWithoutLedger_linesInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  source?: Prisma.StringFieldUpdateOperationsInput | string
-  granted?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  remaining?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  held?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  tag?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  refundable?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  accounts?: Prisma.accountsUpdateOneRequiredWithoutLotsNestedInput
-}
-
-export type lotsUncheckedUpdateWithoutLedger_linesInput = {
-  id?: Prisma.StringFieldUpdateOperationsInput | string
-  account_id?: Prisma.StringFieldUpdateOperationsInput | string
-  source?: Prisma.StringFieldUpdateOperationsInput | string
-  granted?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  remaining?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  held?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
-  tag?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
-  refundable?: Prisma.BoolFieldUpdateOperationsInput | boolean
-  expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
-  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-}
-
 export type lotsCreateManyAccountsInput = {
   id: string
   source: string
@@ -717,7 +619,6 @@ export type lotsUpdateWithoutAccountsInput = {
   refundable?: Prisma.BoolFieldUpdateOperationsInput | boolean
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  ledger_lines?: Prisma.ledger_linesUpdateManyWithoutLotsNestedInput
 }
 
 export type lotsUncheckedUpdateWithoutAccountsInput = {
@@ -730,7 +631,6 @@ export type lotsUncheckedUpdateWithoutAccountsInput = {
   refundable?: Prisma.BoolFieldUpdateOperationsInput | boolean
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
-  ledger_lines?: Prisma.ledger_linesUncheckedUpdateManyWithoutLotsNestedInput
 }
 
 export type lotsUncheckedUpdateManyWithoutAccountsInput = {
@@ -746,35 +646,6 @@ export type lotsUncheckedUpdateManyWithoutAccountsInput = {
 }
 
 
-/**
- * Count Type LotsCountOutputType
- */
-
-export type LotsCountOutputType = {
-  ledger_lines: number
-}
-
-export type LotsCountOutputTypeSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  ledger_lines?: boolean | LotsCountOutputTypeCountLedger_linesArgs
-}
-
-/**
- * LotsCountOutputType without action
- */
-export type LotsCountOutputTypeDefaultArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  /**
-   * Select specific fields to fetch from the LotsCountOutputType
-   */
-  select?: Prisma.LotsCountOutputTypeSelect<ExtArgs> | null
-}
-
-/**
- * LotsCountOutputType without action
- */
-export type LotsCountOutputTypeCountLedger_linesArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  where?: Prisma.ledger_linesWhereInput
-}
-
 
 export type lotsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
   id?: boolean
@@ -787,9 +658,7 @@ export type lotsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = r
   refundable?: boolean
   expires_at?: boolean
   created_at?: boolean
-  ledger_lines?: boolean | Prisma.lots$ledger_linesArgs<ExtArgs>
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
-  _count?: boolean | Prisma.LotsCountOutputTypeDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["lots"]>
 
 export type lotsSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -835,9 +704,7 @@ export type lotsSelectScalar = {
 
 export type lotsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "account_id" | "source" | "granted" | "remaining" | "held" | "tag" | "refundable" | "expires_at" | "created_at", ExtArgs["result"]["lots"]>
 export type lotsInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  ledger_lines?: boolean | Prisma.lots$ledger_linesArgs<ExtArgs>
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
-  _count?: boolean | Prisma.LotsCountOutputTypeDefaultArgs<ExtArgs>
 }
 export type lotsIncludeCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
@@ -849,7 +716,6 @@ export type lotsIncludeUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensi
 export type $lotsPayload<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   name: "lots"
   objects: {
-    ledger_lines: Prisma.$ledger_linesPayload<ExtArgs>[]
     accounts: Prisma.$accountsPayload<ExtArgs>
   }
   scalars: runtime.Types.Extensions.GetPayloadResult<{
@@ -1257,7 +1123,6 @@ readonly fields: lotsFieldRefs;
  */
 export interface Prisma__lotsClient<T, Null = never, ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs, GlobalOmitOptions = {}> extends Prisma.PrismaPromise<T> {
   readonly [Symbol.toStringTag]: "PrismaPromise"
-  ledger_lines<T extends Prisma.lots$ledger_linesArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.lots$ledger_linesArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$ledger_linesPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
   accounts<T extends Prisma.accountsDefaultArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accountsDefaultArgs<ExtArgs>>): Prisma.Prisma__accountsClient<runtime.Types.Result.GetResult<Prisma.$accountsPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | Null, Null, ExtArgs, GlobalOmitOptions>
   /**
    * Attaches callbacks for the resolution and/or rejection of the Promise.
@@ -1696,30 +1561,6 @@ export type lotsDeleteManyArgs<ExtArgs extends runtime.Types.Extensions.Internal
    * Limit how many lots to delete.
    */
   limit?: number
-}
-
-/**
- * lots.ledger_lines
- */
-export type lots$ledger_linesArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
-  /**
-   * Select specific fields to fetch from the ledger_lines
-   */
-  select?: Prisma.ledger_linesSelect<ExtArgs> | null
-  /**
-   * Omit specific fields from the ledger_lines
-   */
-  omit?: Prisma.ledger_linesOmit<ExtArgs> | null
-  /**
-   * Choose, which related nodes to fetch as well
-   */
-  include?: Prisma.ledger_linesInclude<ExtArgs> | null
-  where?: Prisma.ledger_linesWhereInput
-  orderBy?: Prisma.ledger_linesOrderByWithRelationInput | Prisma.ledger_linesOrderByWithRelationInput[]
-  cursor?: Prisma.ledger_linesWhereUniqueInput
-  take?: number
-  skip?: number
-  distinct?: Prisma.Ledger_linesScalarFieldEnum | Prisma.Ledger_linesScalarFieldEnum[]
 }
 
 /**
