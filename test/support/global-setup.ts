@@ -42,6 +42,8 @@ export async function startSim(): Promise<{ url: string; stop(): Promise<void> }
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, SIM_PORT: '0' },
   });
+  const end = () => child.kill('SIGKILL');
+  process.once('exit', end);
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
   const { sim_url: url } = JSON.parse(line) as { sim_url: string };
   return {
@@ -50,6 +52,7 @@ export async function startSim(): Promise<{ url: string; stop(): Promise<void> }
       if (child.exitCode !== null) return;
       child.kill('SIGTERM');
       await once(child, 'exit');
+      process.off('exit', end);
     },
   };
 }
