@@ -10,6 +10,8 @@ export const LIMITS = {
   in_flight_at_a_wipe: 200,
 } as const;
 
+export type Figures = ReturnType<typeof figuresOf>;
+
 export function figuresOf(run: Run) {
   const { verdict, audit, ...rest } = run.reckoning;
   return {

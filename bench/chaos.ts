@@ -6,6 +6,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type BackendName, type Run, runChaos } from './chaos-run.ts';
 import { figuresOf, LIMITS, promisesBroken } from './chaos-figures.ts';
+import { tableOf } from './chaos-table.ts';
 import { describeMachine } from './machine.ts';
 
 const RESULTS = new URL('results/chaos.json', import.meta.url);
@@ -40,17 +41,17 @@ const say = (line: string): void => {
 try {
   say(`Millrace chaos: ${describeMachine()}`);
   const runs: Run[] = [];
-  for (const backend of options.backend === 'both' ? (['postgres', 'redis'] as const) : [options.backend])
-    runs.push(
-      await runChaos({
-        backend,
-        kills: options.kills,
-        say: (line) => say(`${backend.padEnd(8)}  ${line}`),
-        interrupted: interruption.promise,
-      }),
-    );
-  for (const run of runs) await keep(run);
-  for (const run of runs) show(run);
+  for (const backend of options.backend === 'both' ? (['postgres', 'redis'] as const) : [options.backend]) {
+    const run = await runChaos({
+      backend,
+      kills: options.kills,
+      say: (line) => say(`${backend.padEnd(8)}  ${line}`),
+      interrupted: interruption.promise,
+    });
+    runs.push(run);
+    await keep(run);
+    process.stdout.write(tableOf(backend, figuresOf(run)));
+  }
   process.exit(runs.some((run) => promisesBroken(run).length > 0) ? 1 : 0);
 } catch (error) {
   // Roles that still run end with us: see test/support/spawn.ts.
@@ -71,20 +72,6 @@ async function keep(run: Run): Promise<void> {
   };
   await mkdir(new URL('.', RESULTS), { recursive: true });
   await writeFile(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
-}
-
-function show(run: Run): void {
-  const figures = figuresOf(run);
-  const rows = Object.entries(figures).flatMap(([part, value]) =>
-    typeof value === 'object' && !Array.isArray(value)
-      ? Object.entries(value as object).map(([name, one]) => [`${part}.${name}`, one] as const)
-      : [[part, value] as const],
-  );
-  process.stdout.write(`\n${run.backend}\n`);
-  for (const [name, value] of rows)
-    process.stdout.write(
-      `  ${name.padEnd(44)} ${typeof value === 'object' ? JSON.stringify(value) : value}\n`,
-    );
 }
 
 function parseKills(text: string): number {
