@@ -65,7 +65,7 @@ export async function killApi({ ground: { simUrl }, fleet, load }: Stage): Promi
   const open = await whileCallsAreOpen(simUrl, OPEN_CALLS, LAST);
   const before = { repeats: load.repeats, unheard: load.unheard };
   const inHand = load.burst(IN_HAND);
-  // Some nights it dies before they are read, some nights after they are committed.
+  // Sometimes it dies before they are read, sometimes after they are committed.
   await sleep(Math.random() * WITHIN_MS);
   const { at } = await fleet.killApi();
   await inHand;
