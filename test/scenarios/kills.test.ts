@@ -8,9 +8,10 @@ import { type Fleet, type Kill, startFleet } from '../support/fleet.ts';
 import { type Ground, openGround } from '../support/ground.ts';
 import { type Load, startLoad } from '../support/load.ts';
 import { BACKENDS } from '../support/platform.ts';
-import { rerunsOf, whileCallsAreOpen } from '../support/reruns.ts';
+import { killAmidCalls, whileCallsAreOpen } from '../support/reruns.ts';
 import { simCalls } from '../support/sim-log.ts';
 import { calm, judge } from '../support/verdict.ts';
+import { wipeUnderLoad } from '../support/wipe.ts';
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
@@ -46,17 +47,11 @@ describe.each(BACKENDS)('on %s', (backend) => {
     await ground?.stop();
   });
 
-  /** What `kill` cut off is called again; answers the longest time that took, from the kill and from the restart, in ms. */
+  /** What `how` cut off is called again; answers the longest time that took, from the kill and from the restart, in ms. */
   async function kill(how: () => Promise<Kill>): Promise<{ sinceKill: number; sinceBack: number }> {
-    for (;;) {
-      const open = await whileCallsAreOpen(ground.simUrl, 3);
-      const { at, backAt } = await how();
-      const reruns = await rerunsOf(ground.simUrl, { open, withinMs: 60_000 });
-      // It may have come a moment too late to cut anything off; then it was no such kill.
-      if (reruns.length === 0) continue;
-      const last = Math.max(...reruns.map(({ startedAt }) => startedAt));
-      return { sinceKill: last - at, sinceBack: last - backAt };
-    }
+    const cut = await killAmidCalls(ground.simUrl, { atLeast: 3, withinMs: 60_000 }, how);
+    const last = Math.max(...cut.reruns.map(({ startedAt }) => startedAt));
+    return { sinceKill: last - cut.at, sinceBack: last - cut.backAt };
   }
 
   it.each(ROUNDS)(
@@ -82,28 +77,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
   });
 
   it('the queue forgets everything, with jobs running, waiting for a worker and in line', async () => {
-    const { sql } = ground.installation;
-    const ids = async (where: string): Promise<string[]> =>
-      (await sql<{ id: string }>(`select id from jobs where status = 'queued' and ${where}`)).map(
-        ({ id }) => id,
-      );
-    await load.burst(90);
-    const lost = await eventually(
-      async () => {
-        const waiting = await ids('slot is not null');
-        return waiting.length >= 5 && (await ids('place is not null')).length >= 5 && waiting;
-      },
-      { what: 'jobs wait with a slot, and others in line', withinMs: 20_000 },
-    );
-    // As if they had waited for minutes: by itself the sweep would not ring these again for as long.
-    await sql(`update jobs set rings = 6 where slot is not null and status = 'queued'`);
-    await ground.wipeQueue();
-    const at = Date.now();
-    await eventually(async () => (await ids('slot is not null')).every((id) => !lost.includes(id)), {
-      what: 'what the queue forgot is run',
-      withinMs: 90_000,
-    });
-    expect(Date.now() - at).toBeLessThan(WIPE_MS);
+    expect((await wipeUnderLoad(ground, load, { burst: 90 })).ms).toBeLessThan(WIPE_MS);
   });
 
   it.each(['fast', 'immediate'] as const)('PostgreSQL restarts (%s) under load', async (mode) => {

@@ -18,7 +18,8 @@ export interface Fleet {
   killApi(): Promise<Kill>;
   /** The worker with the most calls under way. */
   killWorker(): Promise<Kill>;
-  killAll(): Promise<Kill>;
+  /** `servers` kills what the roles stand on at the same moment, and resolves once that is back: then they are started. */
+  killAll(servers?: () => Promise<void>): Promise<Kill>;
   /** SIGTERM to the worker with the most calls under way, and a new one at once; answers the old one's exit code. */
   drainWorker(): Promise<number | string>;
   /** What roles logged as errors, those that are dead included. */
@@ -92,9 +93,9 @@ export async function startFleet(
       });
       return code;
     },
-    killAll: () =>
+    killAll: (servers) =>
       killing(async () => {
-        await Promise.all([api, ...workers].map((role) => role.kill()));
+        await Promise.all([...[api, ...workers].map((role) => role.kill()), servers?.()]);
         [api, ...workers] = await Promise.all([newApi(), ...Array.from({ length: count }, newWorker)]);
       }),
     errors: () => everyRole.flatMap(({ log }) => log.filter((line) => /"level":"(error|fatal)"/.test(line))),

@@ -12,19 +12,21 @@ export interface Ground {
   redis: TestRedis | null;
   /** The queue forgets everything: FLUSHALL, or its tables emptied. */
   wipeQueue(): Promise<void>;
+  /** PostgreSQL and Redis are killed, and come back with what they had written down. */
+  crash(): Promise<void>;
   /** Messages the queue holds. */
   messages(): Promise<number>;
   stop(): Promise<void>;
 }
 
-/** `durable`: PostgreSQL with the settings of production. */
+/** `durable`: PostgreSQL with the settings of production, and a Redis that writes its commands down. */
 export async function openGround(
   backend: 'postgres' | 'redis',
   { durable = false, env = {} }: { durable?: boolean; env?: Record<string, string> } = {},
 ): Promise<Ground> {
   const [postgres, redis, sim] = await Promise.all([
     startTestPostgres({ durable }),
-    backend === 'redis' ? startRedis() : null,
+    backend === 'redis' ? startRedis({ appendonly: durable }) : null,
     startSim(),
   ]);
   const databaseUrl = await postgres.createDatabase();
@@ -38,6 +40,9 @@ export async function openGround(
     async wipeQueue() {
       if (redis) await redis.cli('flushall');
       else await installation.sql('delete from bullmq.job');
+    },
+    async crash() {
+      await Promise.all([postgres.crash(), redis?.crash()]);
     },
     async messages() {
       if (redis) return Number((await redis.cli('eval', COUNT, '0')).split('\n')[0]);

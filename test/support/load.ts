@@ -7,6 +7,8 @@ export interface Load {
   accepted: ReadonlyMap<string, string>;
   /** How often a request had to be repeated because its answer never came. */
   readonly repeats: number;
+  /** Of those, how often the job was there already: accepted by an API that could not say so any more. */
+  readonly unheard: number;
   /** Keys for which two different jobs were named. Empty, or something is very wrong. */
   twins: string[];
   /** So many requests at once, on top. Resolves once each is accepted. */
@@ -32,19 +34,24 @@ export function startLoad({ clients, pauseMs, job }: LoadOptions): Load {
   const name = `load${++loads}`;
   let stopped = false;
   let repeats = 0;
+  let unheard = 0;
   let count = 0;
 
   const submit = async (client: Client): Promise<void> => {
     const n = ++count;
     const key = `${name}-${n}`;
     // Every tenth client does not trust the answer that came, and asks again.
+    let cut = false;
     for (let asks = n % 10 === 0 ? 2 : 1; asks > 0;) {
-      const id = await ask(client, { body: job(n), key });
-      if (id === null) {
+      const answer = await ask(client, { body: job(n), key });
+      if (answer === null) {
         repeats += 1;
+        cut = true;
         await sleep(50);
         continue;
       }
+      const { id, replayed } = answer;
+      if (cut && replayed && !accepted.has(key)) unheard += 1;
       if ((accepted.get(key) ?? id) !== id) twins.push(key);
       accepted.set(key, id);
       asks -= 1;
@@ -63,6 +70,9 @@ export function startLoad({ clients, pauseMs, job }: LoadOptions): Load {
     get repeats() {
       return repeats;
     },
+    get unheard() {
+      return unheard;
+    },
     async burst(count) {
       await Promise.all(Array.from({ length: count }, (_, i) => submit(clients[i % clients.length]!)));
     },
@@ -77,14 +87,15 @@ export function startLoad({ clients, pauseMs, job }: LoadOptions): Load {
 async function ask(
   client: Client,
   { body, key }: { body: Record<string, unknown>; key: string },
-): Promise<string | null> {
+): Promise<{ id: string; replayed: boolean } | null> {
   let answer: Answer;
   try {
     answer = await client.post('/v1/jobs', body, { 'idempotency-key': key });
   } catch {
     return null;
   }
-  if (answer.status === 200 || answer.status === 202) return answer.body.id as string;
+  if (answer.status === 200 || answer.status === 202)
+    return { id: answer.body.id as string, replayed: answer.headers['idempotent-replayed'] === 'true' };
   if (answer.status >= 500 || answer.status === 429) return null;
   throw new Error(`refused: ${answer.status} ${JSON.stringify(answer.body)}`);
 }

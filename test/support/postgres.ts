@@ -1,6 +1,6 @@
 // A throwaway PostgreSQL of the test run's own.
 import { randomBytes } from 'node:crypto';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -9,7 +9,7 @@ import { findBinaries } from '../../src/embedded/postgres/binaries.ts';
 import { bootstrap, OWNER, ownerUrl, superUrl } from '../../src/embedded/postgres/bootstrap.ts';
 import type { Cluster, Settings } from '../../src/embedded/postgres/cluster.ts';
 import { dataFolder, DURABLE, makeCluster, readSecrets } from '../../src/embedded/postgres/cluster.ts';
-import { ensureServer, stopServer } from '../../src/embedded/postgres/server.ts';
+import { ensureServer, findPostmaster, stopServer } from '../../src/embedded/postgres/server.ts';
 import { takeScratch } from './scratch.ts';
 import { stopsWithUs } from './undertaker.ts';
 
@@ -24,6 +24,8 @@ export interface SharedPostgres {
   createDatabase(template?: string): Promise<string>;
   /** `fast` ends sessions and writes everything down; `immediate` is a crash. Comes back on the same port. */
   restart(mode: 'fast' | 'immediate'): Promise<void>;
+  /** SIGKILL to every process of it, and a start on the same port; resolves once it has recovered. */
+  crash(): Promise<void>;
 }
 
 export interface TestPostgres extends SharedPostgres {
@@ -80,6 +82,13 @@ export async function shareTestPostgres(folder: string): Promise<SharedPostgres>
       await stopServer(cluster.home, mode);
       await startOn(cluster, port);
     },
+    crash: async () => {
+      const running = await findPostmaster(cluster.home);
+      if (running) killFamily(running.pid);
+      // A moment later it is still there to be seen; this waits for its end.
+      await stopServer(cluster.home, 'immediate');
+      await startOn(cluster, port);
+    },
   };
 }
 
@@ -98,6 +107,31 @@ async function startOn(cluster: Cluster, port: number): Promise<void> {
     await sleep(250);
   }
   throw new Error(`port ${port} was taken while PostgreSQL restarted`);
+}
+
+/** A frozen parent has no more children: none is missed. Each is the leader of a group of its own, so one by one. */
+function killFamily(pid: number): void {
+  process.kill(pid, 'SIGSTOP');
+  for (const one of [pid, ...childrenOf(pid)]) {
+    try {
+      process.kill(one, 'SIGKILL');
+    } catch {
+      // It had just ended by itself.
+    }
+  }
+}
+
+function childrenOf(parent: number): number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const stat = pid > 0 ? readFileSync(`/proc/${pid}/stat`, 'utf8') : '';
+        return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
+      } catch {
+        return false;
+      }
+    });
 }
 
 async function run(url: string, statement: string): Promise<void> {

@@ -22,6 +22,8 @@ export interface TestRedis {
   cli(...words: string[]): Promise<string>;
   /** Stops and starts it on the same port: `keepData` after writing everything down, else as a new, empty one. */
   restart(options: { keepData: boolean; downForMs?: number }): Promise<void>;
+  /** SIGKILL, and a start on the same port with what it had written down by itself. */
+  crash(): Promise<void>;
   /** Ends the server and deletes its files. */
   stop(): Promise<void>;
 }
@@ -62,6 +64,10 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
         for (const name of ['dump.rdb', 'appendonlydir'])
           rmSync(join(scratch.folder, name), { recursive: true, force: true });
       await sleep(downForMs);
+      running = await start(port);
+    },
+    crash: async () => {
+      await kill(running.child);
       running = await start(port);
     },
     stop: async () => {

@@ -1,8 +1,10 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { findPostmaster } from '../../src/embedded/postgres/server.ts';
 import { ask, processesNaming } from '../embedded/folder.ts';
 import { alive, stat } from '../embedded/process.ts';
 import type { TestPostgres } from './postgres.ts';
@@ -45,6 +47,19 @@ describe('startTestPostgres', () => {
       expect(await ask(url, 'select pg_postmaster_start_time()::text as at')).not.toEqual(before);
     },
   );
+
+  it('is killed with all its sessions, and has what was committed, where it was', async () => {
+    const url = await postgres.createDatabase();
+    await ask(url, 'create table kept as select 1 as one');
+    const sleeping = ask(url, 'select pg_sleep(60)');
+    const cut = expect(sleeping).rejects.toThrow(/terminated|ECONNRESET/);
+    const home = join(postgres.folder, 'home');
+    const before = await findPostmaster(home);
+    await postgres.crash();
+    await cut;
+    expect(alive(before?.pid ?? 0)).toBe(false);
+    expect(await ask(url, 'table kept')).toEqual([{ one: 1 }]);
+  });
 });
 
 describe('startRedis', () => {
@@ -65,6 +80,9 @@ describe('startRedis', () => {
       await one.restart({ keepData: false });
       expect(await one.cli('dbsize')).toBe('0');
       expect(await two.cli('config', 'get', 'appendonly')).toBe('appendonly\nyes');
+      await two.cli('set', 'flour', 'fine');
+      await two.crash();
+      expect(await two.cli('get', 'flour')).toBe('fine');
       await expect(one.cli('nonsense')).rejects.toThrow(/unknown command/);
     } finally {
       await Promise.all([one.stop(), two.stop()]);

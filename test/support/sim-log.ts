@@ -26,9 +26,9 @@ interface Row {
   billed: boolean;
 }
 
-/** The last calls (10,000 at most), oldest first. */
-export async function simCalls(simUrl: string): Promise<SimCall[]> {
-  const { body } = await request(`${simUrl}/calls?limit=10000`);
+/** The last calls (10,000 at most), oldest first. Fewer are cheaper, for who asks often. */
+export async function simCalls(simUrl: string, last = 10_000): Promise<SimCall[]> {
+  const { body } = await request(`${simUrl}/calls?limit=${last}`);
   return ((await body.json()) as Row[]).map((row) => ({
     accountId: row.account_id,
     jobId: row.job_id,
@@ -41,6 +41,6 @@ export async function simCalls(simUrl: string): Promise<SimCall[]> {
   }));
 }
 
-export async function openCalls(simUrl: string): Promise<SimCall[]> {
-  return (await simCalls(simUrl)).filter((call) => call.endedNs === null);
+export async function openCalls(simUrl: string, last?: number): Promise<SimCall[]> {
+  return (await simCalls(simUrl, last)).filter((call) => call.endedNs === null);
 }
