@@ -33,7 +33,7 @@ export function openClaims(ctx: Context, announcer: Announcer, workerId: () => s
         once.get(nameOf(message)) === message ? (byName.get(nameOf(message)) ?? null) : null,
       );
     },
-    { max: LIST_MAX, inFlight: 2 },
+    { max: LIST_MAX, inFlight: 1 },
   );
 }
 
