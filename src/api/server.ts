@@ -12,12 +12,10 @@ import { identify } from './headers.ts';
 const HEAD_MS = 10_000;
 const REQUEST_MS = 120_000;
 const LOOK_EVERY_MS = 2_000;
-/** The longest wait a client may ask for is 60 s, and PostgreSQL is waited for 12 s. */
-const HANDLER_MS = 150_000;
-
 export const SERVER_OPTIONS = {
   requestTimeout: REQUEST_MS,
-  handlerTimeout: HANDLER_MS,
+  // No timeout a handler: what one waits for (a statement, a list's turn, the end of a job) has its own, and Fastify's costs a
+  // timer and an error a request.
   routerOptions: { maxParamLength: 200 },
   // Wide enough for whoever is slow, too narrow to be held open by the thousand (Node's own limits are minutes, or none).
   http: {

@@ -34,6 +34,12 @@ const types = {
 const SETTINGS =
   '-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s -c statement_timeout=60s -c search_path=public';
 
+/**
+ * What the flow joins is a short list to rows by their keys, always a loop over an index. Said, since the planner would choose
+ * otherwise for a table it has no statistics of yet (a new month's partition), and read all of it for each list.
+ */
+const BY_KEYS = '-c enable_hashjoin=off -c enable_mergejoin=off';
+
 /** A client's reads share few connections: one question that would take longer must not keep the others waiting. */
 export const CLIENT_STATEMENT_MS = 5_000;
 
@@ -49,7 +55,7 @@ export function openPool(
   const pool = new pg.Pool({
     connectionString: url,
     max: options.max,
-    options: `-c role=${role} ${SETTINGS}${role === 'millrace_client' ? ` -c statement_timeout=${CLIENT_STATEMENT_MS}` : ''}`,
+    options: `-c role=${role} ${SETTINGS} ${role === 'millrace_client' ? `-c statement_timeout=${CLIENT_STATEMENT_MS}` : BY_KEYS}`,
     application_name: role,
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 60_000,

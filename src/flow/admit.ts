@@ -40,7 +40,8 @@ export type Admit = (unit: Unit) => Promise<Answer[]>;
 export function openAdmission(ctx: Context, announcer: Announcer): Admit {
   return groupCommit((units: Unit[]) => admitList(ctx, announcer, units), {
     max: LIST_MAX,
-    inFlight: 2,
+    // Two lists would mostly wait for each other's accounts, each half as long.
+    inFlight: 1,
     weight: (unit) => unit.requests.length,
     lane: (unit) => unit.requests[0]?.accountId ?? '',
     patience: { ms: PATIENCE_MS, most: WAITING_MAX, refusal: () => new AppError('overloaded') },

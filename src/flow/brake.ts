@@ -59,6 +59,7 @@ export interface Braked {
  * provider, and only what it confirms ends the call; else the work is awaited and paid (contract 7).
  */
 export function applyBrake({ brake, inner, provider, route, call, remainingMs }: Braking): Braked {
+  // Aborted with a reason of our own everywhere, since the default one is an error with a stack, made for nothing.
   const over = new AbortController();
   let answer: Promise<StopReason | null> = Promise.resolve(null);
   const onAsked = (): void => {
@@ -78,14 +79,14 @@ export function applyBrake({ brake, inner, provider, route, call, remainingMs }:
   return {
     async reason() {
       if (inner.signal.aborted) return inner.signal.reason as StopReason;
-      over.abort();
+      over.abort('over');
       // The call's own end may overtake the provider's word that it has stopped it.
       return answer;
     },
     release() {
       clearTimeout(limit);
       clearTimeout(deadline);
-      over.abort();
+      over.abort('over');
       brake.asked.removeEventListener('abort', onAsked);
       brake.leaving.removeEventListener('abort', onLeaving);
     },

@@ -5,7 +5,8 @@ import { persistently, transaction } from '../db/transaction.ts';
 import { AppError } from '../domain/errors.ts';
 import type { Bell } from '../domain/job.ts';
 import { endWaiting } from '../domain/outcome.ts';
-import { findJobs, lockOpen, requestCancel } from '../store/jobs.ts';
+import { findJobs } from '../store/jobs.ts';
+import { lockOpen, requestCancel } from '../store/open-jobs.ts';
 import type { Announcer } from './announce.ts';
 import { endJob, openChanges, writeChanges } from './changes.ts';
 

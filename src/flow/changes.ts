@@ -16,16 +16,8 @@ import { type Account, lockAccounts, writeAccounts } from '../store/accounts.ts'
 import { type Artifact, insertArtifacts } from '../store/artifacts.ts';
 import { type EndedAttempt, endAttempts } from '../store/attempts.ts';
 import { appendEvents, type Event } from '../store/events.ts';
-import {
-  endJobs,
-  type EndedJob,
-  giveSlots,
-  moveSlots,
-  nextInLine,
-  type OpenJob,
-  type RequeuedJob,
-  requeueJobs,
-} from '../store/jobs.ts';
+import { endJobs, type EndedJob, type OpenJob, type RequeuedJob, requeueJobs } from '../store/open-jobs.ts';
+import { giveSlots, moveSlots, nextInLine } from '../store/line.ts';
 
 export interface Changes {
   ctx: Context;

@@ -4,7 +4,7 @@ import { crashPoint } from '../crash.ts';
 import { groupCommit } from '../db/group-commit.ts';
 import { persistently } from '../db/transaction.ts';
 import type { Message } from '../queue/queue.ts';
-import { type Claimed, claimJobs } from '../store/jobs.ts';
+import { type Claimed, claimJobs } from '../store/claims.ts';
 import type { Announcer } from './announce.ts';
 
 /** Null: somebody else's by now, or nobody's. */

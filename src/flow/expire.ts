@@ -10,7 +10,7 @@ import { writePostings } from '../ledger/post.ts';
 import { type Posting, postExpire } from '../ledger/posting.ts';
 import { lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { appendEvents, type Event } from '../store/events.ts';
-import { lockOpen } from '../store/jobs.ts';
+import { lockOpen } from '../store/open-jobs.ts';
 import { alone, lapsedLots, type Named, overdue } from '../store/sweep.ts';
 import { endJob, openChanges, writeChanges } from './changes.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';

@@ -7,7 +7,7 @@ import type { Model } from '../domain/model.ts';
 import { money } from '../domain/money.ts';
 import { openLots } from '../ledger/lots.ts';
 import { findAccount } from '../store/accounts.ts';
-import { countAhead } from '../store/jobs.ts';
+import { countAhead } from '../store/line.ts';
 import { booksOf, type Request } from './admit.ts';
 import type { Shower } from './show.ts';
 

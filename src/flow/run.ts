@@ -5,7 +5,7 @@ import type { Bounds, UsageLine } from '../domain/job.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Call, CallResult, Evidence, Provider, Route } from '../providers/provider.ts';
 import { noteRemoteId } from '../store/attempts.ts';
-import type { Claimed } from '../store/jobs.ts';
+import type { Claimed } from '../store/claims.ts';
 import { applyBrake, type Brake, type StopReason } from './brake.ts';
 import { countOutput, countStored, partialChat } from './count.ts';
 import { keepOutput } from './keep-output.ts';

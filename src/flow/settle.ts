@@ -11,7 +11,7 @@ import { priceOf } from '../domain/pricing.ts';
 import type { UsageLine } from '../domain/job.ts';
 import type { Evidence } from '../providers/provider.ts';
 import type { Artifact } from '../store/artifacts.ts';
-import { findRunning, type OpenJob } from '../store/jobs.ts';
+import { findRunning, type OpenJob } from '../store/open-jobs.ts';
 import type { Announcer } from './announce.ts';
 import { type Changes, endJob, openChanges, sendBack, writeChanges } from './changes.ts';
 
@@ -37,7 +37,8 @@ const PATIENCE_MS = 10 * 60_000;
 export function openSettlement(ctx: Context, announcer: Announcer): Settle {
   return groupCommit((list: Settlement[]) => settleList(ctx, announcer, list), {
     max: LIST_MAX,
-    inFlight: 2,
+    // As in admission: two lists would mostly wait for each other's accounts.
+    inFlight: 1,
     lane: (settlement) => settlement.accountId,
   });
 }

@@ -7,7 +7,8 @@ import { isId } from '../domain/ids.ts';
 import { isFinal } from '../domain/job.ts';
 import { type Job, type QueuePlace, renderJob } from '../domain/job-view.ts';
 import { expectations, type Expectation } from '../store/expectations.ts';
-import { findJobs, positionInLine } from '../store/jobs.ts';
+import { findJobs } from '../store/jobs.ts';
+import { positionInLine } from '../store/line.ts';
 
 export interface Shown {
   job: Job;

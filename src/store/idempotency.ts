@@ -25,9 +25,11 @@ export async function knownRequests(
   if (keys.length === 0) return new Map();
   const { rows } = await tx.query<KnownRequest>({
     name: 'known-requests',
-    text: `select k.account_id as "accountId", k.key, k.request_hash as hash, k.job_id as "jobId"
-      from idempotency_keys k join ${sought.sql} on k.account_id = r.account_id and k.key = r.key
-      where k.created_at > (select millrace_now()) - interval '30 days' and k.created_at < (select millrace_now()) + interval '1 day'`,
+    text: `select k.* from ${sought.sql} cross join lateral (
+        select account_id as "accountId", key, request_hash as hash, job_id as "jobId" from idempotency_keys k
+        where k.account_id = r.account_id and k.key = r.key
+          and k.created_at > (select millrace_now()) - interval '30 days' and k.created_at < (select millrace_now()) + interval '1 day'
+        limit 1) k`,
     values: sought.values(keys),
   });
   return new Map(rows.map((row) => [requestId(row), row]));

@@ -10,7 +10,7 @@ import type { Announcer } from '../flow/announce.ts';
 import type { Settle, Settlement } from '../flow/settle.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Consumer, Message } from '../queue/queue.ts';
-import { heldBy } from '../store/jobs.ts';
+import { heldBy } from '../store/claims.ts';
 import { Brakes } from './brakes.ts';
 import { holdLease } from './lease.ts';
 

@@ -83,7 +83,7 @@ it('may load, and speak to, nothing but this server', async () => {
     }
     expect(policy['script-src'], path).not.toContain("'unsafe-eval'");
     expect(policy['connect-src'], path).toEqual(["'self'"]);
-    expect(headers['x-frame-options'], path).toBe('SAMEORIGIN');
+    expect(headers['x-frame-options'], path).toBe('DENY');
   }
 });
 

@@ -1,7 +1,7 @@
 // The line: who waits keeps a place, and who leaves gives one back.
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Outcome } from '../../src/domain/outcome.ts';
-import type { Claimed } from '../../src/store/jobs.ts';
+import type { Claimed } from '../../src/store/claims.ts';
 import { chat, type Json } from '../support/client.ts';
 import { answered, type Hands, openHands } from '../support/hands.ts';
 import { ledgerOf } from '../support/look.ts';

@@ -8,7 +8,7 @@ import { openPlatform } from '../../src/platform.ts';
 import type { CallResult } from '../../src/providers/provider.ts';
 import { simProvider } from '../../src/providers/sim/index.ts';
 import { appendDeltas } from '../../src/store/deltas.ts';
-import type { Claimed } from '../../src/store/jobs.ts';
+import type { Claimed } from '../../src/store/claims.ts';
 import { chat, type Json } from '../support/client.ts';
 import { answered, type Hands, openHands } from '../support/hands.ts';
 import { attemptsOf, ledgerOf, simCalls } from '../support/look.ts';

@@ -7,7 +7,7 @@ import { openAnnouncer } from '../../src/flow/announce.ts';
 import { openSettlement } from '../../src/flow/settle.ts';
 import { openSweep, type Sweeper } from '../../src/flow/sweep.ts';
 import { transaction } from '../../src/db/transaction.ts';
-import { nextInLine } from '../../src/store/jobs.ts';
+import { nextInLine } from '../../src/store/line.ts';
 import { chat } from '../support/client.ts';
 import { openBroker } from '../support/adversarial-queue.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';

@@ -9,7 +9,7 @@ import { openAnnouncer } from '../../src/flow/announce.ts';
 import { openSettlement, type Settle, type Settlement } from '../../src/flow/settle.ts';
 import { prepare } from '../../src/flow/submit.ts';
 import { openSweep } from '../../src/flow/sweep.ts';
-import { claimJobs, type Claimed } from '../../src/store/jobs.ts';
+import { claimJobs, type Claimed } from '../../src/store/claims.ts';
 import { endLease, registerWorker } from '../../src/store/workers.ts';
 import type { TestAccount, TestPlatform } from './platform.ts';
 
