@@ -5,9 +5,10 @@ import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command } from 'commander';
 import { openClient } from '../test/support/client.ts';
 import type { TestAccount } from '../test/support/platform.ts';
+import { amount } from './amount.ts';
 import { type LoadResult, median, percentile, shoot, type Shot } from './load.ts';
 import { describeMachine, type Machine, startMachine, watchMemory } from './machine.ts';
 import { PAYLOAD } from './payload.ts';
@@ -21,9 +22,9 @@ const {
   .description(
     'Measures Millrace beside bare BullMQ on a Redis of its own, and writes bench/results/latest.json.',
   )
-  .addOption(amount('--jobs <n>', 'BENCH_JOBS', 'jobs of one run').default(12_000))
-  .addOption(amount('--runs <n>', 'BENCH_RUNS', 'runs, of which the median counts').default(3))
-  .addOption(amount('--waiting <n>', 'BENCH_WAITING', 'jobs of the long line').default(100_000))
+  .addOption(amount('--jobs <n>', 'jobs of one run').env('BENCH_JOBS').default(12_000))
+  .addOption(amount('--runs <n>', 'runs, of which the median counts').env('BENCH_RUNS').default(3))
+  .addOption(amount('--waiting <n>', 'jobs of the long line').env('BENCH_WAITING').default(100_000))
   .helpOption('-h, --help', 'show this')
   .parse()
   .opts<{ jobs: number; runs: number; waiting: number }>();
@@ -187,14 +188,6 @@ async function measureLatency(machine: Machine) {
     submit_p99_ms_100k_waiting: round(pick('long', 0.99)),
     p99_ratio_100k_waiting: round(pick('long', 0.99) / pick('empty', 0.99)),
   };
-}
-
-function amount(flags: string, variable: string, meaning: string): Option {
-  return new Option(flags, meaning).env(variable).argParser((text) => {
-    const value = Number(text);
-    if (Number.isInteger(value) && value > 0) return value;
-    throw new InvalidArgumentError('It must be a whole number above 0.');
-  });
 }
 
 function round(value: number): number {
