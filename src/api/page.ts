@@ -5,7 +5,8 @@ import { MODEL_ID } from '../domain/model.ts';
 import { JSON_TYPE } from './headers.ts';
 
 /** What cursors are made of. */
-const CURSORS = {
+export const CURSORS = {
+  acc: '^acc_[0-9a-hjkmnp-tv-z]{26}$',
   job: '^job_[0-9a-hjkmnp-tv-z]{26}$',
   art: '^art_[0-9a-hjkmnp-tv-z]{26}$',
   sequence: '^[0-9]{1,18}$',

@@ -5,6 +5,7 @@ import { request as httpRequest } from 'undici';
 import { newId } from '../../domain/ids.ts';
 import { audit } from '../../flow/audit.ts';
 import type { Api } from '../api.ts';
+import { CURSORS } from '../page.ts';
 import { adminAccountRoutes } from './admin-accounts.ts';
 import { adminCatalogueRoutes } from './admin-catalogue.ts';
 import { Invariants, SimCalls } from './admin-shapes.ts';
@@ -52,7 +53,9 @@ export function adminRoutes(app: FastifyInstance, api: Api): void {
           '`npm run audit` that found it right. `ok` is about what was `covered`; if that is not complete, `after` goes on.',
         {
           querystring: Type.Object(
-            { after: Type.Optional(Type.String({ maxLength: 64, description: 'covered.next_after' })) },
+            {
+              after: Type.Optional(Type.String({ pattern: CURSORS.acc, description: 'covered.next_after' })),
+            },
             { additionalProperties: false },
           ),
           response: { 200: Invariants },
