@@ -29,8 +29,8 @@ const WIRES: { [T in keyof Values]: Wire<Values[T]> } = {
     write: (buffer, at, value) => buffer.set(value, at),
   },
   bigint: { oid: 20, bytes: () => 8, write: (buffer, at, value) => buffer.writeBigInt64BE(value, at) },
-  smallint: { oid: 21, bytes: () => 2, write: (buffer, at, value) => buffer.writeInt16BE(value, at) },
-  integer: { oid: 23, bytes: () => 4, write: (buffer, at, value) => buffer.writeInt32BE(value, at) },
+  smallint: { oid: 21, bytes: () => 2, write: (buffer, at, value) => buffer.writeInt16BE(whole(value), at) },
+  integer: { oid: 23, bytes: () => 4, write: (buffer, at, value) => buffer.writeInt32BE(whole(value), at) },
   text: { oid: 25, bytes: Buffer.byteLength, write: (buffer, at, value) => buffer.write(value, at) },
   timestamptz: {
     oid: 1184,
@@ -38,6 +38,12 @@ const WIRES: { [T in keyof Values]: Wire<Values[T]> } = {
     write: (buffer, at, value) => buffer.writeBigInt64BE(BigInt(value.getTime() - EPOCH_MS) * 1_000n, at),
   },
 };
+
+/** Buffer itself would write NaN as 0, and cut off a fraction. */
+function whole(value: number): number {
+  if (!Number.isInteger(value)) throw new TypeError(`${value} is no integer`);
+  return value;
+}
 
 type Column<R> = {
   [T in keyof Values]: readonly [type: T, value: (row: R) => Values[T] | null];
@@ -71,6 +77,8 @@ const NULL = -1;
 
 /** An array of one dimension as array_recv reads it: its head, then each element's length and bytes. */
 function encodeArray<T>({ oid, bytes, write }: Wire<T>, values: readonly (T | null)[]): Buffer {
+  // What is forgotten must not become a 0.
+  if (values.includes(undefined as T)) throw new TypeError('a value is undefined where only null is none');
   const lengths = values.map((value) => (value === null ? NULL : bytes(value)));
   const buffer = Buffer.allocUnsafe(
     lengths.reduce((sum, length) => sum + 4 + Math.max(length, 0), HEAD_BYTES),
