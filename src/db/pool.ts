@@ -72,19 +72,24 @@ export function openPool(
 }
 
 /**
- * Whoever is, or may become, a superuser, a role with BYPASSRLS or the owner of the tables is not held by the row policies.
+ * Whoever is, or may become, a superuser, a role with BYPASSRLS or the owner of the tables is not held by the row policies;
+ * nor, of those who serve clients, who may become millrace_flow, which by its policies sees every account.
  * @param login `own` if the URL was given for this role: then the login itself must be held by them too, since it could
  *   leave the role. DATABASE_URL's is the owner's, which could by its nature (docs/database.md).
  * @throws Error if the pool's role is not the one asked for, or one that the row policies would not hold.
  */
 export async function assertRole(pool: Pool, role: Role, login: 'own' | 'owner'): Promise<void> {
-  const { rows } = await pool.query<{ name: string; login: string; free: boolean; master: boolean }>(`
+  const { rows } = await pool.query<{ name: string; login: string; free: boolean; master: boolean }>(
+    `
     with masters as (select oid from pg_roles where rolsuper or rolbypassrls
-      union select relowner from pg_class where oid = to_regclass('public.jobs'))
+      union select relowner from pg_class where oid = to_regclass('public.jobs')
+      union select oid from pg_roles where $1 = 'millrace_client' and rolname = 'millrace_flow')
     select current_user as name, session_user as login,
       coalesce(bool_or(pg_has_role(current_user, oid, 'member')), false) as free,
       coalesce(bool_or(pg_has_role(session_user, oid, 'member')), false) as master
-    from masters`);
+    from masters`,
+    [role],
+  );
   const is = rows[0];
   const free = is?.name !== role || is.free;
   if (!free && !(login === 'own' && is.master)) return;

@@ -282,17 +282,25 @@ describe('a start', () => {
       url.password = 'hostile';
       return url.href;
     };
-    await millrace.sql(`create role hostile_free login bypassrls password 'hostile'`);
-    await millrace.sql(`create role hostile_plain login password 'hostile'`);
-    for (const name of ['hostile_free', 'hostile_plain'])
-      await millrace.sql(`grant millrace_flow, millrace_client to ${name} with set true, inherit false`);
+    const both = 'millrace_flow, millrace_client';
+    for (const [name, may, roles] of [
+      ['hostile_free', 'bypassrls', both],
+      ['hostile_both', '', both],
+      ['hostile_flow', '', 'millrace_flow'],
+      ['hostile_client', '', 'millrace_client'],
+    ] as const)
+      await millrace.sql(`create role ${name} login ${may} password 'hostile';
+        grant ${roles} to ${name} with set true, inherit false`);
+    const DATABASE_FLOW_URL = login('hostile_flow');
     try {
-      await expect(start({ DATABASE_CLIENT_URL: login('hostile_free') })).rejects.toThrow(
-        'runs as "hostile_free", which could bypass the row policies',
-      );
-      await start({ DATABASE_CLIENT_URL: login('hostile_plain'), DATABASE_FLOW_URL: login('hostile_plain') });
+      // The flow's role sees every account: to a statement smuggled in it is as good as no policies.
+      for (const name of ['hostile_free', 'hostile_both'])
+        await expect(start({ DATABASE_CLIENT_URL: login(name), DATABASE_FLOW_URL }), name).rejects.toThrow(
+          `runs as "${name}", which could bypass the row policies`,
+        );
+      await start({ DATABASE_CLIENT_URL: login('hostile_client'), DATABASE_FLOW_URL });
     } finally {
-      await millrace.sql('drop role hostile_free, hostile_plain');
+      await millrace.sql('drop role hostile_free, hostile_both, hostile_flow, hostile_client');
     }
   });
 });
