@@ -245,19 +245,26 @@ export const BREAKS: Record<string, Break[]> = {
     },
     {
       what: 'a failure that was charged',
-      tables: ['jobs', headers],
+      tables: ['jobs', headers, lines],
       sql: (b) => charged(b.failed),
       subject: (b) => b.failed.id,
     },
     {
+      what: 'a failure that was charged, for nobody knows what',
+      tables: ['jobs', headers, lines],
+      sql: (b) =>
+        `${charged(b.failed)}; update jobs set usage = '[]', error = null where id = '${b.failed.id}'`,
+      subject: (b) => b.failed.id,
+    },
+    {
       what: 'a charge for what had not begun',
-      tables: ['jobs', headers],
+      tables: ['jobs', headers, lines],
       sql: (b) => charged(b.canceled),
       subject: (b) => b.canceled.id,
     },
     {
       what: 'a charge for what the operator ended',
-      tables: ['jobs', headers],
+      tables: ['jobs', headers, lines],
       sql: (b) => charged(b.stopped),
       subject: (b) => b.stopped.id,
     },
@@ -297,7 +304,9 @@ export const BREAKS: Record<string, Break[]> = {
   ],
 };
 
-/** Its release becomes a capture, and its row says so. */
+/** Its release becomes a capture in every respect, and its row says so: nothing but the rule is broken. */
 const charged = (job: Json): string =>
-  `update ledger_transactions set type = 'capture' where job_id = '${job.id}' and type = 'release';
+  `update ledger_lines l set to_bucket = 'captured' from ledger_transactions t
+      where t.account_id = l.account_id and t.sequence = l.sequence and t.job_id = '${job.id}' and t.type = 'release';
+    update ledger_transactions set type = 'capture' where job_id = '${job.id}' and type = 'release';
     update jobs set cost = hold where id = '${job.id}'`;
