@@ -26,6 +26,9 @@ const Bounds = Type.Object(
     size: Type.Optional(Type.String()),
     characters: Type.Optional(Type.Integer()),
     audio_ms: Type.Optional(Type.Integer()),
+    charge_refused: Type.Optional(
+      Type.Literal(true, { description: "What the vendor's content policy refuses is charged." }),
+    ),
   },
   { description: 'What the cost is bounded by, as it is sent upstream' },
 );

@@ -25,6 +25,7 @@ export function worstCase(known: KnownInput, model: Model, terms: PlanTerms): Wo
   if (!model.price) throw new AppError('price_unknown');
   const { lines } = model.price;
   const { bounds, usage } = measure(known, model, terms);
+  if (model.data.charge_refused) bounds.charge_refused = true;
   // What is free says so with a rate of 0: a rate that is missing was forgotten.
   if (!usage.every((used) => lines.some((line) => line.name === used.name && line.measure === used.measure)))
     throw new AppError('price_unknown');

@@ -38,7 +38,7 @@ export const JOB_ERROR_CODES = [
 ] as const;
 export type JobErrorCode = (typeof JOB_ERROR_CODES)[number];
 
-/** The bound of a job's cost, decided at admission, sent upstream and shown as `bounds`. */
+/** What bounds a job's cost, decided at admission and shown as `bounds`; what of it the vendor understands is sent upstream. */
 export interface Bounds {
   /** chat: the most tokens each of the `n` choices may have. */
   max_output_tokens?: number;
@@ -50,6 +50,8 @@ export interface Bounds {
   characters?: number;
   /** stt: the longest audio that will be heard, in milliseconds. */
   audio_ms?: number;
+  /** What the content policy refuses is charged: the model's data said so when the job was admitted. */
+  charge_refused?: true;
 }
 
 /** One measured quantity. Quantities are whole numbers, so that prices multiply exactly. */

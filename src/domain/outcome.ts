@@ -45,7 +45,7 @@ export interface Settling {
   deadline: Date;
   deadlineNamed: boolean;
   cancelRequested: 'client' | 'operator' | 'suspension' | null;
-  /** The model's data say that what the content policy refuses is charged. */
+  /** What the content policy refuses is charged: so its model's data said when it was admitted. */
   chargeRefused: boolean;
 }
 

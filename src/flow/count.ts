@@ -33,15 +33,15 @@ export function countOutput(ctx: Context, call: Counted, output: Output): UsageL
 }
 
 /**
- * Of a call that the vendor's content policy refused, where its model is one of those that bill it: what was asked, since
- * refused work is billed as work, and of a chat what it said before.
+ * Of a call that the vendor's content policy refused, where its job was admitted as one that pays for that: what was asked,
+ * since refused work is billed as work, and of a chat what it said before.
  */
 export async function countRefused(
   ctx: Context,
   call: Counted & { kind: Kind },
   attempt: { accountId: string; jobId: string; attempt: number },
 ): Promise<UsageLine[] | null> {
-  if (ctx.catalogue().models.get(call.model)?.data.charge_refused !== true) return null;
+  if (!call.bounds.charge_refused) return null;
   const { n = 1, characters = 0, audio_ms: audioMs = 0 } = call.bounds;
   switch (call.kind) {
     case 'chat':

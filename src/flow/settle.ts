@@ -116,7 +116,6 @@ function settlingOf(ctx: Context, job: OpenJob): Settling {
   return {
     ...job,
     price,
-    chargeRefused: ctx.catalogue().models.get(job.model)?.data.charge_refused === true,
     cancelRequested: job.cancelRequestedAt ? ((job.canceledBy ?? 'client') as 'client') : null,
   };
 }

@@ -57,8 +57,9 @@ const columns = (ids: readonly JobId[]) => [ids.map((job) => job.account_id), id
 const WANTED = `unnest($1::text[], $2::text[]) as w (account_id, id)
   cross join lateral (select * from jobs x where x.account_id = w.account_id and x.id = w.id offset 0) j`;
 
-/** The one failure that may cost something, and then it says what was used (`charge_refused` of its model at that time). */
-const REFUSED = `j.usage is not null and coalesce(starts_with(j.error, '{"code":"content_refused"'), false)`;
+/** The one failure that may cost something, where its bounds said so at admission, and then it says what was used. */
+const REFUSED = `j.usage is not null and j.bounds::jsonb ? 'charge_refused'
+  and coalesce(starts_with(j.error, '{"code":"content_refused"'), false)`;
 
 /** By the job's id alone: with the account in it, a planner without figures may walk all of the account's entries a job. */
 const JOBS = `select wrong.invariant, j.account_id, j.id as subject, wrong.what from ${WANTED}

@@ -14,10 +14,12 @@ export interface OpenJob extends Job {
   sequence: bigint;
   deadlineNamed: boolean;
   workerId: string | null;
+  /** As its bounds say. */
+  chargeRefused: boolean;
 }
 
 const OPEN_COLUMNS = `${JOB_COLUMNS}, route_id as "routeId", failures, interruptions, ambiguous, sequence,
-  deadline_named as "deadlineNamed", worker_id as "workerId"`;
+  deadline_named as "deadlineNamed", worker_id as "workerId", bounds::jsonb ? 'charge_refused' as "chargeRefused"`;
 
 const fences = rowset<{ accountId: string; jobId: string; epoch: number }>({
   account_id: ['text', (f) => f.accountId],

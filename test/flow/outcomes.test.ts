@@ -188,13 +188,18 @@ describe.concurrent('failed', () => {
 });
 
 describe('a refusal of which the model’s data say that it is charged', () => {
+  const sayOf = (id: string, charge_refused: boolean) =>
+    millrace.admin.send('PUT', `/v1/admin/models/${id}`, {
+      body: { kind: id.split('/').at(-1), data: { charge_refused } },
+    });
+
   /** A model of its own at the simulator, which costs the operator half of what it is sold for. */
   async function strictModel(kind: string, lines: Record<string, string>[]): Promise<string> {
     const id = `strict/${kind}`;
     const { admin } = millrace;
     const at = (credits: string) => lines.map((line) => ({ ...line, credits_per_million: credits }));
     const answers = [
-      await admin.send('PUT', `/v1/admin/models/${id}`, { body: { kind, data: { charge_refused: true } } }),
+      await sayOf(id, true),
       await admin.post('/v1/admin/prices', { model: id, lines: at('2000000') }),
       await admin.post('/v1/admin/routes', {
         model: id,
@@ -237,6 +242,28 @@ describe('a refusal of which the model’s data say that it is charged', () => {
     const failed = await account.run({ ...sim('500'), model: chatModel });
     expect(failed).toMatchObject({ status: 'failed', error: { code: 'provider_unavailable' } });
     await expectFree(failed);
+  });
+
+  it('is charged as the data said when the job was admitted, whatever they say at its end', async () => {
+    const before = await strictModel('chat', [
+      { name: 'token', measure: 'input' },
+      { name: 'token', measure: 'output' },
+    ]);
+    const client = await millrace.account({ overrides: { slots: 1 } });
+    const hanging = await client.submit(sim('hang'));
+    const asked = { ...sim('refusal'), model: before };
+    const charged = await client.submit(asked);
+    expect(charged.bounds).toMatchObject({ charge_refused: true });
+    expect((await sayOf(before, false)).status).toBe(200);
+    const free = await client.submit(asked);
+    expect(free.bounds).not.toHaveProperty('charge_refused');
+    expect((await client.get(`/v1/jobs/${charged.id}`)).body).toMatchObject({ status: 'queued' });
+    await client.post(`/v1/jobs/${hanging.id}/cancel`);
+    const ends = [await client.ended(charged.id), await client.ended(free.id)];
+    for (const job of ends)
+      expect(job).toMatchObject({ status: 'failed', error: { code: 'content_refused' } });
+    expect(ends[0]!.cost.credits).toBeGreaterThan(0);
+    expect(ends[1]!.cost.credits).toBe(0);
   });
 });
 

@@ -257,6 +257,12 @@ export const BREAKS: Record<string, Break[]> = {
       subject: (b) => b.failed.id,
     },
     {
+      what: 'a refusal that was charged, of a model that had not said so',
+      tables: ['jobs', headers, lines],
+      sql: (b) => `${charged(b.failed)}; update jobs set usage = '[]' where id = '${b.failed.id}'`,
+      subject: (b) => b.failed.id,
+    },
+    {
       what: 'a charge for what had not begun',
       tables: ['jobs', headers, lines],
       sql: (b) => charged(b.canceled),

@@ -88,7 +88,10 @@ export const ModelDataForm = Type.Object(
     max_images: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
     max_characters: Type.Optional(Positive),
     charge_refused: Type.Optional(
-      Type.Boolean({ description: 'What the content policy refuses is charged, since the vendor bills it.' }),
+      Type.Boolean({
+        description:
+          'What the content policy refuses is charged, since the vendor bills it; of jobs submitted from now on.',
+      }),
     ),
   },
   strict,
