@@ -158,7 +158,13 @@ async function conclude(ctx: Context, { claimed, call, result, reason }: Result)
       if (call.kind !== 'chat' && (reason === 'cancel' || reason === 'deadline'))
         return stopped(reason, { evidence });
       if (result.type === 'failed' && result.code === 'content_refused') {
-        const billed = result.billed ?? (await countRefused(ctx, counted, call));
+        const billed =
+          result.billed ??
+          (await countRefused(ctx, counted, call).catch((error: unknown) => {
+            // Not a failure of the attempt, which would ask the vendor again what it refuses.
+            ctx.log.error({ err: error, job: claimed.jobId }, 'a refusal could not be counted; it is free');
+            return null;
+          }));
         return failed({ ...result, billed }, evidence);
       }
       if (result.type === 'failed') return failed(result, evidence);

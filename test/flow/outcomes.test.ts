@@ -244,6 +244,21 @@ describe('a refusal of which the model’s data say that it is charged', () => {
     await expectFree(failed);
   });
 
+  it('is not asked again, and free, where what it had said cannot be read', async () => {
+    const model = await strictModel('chat', [
+      { name: 'token', measure: 'input' },
+      { name: 'token', measure: 'output' },
+    ]);
+    await millrace.sql('revoke select on deltas from millrace_flow');
+    try {
+      const job = await account.run({ ...sim('refusal'), model });
+      expect(job).toMatchObject({ status: 'failed', attempt: 1, error: { code: 'content_refused' } });
+      await expectFree(job);
+    } finally {
+      await millrace.sql('grant select on deltas to millrace_flow');
+    }
+  });
+
   it('is charged as the data said when the job was admitted, whatever they say at its end', async () => {
     const before = await strictModel('chat', [
       { name: 'token', measure: 'input' },
