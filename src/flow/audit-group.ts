@@ -56,10 +56,12 @@ export async function auditGroup(ctx: Context, group: readonly Subject[], run: G
 
 function judgeOnce(ctx: Context, findings: Findings): (ids: JobId[]) => Promise<void> {
   const judged = new Set<string>();
+  // An entry may name another account's job: that it is none of its own says nothing of the job itself.
+  const nameOf = ({ account_id, id }: JobId): string => `${account_id} ${id}`;
   return async (ids) => {
-    const fresh = ids.filter(({ id }) => !judged.has(id));
+    const fresh = ids.filter((job) => !judged.has(nameOf(job)));
     if (judged.size > REMEMBERED) judged.clear();
-    for (const { id } of fresh) judged.add(id);
+    for (const job of fresh) judged.add(nameOf(job));
     for (const invariant of ['I2', 'I4', 'I5'] as const) findings.looked(invariant, fresh.length);
     findings.found(await auditJobs(ctx.flow, fresh));
   };

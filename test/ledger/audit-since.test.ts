@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { audit, type AuditReport } from '../../src/flow/audit.ts';
 import { forgetCheckpoints, readCheckpoints, saveCheckpoints } from '../../src/ledger/audit-checkpoints.ts';
-import { chat } from '../support/client.ts';
+import { chat, type Json } from '../support/client.ts';
 import { startPlatform, type TestPlatform } from '../support/platform.ts';
 import { type Books, fillBooks } from './books.ts';
 import { BREAKS } from './breaks.ts';
@@ -78,17 +78,28 @@ describe('an audit since checkpoints', () => {
 describe('a job from before the checkpoint', () => {
   beforeEach(() => checkpointsAre('late'));
 
+  const lateCapture = ({ id }: { id: string }, job: Json): string =>
+    `update accounts set ledger_sequence = ledger_sequence + 1 where id = '${id}';
+      insert into ledger_transactions select id, ledger_sequence, 'tx_late', 'capture', '${job.id}', 1, available, null, null, now()
+        from accounts where id = '${id}';
+      insert into ledger_lines select a.id, ledger_sequence, 0, l.id, 'held', 'captured', 1
+        from accounts a join lots l on l.account_id = a.id where a.id = '${id}'`;
+
   it('is looked at again if an entry names it', async () => {
     const { account, failed } = books;
-    const captured = `update accounts set ledger_sequence = ledger_sequence + 1 where id = '${account.id}';
-      insert into ledger_transactions select id, ledger_sequence, 'tx_late', 'capture', '${failed.id}', 1, available, null, null, now()
-        from accounts where id = '${account.id}';
-      insert into ledger_lines select a.id, ledger_sequence, 0, l.id, 'held', 'captured', 1
-        from accounts a join lots l on l.account_id = a.id where a.id = '${account.id}'`;
+    const captured = lateCapture(account, failed);
     const tables = ['accounts', 'ledger_transactions', 'ledger_lines'];
     const { breaches } = await broken(millrace, { tables, sql: captured }, quick);
     for (const invariant of ['I2', 'I5'])
       expect(breaches).toContainEqual(expect.objectContaining({ invariant, subject: failed.id }));
+  });
+
+  it('is looked at again though an entry of another account named it first', async () => {
+    const { account, waiting } = books;
+    const sql = `${lateCapture(account, waiting)}; update jobs set hold = hold + 1 where id = '${waiting.id}'`;
+    const tables = ['accounts', 'ledger_transactions', 'ledger_lines', 'jobs'];
+    const { breaches } = await broken(millrace, { tables, sql }, quick);
+    expect(breaches).toContainEqual(expect.objectContaining({ invariant: 'I2', subject: waiting.id }));
   });
 
   it('is looked at again if an event names it: one that holds nothing has no entry at its end', async () => {
