@@ -14,6 +14,7 @@ const PAGE = 500;
 /** By one process an hour. Answers how many were removed, null if it was not our turn. */
 export async function removeOrphans(ctx: Context): Promise<number | null> {
   if (!(await takeTurn(ctx.flow, { task: 'remove_orphans', everyS: EVERY_S }))) return null;
+  await ctx.storage.removeDrafts(OLDER_THAN_MS);
   let removed = 0;
   let keys: string[] = [];
   const removeUnnamed = async (): Promise<void> => {

@@ -5,9 +5,6 @@ import { dirname, join, relative } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type Storage, StorageMissing, StorageTooLarge } from './storage.ts';
 
-/** So that none is older than a day, since `list` is asked every hour. */
-const DRAFT_MS = 22 * 3_600_000;
-
 /** Artifacts as files below `root`. A file is written beside its place, forced to disk, and moved there. */
 export function openFileStorage(root: string): Storage {
   const pathOf = (key: string): string => {
@@ -37,7 +34,6 @@ export function openFileStorage(root: string): Storage {
     read: (key) => readFile(pathOf(key)).catch((error: unknown) => missing(error, key)),
     remove: (key) => rm(pathOf(key), { force: true }),
     async *list() {
-      await removeDrafts(join(root, 'drafts'));
       const objects = join(root, 'objects');
       const entries = await readdir(objects, { recursive: true, withFileTypes: true }).catch(() => []);
       for (const entry of entries) {
@@ -47,19 +43,18 @@ export function openFileStorage(root: string): Storage {
         if (found) yield { key: relative(objects, path), ageMs: Date.now() - found.mtimeMs };
       }
     },
+    async removeDrafts(olderThanMs) {
+      const drafts = join(root, 'drafts');
+      for (const name of await readdir(drafts).catch(() => [])) {
+        const path = join(drafts, name);
+        const written = await stat(path).catch(() => null);
+        if (written && Date.now() - written.mtimeMs > olderThanMs) await rm(path, { force: true });
+      }
+    },
     async ping() {
       await mkdir(root, { recursive: true });
     },
   };
-}
-
-/** Of processes that died while they wrote. One that is being written to is never this old. */
-async function removeDrafts(folder: string): Promise<void> {
-  for (const name of await readdir(folder).catch(() => [])) {
-    const path = join(folder, name);
-    const written = await stat(path).catch(() => null);
-    if (written && Date.now() - written.mtimeMs > DRAFT_MS) await rm(path, { force: true });
-  }
 }
 
 async function writeWhole(path: string, content: Buffer | Readable, maxBytes: number) {

@@ -12,8 +12,10 @@ export interface Storage {
   open(key: string, range?: { start: number; end: number }): Promise<Readable>;
   read(key: string): Promise<Buffer>;
   remove(key: string): Promise<void>;
-  /** Every key and its age in milliseconds; for the sweep that removes orphans. What a `put` that died left goes too. */
+  /** Every key and its age in milliseconds. */
   list(): AsyncIterable<{ key: string; ageMs: number }>;
+  /** What `put`s that died have left, which has no key. One that is written to is never as old as a day. */
+  removeDrafts(olderThanMs: number): Promise<void>;
   ping(): Promise<void>;
 }
 
