@@ -33,8 +33,9 @@ function table(report: Awaited<ReturnType<typeof audit>>): string {
   const found = report.breaches.map(
     ({ invariant, account_id, subject, what }) => `${invariant} ${account_id} ${subject}: ${what}`,
   );
-  const { accounts, resumed } = report.covered;
+  const { accounts, resumed, unnamedAsOf } = report.covered;
+  const asOf = unnamedAsOf ? `judged as of ${unnamedAsOf.toISOString()}, the last removal` : 'not judged';
   const verdict = report.ok ? 'All invariants hold' : 'INVARIANTS ARE BROKEN';
   const extent = `${accounts} accounts${resumed > 0 ? ` (${resumed} since their checkpoints)` : ''}, ${report.rows} rows`;
-  return `${[...lines, ...found, `${verdict}: ${extent}.`].join('\n')}\n`;
+  return `${[...lines, ...found, `Bytes that nobody names: ${asOf}.`, `${verdict}: ${extent}.`].join('\n')}\n`;
 }

@@ -1,13 +1,14 @@
 // I10: each artifact that was not deleted is in storage, byte for byte what its row says; and bytes that nobody names are
-// not kept for more than a day.
+// not kept for more than a day, wherever something runs that removes them.
 import { createHash } from 'node:crypto';
 import type { Context } from '../context.ts';
 import { idFloor } from '../domain/ids.ts';
 import type { Breach, Findings } from '../ledger/audit-findings.ts';
 import { portions } from '../ledger/audit-spans.ts';
 import { StorageMissing } from '../storage/storage.ts';
-import { unnamedKeys } from '../store/orphans.ts';
+import { lastTurn, unnamedKeys } from '../store/orphans.ts';
 import type { Subject } from './audit-subject.ts';
+import { REMOVE_ORPHANS } from './remove-orphans.ts';
 
 interface Row {
   account_id: string;
@@ -67,28 +68,34 @@ export function artifactReader(
 const PAGE_OF_KEYS = 500;
 const ORPHAN_S = 24 * 3_600;
 
-/** Looks through all of storage. */
-export async function auditOrphans(ctx: Context): Promise<Breach[]> {
+/**
+ * Looks through all of storage, for what was a day old already when orphans were last removed: while an installation is
+ * stopped they stay, and nothing is wrong. `asOf`: when that was; null: never to the end, so nothing can be judged.
+ */
+export async function auditOrphans(ctx: Context): Promise<{ breaches: Breach[]; asOf: Date | null }> {
   const breaches: Breach[] = [];
+  const last = await lastTurn(ctx.flow, REMOVE_ORPHANS);
+  if (!last) return { breaches, asOf: null };
+  const olderThanS = ORPHAN_S + last.agoS;
   let keys: string[] = [];
   const judge = async (): Promise<void> => {
-    const unnamed = await unnamedKeys(ctx.flow, keys, { deletedForS: ORPHAN_S });
+    const unnamed = await unnamedKeys(ctx.flow, keys, { deletedForS: olderThanS });
     keys = [];
     for (const key of unnamed)
       breaches.push({
         invariant: 'I10',
         account_id: key.slice(0, key.indexOf('/')),
         subject: key,
-        what: 'bytes that nobody names, and that are older than a day',
+        what: 'bytes that nobody names, and that were older than a day when such were last removed',
       });
   };
   for await (const { key, ageMs } of ctx.storage.list()) {
-    if (ageMs <= ORPHAN_S * 1_000) continue;
+    if (ageMs <= olderThanS * 1_000) continue;
     keys.push(key);
     if (keys.length === PAGE_OF_KEYS) await judge();
   }
   await judge();
-  return breaches;
+  return { breaches, asOf: last.at };
 }
 
 const breachOf = ({ account_id, id }: Row, what: string): Breach => ({

@@ -52,6 +52,8 @@ export interface Coverage {
   nextAfter: string | null;
   /** Of which the bytes were read. */
   artifacts: number;
+  /** Bytes that nobody names were judged as of then, when such were last removed; null: they were not judged. */
+  unnamedAsOf: Date | null;
 }
 
 const ACCOUNTS_A_GROUP = 250;
@@ -66,6 +68,7 @@ export async function audit(
   const artifacts = artifactReader(ctx, within);
   const bounds = within && { ...within, rowsLeft: within.rows };
   const covered: Omit<Coverage, 'complete' | 'artifacts'> = {
+    unnamedAsOf: null,
     accounts: 0,
     resumed: 0,
     leftOut: [],
@@ -87,7 +90,11 @@ export async function audit(
     covered.resumed += group.filter(({ since }) => since !== null).length;
     after = ids.at(-1) as string;
   }
-  if (from === 'nothing') findings.found(await auditOrphans(ctx));
+  if (from === 'nothing') {
+    const { breaches, asOf } = await auditOrphans(ctx);
+    findings.found(breaches);
+    covered.unnamedAsOf = asOf;
+  }
   const invariants = findings.summary();
   return {
     ok: invariants.every((invariant) => invariant.breaches === 0),

@@ -1,8 +1,10 @@
 // Bytes that nobody names: a worker died between storing an output and settling its job, an API between storing a long
 // input and admitting it, or between marking an artifact deleted and deleting it. They go within a day.
 import type { Context } from '../context.ts';
-import { takeTurn, unnamedKeys } from '../store/orphans.ts';
+import { endTurn, takeTurn, unnamedKeys } from '../store/orphans.ts';
 
+/** Its name among the turns: an audit asks when it was last done (I10). */
+export const REMOVE_ORPHANS = 'remove_orphans';
 const EVERY_S = 3_600;
 /**
  * None may be older than a day (I10), and this is done every hour or so. Not sooner than that needs: after a restore of the
@@ -13,7 +15,8 @@ const PAGE = 500;
 
 /** By one process an hour. Answers how many were removed, null if it was not our turn. */
 export async function removeOrphans(ctx: Context): Promise<number | null> {
-  if (!(await takeTurn(ctx.flow, { task: 'remove_orphans', everyS: EVERY_S }))) return null;
+  const at = await takeTurn(ctx.flow, { task: REMOVE_ORPHANS, everyS: EVERY_S });
+  if (!at) return null;
   await ctx.storage.removeDrafts(OLDER_THAN_MS);
   let removed = 0;
   let keys: string[] = [];
@@ -29,6 +32,7 @@ export async function removeOrphans(ctx: Context): Promise<number | null> {
     if (keys.length === PAGE) await removeUnnamed();
   }
   await removeUnnamed();
+  await endTurn(ctx.flow, { task: REMOVE_ORPHANS, at });
   if (removed > 0) ctx.log.info({ removed }, 'stored bytes that nobody names were removed');
   return removed;
 }

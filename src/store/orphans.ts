@@ -1,14 +1,37 @@
 import type { Db } from '../db/pool.ts';
 
-/** True for one caller in each such time, whichever process it is in. */
-export async function takeTurn(db: Db, { task, everyS }: { task: string; everyS: number }): Promise<boolean> {
-  const { rowCount } = await db.query(
+/** Answers one caller in each such time, whichever process it is in, with the instant; the others with null. */
+export async function takeTurn(
+  db: Db,
+  { task, everyS }: { task: string; everyS: number },
+): Promise<Date | null> {
+  const { rows } = await db.query<{ at: Date }>(
     `insert into settings (name, value) values ($1, millrace_now()::text)
       on conflict (name) do update set value = excluded.value
-        where settings.value::timestamptz <= millrace_now() - make_interval(secs => $2)`,
+        where settings.value::timestamptz <= millrace_now() - make_interval(secs => $2)
+      returning value::timestamptz as at`,
     [`${task}_at`, everyS],
   );
-  return rowCount === 1;
+  return rows[0]?.at ?? null;
+}
+
+/** What was begun with the turn taken then is done. */
+export async function endTurn(db: Db, { task, at }: { task: string; at: Date }): Promise<void> {
+  await db.query(
+    `insert into settings (name, value) values ($1, $2::timestamptz::text)
+      on conflict (name) do update set value = excluded.value where settings.value::timestamptz < excluded.value::timestamptz`,
+    [`${task}_done`, at],
+  );
+}
+
+/** When the turn was taken that was the last to be done to its end, and how long that is ago; null: none was. */
+export async function lastTurn(db: Db, task: string): Promise<{ at: Date; agoS: number } | null> {
+  const { rows } = await db.query<{ at: Date; agoS: number }>(
+    `select value::timestamptz as at, greatest(extract(epoch from millrace_now() - value::timestamptz), 0)::float8 as "agoS"
+      from settings where name = $1`,
+    [`${task}_done`],
+  );
+  return rows[0] ?? null;
 }
 
 /**

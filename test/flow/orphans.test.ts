@@ -16,8 +16,16 @@ beforeAll(async () => {
 afterAll(() => millrace.stop());
 beforeEach(async () => {
   // It is done once an hour, by whoever comes first.
-  await millrace.sql(`delete from settings where name = 'remove_orphans_at'`);
+  await millrace.sql(`delete from settings where name in ('remove_orphans_at', 'remove_orphans_done')`);
 });
+
+/** As if nothing had swept since. */
+const sweptHoursAgo = (hours: number) =>
+  millrace.sql(
+    `insert into settings select 'remove_orphans_done', (millrace_now() - make_interval(hours => $1))::text
+    on conflict (name) do update set value = excluded.value`,
+    [hours],
+  );
 
 const folder = (...names: string[]) => join(millrace.dataDir, 'artifacts', ...names);
 
@@ -51,8 +59,27 @@ it('are removed where a process died while it wrote, and not where one still wri
   expect(await readdir(folder('drafts'))).toEqual(['alive']);
 });
 
+it('are not held against an installation that was stopped when it should have removed them', async () => {
+  const { ctx } = millrace.platform;
+  const id = newId('art');
+  await leave(folder('objects', account.id, id), 70);
+  // One that was stopped before it ever removed any, or in the middle of the first time.
+  expect(await audit(ctx)).toMatchObject({ ok: true, covered: { unnamedAsOf: null } });
+  await sweptHoursAgo(60);
+  const report = await audit(ctx);
+  expect(report).toMatchObject({ ok: true, breaches: [] });
+  expect((report.checkedAt.getTime() - report.covered.unnamedAsOf!.getTime()) / 3_600_000).toBeCloseTo(60, 1);
+  // What was there to be removed when it was last done is another matter.
+  await leave(folder('objects', account.id, id), 85);
+  expect((await audit(ctx)).breaches).toMatchObject([{ invariant: 'I10', subject: `${account.id}/${id}` }]);
+  expect(await removeOrphans(ctx)).toBe(1);
+  const after = await audit(ctx);
+  expect(after.checkedAt.getTime() - after.covered.unnamedAsOf!.getTime()).toBeLessThan(60_000);
+});
+
 it('are named by the audit when they are older than a day', async () => {
   const { ctx } = millrace.platform;
+  await sweptHoursAgo(0);
   const [id, kept] = [newId('art'), newId('art')];
   const breach = {
     invariant: 'I10',

@@ -68,7 +68,7 @@ export function adminRoutes(app: FastifyInstance, api: Api): void {
         from: 'checkpoints',
         within,
       });
-      const { leftOut, nextAfter, ...rest } = covered;
+      const { leftOut, nextAfter, unnamedAsOf: _, ...rest } = covered;
       return {
         ok,
         checked_at: checkedAt,
