@@ -44,8 +44,8 @@ function least(counter: bigint, last: bigint | null): bigint {
 export const LEAST_COST = 10;
 
 /** What an account costs to look at, in rows. */
-export function costOf({ since, entries, events, open }: Subject): number {
+export function costOf({ since, entries, events, open, lots }: Subject): number {
   const first = since?.ledgerSequence ?? 0n;
   const lengths = [entries.upto - first, events.upto - events.after].map((length) => largest(length, 0n));
-  return lengths.reduce((sum, length) => sum + Number(length), LEAST_COST + open);
+  return lengths.reduce((sum, length) => sum + Number(length), LEAST_COST + open + lots.size);
 }
