@@ -4,6 +4,7 @@ import { Type } from 'typebox';
 import { request as httpRequest } from 'undici';
 import { newId } from '../../domain/ids.ts';
 import { audit } from '../../flow/audit.ts';
+import { oneAtATime } from '../../flow/one-at-a-time.ts';
 import type { Api } from '../api.ts';
 import { CURSORS } from '../page.ts';
 import { adminAccountRoutes } from './admin-accounts.ts';
@@ -45,6 +46,11 @@ export function adminRoutes(app: FastifyInstance, api: Api): void {
     },
   );
 
+  // A monitor that gave up and asks again must not take one connection more of those that admit and settle.
+  const auditAfter = oneAtATime((after: string) =>
+    audit(ctx, { from: 'checkpoints', within: { ...ONE_ANSWER, after } }),
+  );
+
   app.get<{ Querystring: { after?: string } }>(
     '/v1/admin/invariants',
     {
@@ -63,11 +69,9 @@ export function adminRoutes(app: FastifyInstance, api: Api): void {
       ),
     },
     async (request) => {
-      const within = { ...ONE_ANSWER, after: request.query.after ?? '' };
-      const { ok, checkedAt, rows, breaches, invariants, covered } = await audit(ctx, {
-        from: 'checkpoints',
-        within,
-      });
+      const { ok, checkedAt, rows, breaches, invariants, covered } = await auditAfter(
+        request.query.after ?? '',
+      );
       const { leftOut, nextAfter, unnamedAsOf: _, ...rest } = covered;
       return {
         ok,
