@@ -2,6 +2,7 @@
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { MODEL_ID } from '../domain/model.ts';
+import type { Turn } from '../domain/page.ts';
 import { JSON_TYPE } from './headers.ts';
 
 /** What cursors are made of. */
@@ -32,6 +33,19 @@ export function pageQuery(cursor: keyof typeof CURSORS) {
     ),
     order: Type.Optional(Type.Enum(['asc', 'desc'])),
   };
+}
+
+/** What comes through `pageQuery`. */
+export interface PageQuery {
+  limit: number;
+  after?: string;
+  before?: string;
+  order?: 'asc' | 'desc';
+}
+
+/** @param own the list's order where none is asked for */
+export function turnOf({ limit, after, before, order }: PageQuery, own: 'asc' | 'desc'): Turn<string> {
+  return { after: after ?? null, before: before ?? null, ascending: (order ?? own) === 'asc', limit };
 }
 
 /** @param page `items` are JSON texts, `next` is what to give as `after` for the page that follows */

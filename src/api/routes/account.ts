@@ -9,7 +9,7 @@ import { listTransactions, type Transaction } from '../../ledger/movements.ts';
 import { accountWithLots } from '../../store/account-view.ts';
 import type { Api } from '../api.ts';
 import { lotView } from '../lots.ts';
-import { pageQuery, sendPage } from '../page.ts';
+import { type PageQuery, pageQuery, sendPage, turnOf } from '../page.ts';
 import { listOf } from '../shapes.ts';
 import { AccountAnswer, TransactionAnswer } from '../shapes-account.ts';
 
@@ -54,7 +54,7 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
     },
   );
 
-  app.get<{ Querystring: { limit: number; after?: string; before?: string; order?: 'asc' | 'desc' } }>(
+  app.get<{ Querystring: PageQuery }>(
     '/v1/transactions',
     {
       schema: {
@@ -66,14 +66,9 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
       },
     },
     async (request, reply) => {
-      const { limit, after, before, order = 'asc' } = request.query;
       const { accountId } = request.caller;
-      const asked = {
-        after: after === undefined ? null : BigInt(after),
-        before: before === undefined ? null : BigInt(before),
-        ascending: order === 'asc',
-        limit,
-      };
+      const { after, before, ...rest } = turnOf(request.query, 'asc');
+      const asked = { ...rest, after: sequenceOf(after), before: sequenceOf(before) };
       const { rows, hasMore, next } = await readAs(ctx.client, accountId, (tx) =>
         turnPage(asked, (turn) => listTransactions(tx, { accountId, ...turn })),
       );
@@ -85,6 +80,8 @@ export function accountRoutes(app: FastifyInstance, { ctx }: Api): void {
     },
   );
 }
+
+const sequenceOf = (cursor: string | null): bigint | null => (cursor === null ? null : BigInt(cursor));
 
 /** Credits leave with a hold and with an expiry, and come with a grant and a release; a capture takes from what is held. */
 function transactionView(row: Transaction) {

@@ -7,7 +7,7 @@ import { newId } from '../../domain/ids.ts';
 import { type Turn, turnPage } from '../../domain/page.ts';
 import { seal } from '../../flow/seal.ts';
 import type { Api } from '../api.ts';
-import { pageQuery, sendPage } from '../page.ts';
+import { type PageQuery, pageQuery, sendPage, turnOf } from '../page.ts';
 import { ModelForm, ModelPath, PriceForm, RouteForm, RoutePatch } from './admin-forms.ts';
 import { AdminModels, ModelMade, PriceMade, RouteMade, RouteSwitched } from './admin-shapes.ts';
 import { adminSchema as schema, type AdminTools } from './admin-tools.ts';
@@ -15,7 +15,7 @@ import { adminSchema as schema, type AdminTools } from './admin-tools.ts';
 export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { changed, log }: AdminTools): void {
   const { prisma } = ctx;
 
-  app.get<{ Querystring: { limit: number; after?: string; before?: string; order?: 'asc' | 'desc' } }>(
+  app.get<{ Querystring: PageQuery }>(
     '/v1/admin/models',
     {
       schema: schema('List models, also those switched off', {
@@ -25,9 +25,7 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
       }),
     },
     async (request, reply) => {
-      const { limit, after = null, before = null, order = 'asc' } = request.query;
-      const asked = { after, before, ascending: order === 'asc', limit };
-      const { rows, hasMore, next } = await turnPage(asked, (turn) => findModels(turn));
+      const { rows, hasMore, next } = await turnPage(turnOf(request.query, 'asc'), findModels);
       const items = rows.map((row) => JSON.stringify(row));
       return sendPage(reply, { items, hasMore, next: next?.id ?? null });
     },

@@ -17,7 +17,7 @@ import {
 import type { Api } from '../api.ts';
 import type { Authenticator } from '../auth.ts';
 import { linkSignature, verifyLink } from '../links.ts';
-import { pageQuery, sendPage } from '../page.ts';
+import { type PageQuery, pageQuery, sendPage, turnOf } from '../page.ts';
 import { parseRange } from '../range.ts';
 import { readUpload } from '../upload.ts';
 import { exceptBody } from '../validate.ts';
@@ -54,7 +54,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
     },
   );
 
-  app.get<{ Querystring: { limit: number; after?: string; before?: string; order?: 'asc' | 'desc' } }>(
+  app.get<{ Querystring: PageQuery }>(
     '/v1/artifacts',
     {
       schema: {
@@ -65,9 +65,8 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
       },
     },
     async (request, reply) => {
-      const { limit, after = null, before = null, order = 'desc' } = request.query;
       const { accountId } = request.caller;
-      const asked = { after, before, ascending: order === 'asc', limit };
+      const asked = turnOf(request.query, 'desc');
       const { rows, hasMore, next } = await readAs(ctx.client, accountId, (tx) =>
         turnPage(asked, (turn) => listArtifacts(tx, { accountId, ...turn })),
       );
