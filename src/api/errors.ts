@@ -58,7 +58,6 @@ const CODES: Record<string, ErrorCode> = {
   FST_ERR_BAD_URL: 'invalid_request',
   // No id of ours is as long.
   FST_ERR_MAX_PARAM_LENGTH: 'not_found',
-  FST_ERR_HANDLER_TIMEOUT: 'overloaded',
   // PostgreSQL gave up on a statement that took too long, or has no memory or connections left.
   '57014': 'overloaded',
   '53200': 'overloaded',

@@ -1,4 +1,4 @@
-// Headers of contract 10 that belong to jobs.
+// Headers (contract 10): what every answer says, what a job's adds, and what a request's head must be.
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type AppError, invalidRequest } from '../domain/errors.ts';
 import { isFinal } from '../domain/job.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 
-/** What one statement may take, and a little: who takes longer is broken off. */
+/** As long as a submission waits for the database, and longer than a client's read may take: who takes longer is broken off. */
 const PATIENCE_MS = 12_000;
 
 export interface InHand {

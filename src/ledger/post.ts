@@ -51,7 +51,6 @@ export function writePostings(tx: Tx, postings: readonly Posting[], at: Date): v
   const numbered = postings.flatMap(({ accountId, sequence, lines }) =>
     lines.map((line, i) => ({ ...line, accountId, sequence, line: i })),
   );
-  // The lots first: the lines' foreign keys then find rows that this transaction holds already.
   const moved = lotChanges(numbered);
   if (moved.length > 0) {
     tx.send({
