@@ -1,4 +1,4 @@
-// An account's events are numbered without gaps, as far back as they are kept.
+// An account's events are numbered without gaps, as far back as they are kept, and each is of a job that is there.
 import type { Db } from '../db/pool.ts';
 import { SPANS, spanValues } from './audit-entries.ts';
 import type { Breach } from './audit-findings.ts';
@@ -9,9 +9,12 @@ export async function* auditEvents(
   spans: readonly Span[],
 ): AsyncGenerator<{ pack: Span[]; rows: number; breaches: Breach[] }> {
   for (const pack of packs(spans)) {
-    const { rows } = await db.query<Breach>(GAPS, spanValues(pack));
+    const [gaps, strays] = await Promise.all([
+      db.query<Breach>(GAPS, spanValues(pack)),
+      db.query<Breach>(STRAYS, spanValues(pack)),
+    ]);
     const looked = pack.reduce((sum, { after, upto }) => sum + Number(upto - after), 0);
-    yield { pack, rows: looked, breaches: rows };
+    yield { pack, rows: looked, breaches: [...gaps.rows, ...strays.rows] };
   }
 }
 
@@ -27,6 +30,12 @@ export async function jobsOfEvents(
   );
   return rows;
 }
+
+const STRAYS = `select distinct 'I4' as invariant, e.account_id, e.job_id as subject,
+    format('job: events tell of it (%s), and it is none of the account', e.type) as what
+  from ${SPANS} cross join lateral (select account_id, job_id, type from events x
+      where x.account_id = s.account_id and x.sequence > s.after and x.sequence <= s.upto and x.job_id is not null offset 0) e
+  where (select true from jobs j where j.account_id = e.account_id and j.id = e.job_id) is null`;
 
 /** The first one that is kept is asked for in the same statement, since the sweep drops old months meanwhile. */
 const GAPS = `select 'I4' as invariant, s.account_id, s.account_id as subject,

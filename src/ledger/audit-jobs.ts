@@ -41,7 +41,7 @@ export async function* openJobs(db: Db, books: readonly Books[]): AsyncGenerator
   }
 }
 
-/** Judges jobs; ids that are no jobs are passed over, since the entries' own check names those. */
+/** Judges jobs; ids that are no jobs are passed over, since the checks of entries and events name those. */
 export async function auditJobs(db: Db, ids: readonly JobId[]): Promise<Breach[]> {
   if (ids.length === 0) return [];
   const [jobs, outputs] = await Promise.all([

@@ -200,6 +200,12 @@ export const BREAKS: Record<string, Break[]> = {
       subject: (b) => b.waiting.id,
     },
     {
+      what: 'an event of a job that is not there',
+      tables: ['events'],
+      sql: (b) => `update events set job_id = 'job_none' where job_id = '${b.failed.id}' and type = 'job.failed'`,
+      subject: () => 'job_none',
+    },
+    {
       what: 'an event of the account that is gone',
       tables: ['events'],
       sql: (b) => `delete from events where account_id = '${b.account.id}' and sequence = 3`,
