@@ -202,7 +202,8 @@ export const BREAKS: Record<string, Break[]> = {
     {
       what: 'an event of a job that is not there',
       tables: ['events'],
-      sql: (b) => `update events set job_id = 'job_none' where job_id = '${b.failed.id}' and type = 'job.failed'`,
+      sql: (b) =>
+        `update events set job_id = 'job_none' where job_id = '${b.failed.id}' and type = 'job.failed'`,
       subject: () => 'job_none',
     },
     {
