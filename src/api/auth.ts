@@ -2,11 +2,12 @@
 import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import type { Context } from '../context.ts';
-import { hashSecret, parseKey, sameHash } from '../domain/api-key.ts';
+import { parseKey } from '../domain/api-key.ts';
 import { AppError } from '../domain/errors.ts';
 import { type PlanTerms, termsFor } from '../domain/plan.ts';
 import { notOpen } from '../domain/standing.ts';
-import { findKey, type KnownKey } from '../store/keys.ts';
+import { knownKey } from '../flow/known-key.ts';
+import type { KnownKey } from '../store/keys.ts';
 import type { RateLimit } from './rate-limit.ts';
 
 /** A client, as its key shows it. */
@@ -47,16 +48,11 @@ export function openAuthenticator(ctx: Context, limit: RateLimit): Authenticator
   });
 
   const lookUp = async (token: string): Promise<KnownKey | null> => {
-    const parts = parseKey(token);
-    if (!parts) return null;
+    if (!parseKey(token)) return null;
     const hash = createHash('sha256').update(token).digest('base64');
     const remembered = known.get(hash) ?? unknown.get(hash);
     if (remembered !== undefined) return remembered;
-    const found = await findKey(ctx.flow, parts.lookup);
-    const key =
-      found && found.mode === parts.mode && sameHash(found.secretHmac, hashSecret(ctx.secrets.pepper, parts))
-        ? found
-        : null;
+    const key = await knownKey(ctx, token);
     if (key) known.set(hash, key);
     else unknown.set(hash, null);
     return key;

@@ -48,6 +48,11 @@ export async function findKey(db: Db, lookup: string): Promise<KnownKey | null> 
   return rows[0] ?? null;
 }
 
+/** One transaction after the other, till each one's end: who waits sees the keys of those before it. */
+export async function lockAdminKeys(tx: Db): Promise<void> {
+  await tx.query(`select pg_advisory_xact_lock(hashtext('millrace.admin-keys'))`);
+}
+
 /** All operators' keys that still are valid; answers how many those were. */
 export async function revokeAdminKeys(db: Db): Promise<number> {
   const { rowCount } = await db.query(

@@ -1,7 +1,9 @@
 // The operator's key made anew, by the command an operator has.
-import { readFile, rm, stat } from 'node:fs/promises';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { makeKey } from '../../src/domain/api-key.ts';
+import { renewAdminKey } from '../../src/flow/admin-key.ts';
 import { openClient } from '../support/client.ts';
 import { type Command, runNode } from '../support/command.ts';
 import { eventually } from '../support/eventually.ts';
@@ -61,6 +63,51 @@ describe.each(BACKENDS)('npm run admin-key beside a platform on %s', (backend) =
     expect(command.out.at(-1)).toBe('Revoked: 2.');
     for (const key of [first, second]) await refused(key);
     expect((await look(await admin())).status).toBe(200);
+  });
+
+  it('leaves one valid of two that are made at once', async () => {
+    const { ctx } = millrace.platform;
+    const tokens: string[] = [];
+    const make = (hand: () => Promise<unknown>) =>
+      renewAdminKey(ctx, {
+        keepOthers: false,
+        hand: async (token) => {
+          tokens.push(token);
+          await hand();
+        },
+      });
+    let second: Promise<unknown> | null = null;
+    await make(async () => {
+      second = make(async () => {});
+      const waits = eventually(
+        async () =>
+          (
+            await millrace.sql(
+              `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+            )
+          ).length === 1,
+        { what: 'the second waits', withinMs: 10_000 },
+      );
+      await Promise.race([second, waits]);
+    });
+    await second;
+    const [left] = await millrace.sql(
+      `select count(*)::int as keys, min(last4) as last4 from api_keys where mode = 'admin' and revoked_at is null`,
+    );
+    expect(left).toEqual({ keys: 1, last4: tokens[1]!.slice(-4) });
+    await writeFile(file(), JSON.stringify({ ...(await credentials()), admin_key: tokens[1] }));
+  });
+
+  it('prints the key where credentials.json is of another database, and leaves that as it is', async () => {
+    const ours = await credentials();
+    const theirs = { ...ours, admin_key: makeKey('admin').token };
+    await writeFile(file(), JSON.stringify(theirs));
+    const { out } = await renew();
+    expect(await credentials()).toEqual(theirs);
+    expect(out[0]).toBe('The new key, which is shown this once:');
+    expect(out[2]).toBe(`${file()} is of another database and stays as it is.`);
+    expect((await look(out[1] ?? '')).status).toBe(200);
+    await writeFile(file(), JSON.stringify({ ...ours, admin_key: out[1] }));
   });
 
   it('prints the key where there is no credentials.json to hold it', async () => {
