@@ -6,7 +6,7 @@ import { forgetCheckpoints, type LotSums, saveCheckpoints } from '../ledger/audi
 import { auditEntries, jobsOfEntries } from '../ledger/audit-entries.ts';
 import { auditEvents, jobsOfEvents } from '../ledger/audit-events.ts';
 import type { Findings } from '../ledger/audit-findings.ts';
-import { allJobs, auditJobs, type JobId, openJobs } from '../ledger/audit-jobs.ts';
+import { allJobs, auditJobs, type JobId, unendedJobs } from '../ledger/audit-jobs.ts';
 import type { ArtifactReader } from './audit-artifacts.ts';
 import type { Subject } from './audit-subject.ts';
 
@@ -48,7 +48,7 @@ export async function auditGroup(ctx: Context, group: readonly Subject[], run: G
     if (after.length > 0) await judge(await jobsOfEvents(ctx.flow, after));
   }
 
-  for await (const ids of openJobs(ctx.flow, resumed)) await judge(ids);
+  for await (const ids of unendedJobs(ctx.flow, resumed)) await judge(ids);
   for await (const ids of allJobs(ctx.flow, whole)) await judge(ids);
   const seen = await run.artifacts.check(group, findings);
   if (run.writes) await moveCheckpoints(ctx, { group, run, sums, seen });
@@ -67,7 +67,7 @@ function judgeOnce(ctx: Context, findings: Findings): (ids: JobId[]) => Promise<
   };
 }
 
-interface Outcome {
+interface AuditedGroup {
   group: readonly Subject[];
   run: GroupAudit;
   sums: ReadonlyMap<string, ReadonlyMap<string, LotSums>>;
@@ -75,7 +75,7 @@ interface Outcome {
   seen: ReadonlySet<string>;
 }
 
-async function moveCheckpoints(ctx: Context, { group, run, sums, seen }: Outcome): Promise<void> {
+async function moveCheckpoints(ctx: Context, { group, run, sums, seen }: AuditedGroup): Promise<void> {
   const { wrong } = run.findings;
   const right = group.filter(
     ({ id, checkpoint, ledgerSequence, eventSequence }) =>

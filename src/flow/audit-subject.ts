@@ -1,16 +1,16 @@
 // An account under audit, and how far back it is looked at.
-import { type Books, isAhead } from '../ledger/audit-books.ts';
+import { type AuditedAccount, isAhead } from '../ledger/audit-books.ts';
 import type { Checkpoint } from '../ledger/audit-checkpoints.ts';
 import { BOTTOM, type Span } from '../ledger/audit-spans.ts';
 
-export interface Subject extends Books {
+export interface Subject extends AuditedAccount {
   /** Null: all of it. */
   since: Checkpoint | null;
   entries: Span;
   events: Span;
 }
 
-export function subjectOf(book: Books, from: 'nothing' | 'checkpoints'): Subject {
+export function subjectOf(book: AuditedAccount, from: 'nothing' | 'checkpoints'): Subject {
   const { id, checkpoint, firstEvent } = book;
   const blank = !checkpoint || (checkpoint.ledgerSequence === 0n && checkpoint.eventSequence === 0n);
   const since = from === 'nothing' || blank || isAhead(book) ? null : checkpoint;

@@ -15,10 +15,10 @@ export interface AuditOptions {
    */
   from?: 'nothing' | 'checkpoints';
   /** For an answer in bounded time. Such an audit writes no checkpoints. */
-  within?: Bounds;
+  within?: AuditLimits;
 }
 
-export interface Bounds {
+export interface AuditLimits {
   /** Accounts up to this id were looked at before. */
   after: string;
   /** Entries, events, lots and open jobs together, and a few for each account. */
@@ -128,7 +128,7 @@ function affordable(
     covered,
     after,
   }: {
-    bounds: Bounds & { rowsLeft: number };
+    bounds: AuditLimits & { rowsLeft: number };
     covered: Pick<Coverage, 'leftOut' | 'nextAfter'>;
     after: string;
   },

@@ -30,10 +30,10 @@ export async function listJobs(ctx: Context, accountId: string, filter: JobFilte
 export async function findPage(db: Db, accountId: string, filter: JobFilter): Promise<Page<Job>> {
   const { after = null, before = null, limit = DEFAULT_LIMIT } = filter as Partial<Turn<string>>;
   const asked = { after, before, limit, ascending: filter['order'] === 'asc' };
-  return turnPage(asked, (turn) => findJobs(db, accountId, { filter, turn }));
+  return turnPage(asked, (turn) => readTurn(db, accountId, { filter, turn }));
 }
 
-async function findJobs(
+async function readTurn(
   db: Db,
   accountId: string,
   { filter, turn }: { filter: JobFilter; turn: Turn<string> },

@@ -5,7 +5,7 @@ import { transaction } from '../db/transaction.ts';
 import { type Checkpoint, type LotSums, readCheckpoints } from './audit-checkpoints.ts';
 import type { Breach, Findings } from './audit-findings.ts';
 
-export interface Books {
+export interface AuditedAccount {
   id: string;
   available: bigint;
   held: bigint;
@@ -39,11 +39,11 @@ export async function openBooks(
   pool: Pool,
   accountIds: readonly string[],
   findings: Findings,
-): Promise<Books[]> {
+): Promise<AuditedAccount[]> {
   return transaction(pool, async (tx) => {
     tx.send({ text: 'set transaction isolation level repeatable read read only' });
     const [accounts, lots, checkpoints, slots] = await Promise.all([
-      tx.query<Omit<Books, 'lots' | 'checkpoint'>>(ACCOUNTS, [accountIds]),
+      tx.query<Omit<AuditedAccount, 'lots' | 'checkpoint'>>(ACCOUNTS, [accountIds]),
       tx.query<LotRow>(
         'select account_id, id, granted, remaining, held from lots where account_id = any($1) order by account_id, id',
         [accountIds],
@@ -85,7 +85,7 @@ const SLOTS = `select 'I4' as invariant, a.id as account_id, a.id as subject, fo
     from jobs j join accounts a on a.id = j.account_id where j.account_id = any($1) and j.slot is not null
       and case when octet_length(a.busy_slots) * 8 >= j.slot then get_bit(a.busy_slots, j.slot - 1) else 0 end = 0`;
 
-function wrongNumbers(book: Books): Breach[] {
+function wrongNumbers(book: AuditedAccount): Breach[] {
   const { id, ledgerSequence, eventSequence, lastEntry, lastLine, lastEvent, checkpoint } = book;
   const wrong = (invariant: 'I1' | 'I4', what: string): Breach => ({
     invariant,
@@ -112,7 +112,7 @@ function wrongNumbers(book: Books): Breach[] {
 }
 
 /** Numbers never go back: what was there is gone. */
-export function isAhead({ checkpoint, ledgerSequence, eventSequence }: Books): boolean {
+export function isAhead({ checkpoint, ledgerSequence, eventSequence }: AuditedAccount): boolean {
   return (
     checkpoint !== null &&
     (checkpoint.ledgerSequence > ledgerSequence || checkpoint.eventSequence > eventSequence)
@@ -120,7 +120,7 @@ export function isAhead({ checkpoint, ledgerSequence, eventSequence }: Books): b
 }
 
 /** I1, at the end: what the account and its lots say against what all entries say. */
-export function compareBooks(book: Books, sums: ReadonlyMap<string, LotSums>): Breach[] {
+export function compareBooks(book: AuditedAccount, sums: ReadonlyMap<string, LotSums>): Breach[] {
   const breaches: Breach[] = [];
   const wrong = (subject: string, what: string): void => {
     breaches.push({ invariant: 'I1', account_id: book.id, subject, what });

@@ -1,7 +1,7 @@
 // Jobs, each with its entries and events. A job's row, its entries and its events are written in one transaction, so what
 // one statement sees of it belongs together, and pages need no common snapshot.
 import type { Db } from '../db/pool.ts';
-import type { Books } from './audit-books.ts';
+import type { AuditedAccount } from './audit-books.ts';
 import type { Breach } from './audit-findings.ts';
 import { portions } from './audit-spans.ts';
 
@@ -13,7 +13,7 @@ export interface JobId {
 const PAGE = 5_000;
 
 /** Every job of accounts, page by page. */
-export async function* allJobs(db: Db, books: readonly Books[]): AsyncGenerator<JobId[]> {
+export async function* allJobs(db: Db, books: readonly AuditedAccount[]): AsyncGenerator<JobId[]> {
   // Each job has at least one entry.
   for (const portion of portions(books, (book) => Number(book.ledgerSequence), PAGE)) {
     let wanted = portion.map(({ id }) => ({ account_id: id, id: '' }));
@@ -31,7 +31,7 @@ export async function* allJobs(db: Db, books: readonly Books[]): AsyncGenerator<
 }
 
 /** Jobs that have not ended. As many as an account's line and slots at most. */
-export async function* openJobs(db: Db, books: readonly Books[]): AsyncGenerator<JobId[]> {
+export async function* unendedJobs(db: Db, books: readonly AuditedAccount[]): AsyncGenerator<JobId[]> {
   for (const portion of portions(books, (book) => book.open, PAGE)) {
     const { rows } = await db.query<JobId>(
       'select account_id, id from jobs where account_id = any($1) and (slot is not null or place is not null)',
