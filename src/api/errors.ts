@@ -102,6 +102,7 @@ export function installErrors(app: FastifyInstance): void {
   app.setErrorHandler((error, request, reply) => {
     const known = toAppError(error);
     noteFailure(request, known);
+    if (known.code === 'unsupported_media_type') return sendError(request, reply, withTaken(known, request));
     if (known.code === 'body_too_large') {
       known.details['max_bytes'] ??= request.routeOptions.bodyLimit;
       // A client that is still sending reads no answer before it is done, and none at all from a closed connection.
@@ -119,6 +120,21 @@ export function installErrors(app: FastifyInstance): void {
       reply,
       new AppError('method_not_allowed', { details: { allow: allowed }, headers }),
     );
+  });
+}
+
+/** Says which content types the address takes, in the header `Accept` too (RFC 9110, 15.5.16), if that is what was wrong. */
+function withTaken(error: AppError, { routeOptions }: FastifyRequest): AppError {
+  if ('accept-encoding' in error.headers) return error;
+  const { consumes, body } = (routeOptions.schema ?? {}) as { consumes?: string[]; body?: unknown };
+  const accept = consumes ?? (body === undefined ? [] : ['application/json']);
+  const utf8 = accept.includes('application/json') ? ', in UTF-8' : '';
+  return new AppError(error.code, {
+    message:
+      accept.length === 0 ? 'This address takes no body.' : `Send the body as ${accept.join(' or ')}${utf8}.`,
+    details: { accept },
+    headers: accept.length === 0 ? {} : { accept: accept.join(', ') },
+    cause: error.cause,
   });
 }
 
