@@ -30,7 +30,7 @@ export const ERRORS = {
   out_of_credits: entry(403, false, 'The account has not enough credits for this job.'),
   plan_cap_exceeded: entry(403, false, 'The request goes beyond a cap of your plan.'),
   not_found: entry(404, false, 'There is no such thing, or it is not yours.'),
-  model_not_found: entry(404, false, 'There is no such model.'),
+  model_not_found: entry(404, false, 'There is no such model. GET /v1/models lists those there are.'),
   method_not_allowed: entry(405, false, 'This address does not take that method.'),
   not_acceptable: entry(406, false, 'This address cannot answer in that form.'),
   request_timeout: entry(408, true, 'The request took too long to arrive. Send it again, in one go.'),

@@ -97,11 +97,18 @@ export async function storeLongInput(ctx: Context, request: Request): Promise<Re
   return { ...request, inputJson: null, inputKey };
 }
 
+const LIST = 'GET /v1/models lists those there are.';
+
 function findModel(ctx: Context, { model: name, kind }: Submission): Model {
   const { models } = ctx.catalogue();
   const model = models.get(name);
-  if (!model)
-    throw new AppError('model_not_found', { details: { did_you_mean: nearest(name, [...models.keys()]) } });
+  if (!model) {
+    const like = nearest(name, [...models.keys()]);
+    throw new AppError('model_not_found', {
+      ...(like !== null && { message: `There is no such model. Did you mean ${like}? ${LIST}` }),
+      details: { did_you_mean: like },
+    });
+  }
   if (kind !== undefined && kind !== model.kind) {
     throw new AppError('kind_mismatch', {
       message: `${model.id} is of kind ${model.kind}, not ${kind}.`,
@@ -124,7 +131,7 @@ function chooseRoute(model: Model, { livemode }: Submitter): ModelRoute {
 }
 
 /** Fields of a chat body whose price is known: they cost tokens, or nothing. */
-const CHAT_FIELDS = new Set(
+export const CHAT_FIELDS: ReadonlySet<string> = new Set(
   `messages max_tokens max_completion_tokens n stream stream_options temperature top_p stop presence_penalty frequency_penalty
   logit_bias logprobs top_logprobs seed tools tool_choice parallel_tool_calls response_format user reasoning_effort verbosity
   safety_identifier prompt_cache_key`.split(/\s+/),
