@@ -23,6 +23,13 @@ import { assertInput } from '../validate.ts';
 
 const JobId = Type.Object({ id: Type.String() });
 const WAIT_MAX_S = 60;
+const Wait = Type.Optional(
+  Type.Number({
+    minimum: 0,
+    maximum: WAIT_MAX_S,
+    description: 'How many seconds to wait for its end. Then it is answered as it is.',
+  }),
+);
 
 export function jobRoutes(app: FastifyInstance, api: Api): void {
   const { ctx, shower } = api;
@@ -38,8 +45,13 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         body: Submission,
         querystring: Type.Object(
           {
-            wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })),
-            dry_run: Type.Optional(Type.Boolean()),
+            wait: Wait,
+            dry_run: Type.Optional(
+              Type.Boolean({
+                description:
+                  'Answers a quote: what would be held, whether it would be admitted. Nothing is written.',
+              }),
+            ),
           },
           { additionalProperties: false },
         ),
@@ -48,7 +60,9 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
             'With the same key and body, for 30 days, the job of the first time is answered as it is now, with `Idempotent-Replayed: ' +
               'true`; with another body the key is refused. A refused request has used no key.',
           ),
-          prefer: Type.Optional(Type.String()),
+          prefer: Type.Optional(
+            Type.String({ description: '`wait=30` says the same as `?wait=30`, which goes before it.' }),
+          ),
         }),
         response: {
           200: Type.Union([JobAnswer, Quote]),
@@ -124,10 +138,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         tags: ['jobs'],
         summary: 'Look at a job',
         params: JobId,
-        querystring: Type.Object(
-          { wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })) },
-          { additionalProperties: false },
-        ),
+        querystring: Type.Object({ wait: Wait }, { additionalProperties: false }),
         response: { 200: JobAnswer, 304: Type.Null() },
       },
     },
