@@ -395,6 +395,10 @@ describe('every answer is as the document says', () => {
     expect((await admin.send('PATCH', `/v1/admin/routes/${added.id}`, { body: off })).status).toBe(200);
     expect((await admin.post('/v1/admin/prices', { model: 'vendor/documented', lines })).status).toBe(201);
     const { body: models } = await admin.get('/v1/admin/models');
+    const { body: plans } = await admin.get('/v1/admin/plans');
+    expect(plans.data.map((one: { id: string }) => one.id)).toEqual(
+      expect.arrayContaining(['free', 'startup', 'scale']),
+    );
     expect(models.data.map((one: { id: string }) => one.id)).toContain('vendor/documented');
     expect(JSON.stringify(models)).not.toContain('api_key');
     expect((await admin.get('/v1/admin/sim/calls?limit=5')).body.data).toHaveLength(5);

@@ -113,6 +113,26 @@ describe('a refusal', () => {
     expect(dollars.message).toContain('credits_per_million must be 1 to 18 digits, as "1000000".');
   });
 
+  it('of a plan names those there are', async () => {
+    const { body: plans } = await millrace.admin.get('/v1/admin/plans');
+    const ids = plans.data.map(({ id }: { id: string }) => id);
+    expect(ids).toContain('startup');
+    const plan = 'gold';
+    for (const { body } of [
+      await millrace.admin.post('/v1/admin/accounts', { name: 'x', plan }),
+      await millrace.admin.send('PATCH', `/v1/admin/accounts/${account.id}`, { body: { plan, reason: 'x' } }),
+    ]) {
+      expect(body.message).toBe(`plan must be one of: ${ids.join(', ')}.`);
+      expect(body.details.issues[0].expected).toEqual(ids);
+    }
+  });
+
+  it("of an account's key at an operator's address says so", async () => {
+    const { body } = await account.get('/v1/admin/plans');
+    expect(body).toMatchObject({ code: 'scope_denied', details: { needed: 'admin', granted: 'live' } });
+    expect(body.message).toBe("This is an account's key. /v1/admin takes an operator's key only.");
+  });
+
   it('of a model names one that is like it, and where they all are', async () => {
     const near = await account.post('/v1/jobs', { ...chat(), model: 'sim/chatt' });
     expect(near.body).toMatchObject({ code: 'model_not_found', details: { did_you_mean: 'sim/chat' } });
