@@ -201,7 +201,11 @@ async function audioMs(
       message: 'There is no such artifact.',
       details: { field: 'input.artifact' },
     });
-  if (artifact.deletedAt) throw new AppError('data_deleted', { details: { field: 'input.artifact' } });
+  if (artifact.deletedAt)
+    throw new AppError('data_deleted', {
+      message: 'The artifact was deleted.',
+      details: { field: 'input.artifact' },
+    });
   return artifact.durationMs;
 }
 

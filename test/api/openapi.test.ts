@@ -319,7 +319,8 @@ describe('every answer is as the document says', () => {
     await account.post(`/v1/artifacts/${artifact.id}/links`, { expires_in_s: 1 });
     await nobody.get(link.url.slice(millrace.url.length));
     await account.send('DELETE', `/v1/artifacts/${artifact.id}`);
-    expect((await account.get(`/v1/artifacts/${artifact.id}`)).body.code).toBe('data_deleted');
+    const { body: gone } = await account.get(`/v1/artifacts/${artifact.id}`);
+    expect(gone).toMatchObject({ code: 'data_deleted', message: 'The artifact was deleted.' });
   });
 
   it('for the account, the models, the service', async () => {
