@@ -58,6 +58,16 @@ describe('docs/errors.md', () => {
   });
 });
 
+describe('docs/invariants.md', () => {
+  it('names tests that there are', () => {
+    const named = [...read('docs/invariants.md').matchAll(/`(test\/[^`]+)`/g)].map(
+      ([, path]) => path as string,
+    );
+    expect(named.length).toBeGreaterThan(2);
+    for (const path of named) expect(() => read(path)).not.toThrow();
+  });
+});
+
 describe('docs/operating.md', () => {
   it('names every route whose repeats are safe by a key, and no other, as the document does', async () => {
     const millrace = await startPlatform({ worker: false });
