@@ -98,6 +98,8 @@ export function noteFailure(request: FastifyRequest, error: AppError): void {
   request.log[level]({ err: error.cause ?? error, request: request.id }, 'a request failed');
 }
 
+const NO_ADDRESS = 'There is no such address. /reference shows those there are.';
+
 export function installErrors(app: FastifyInstance): void {
   app.setErrorHandler((error, request, reply) => {
     const known = toAppError(error);
@@ -113,7 +115,8 @@ export function installErrors(app: FastifyInstance): void {
   const methodsOf = watchRoutes(app);
   app.setNotFoundHandler((request, reply) => {
     const allowed = methodsOf(pathOf(request.url));
-    if (allowed.length === 0) return sendError(request, reply, new AppError('not_found'));
+    if (allowed.length === 0)
+      return sendError(request, reply, new AppError('not_found', { message: NO_ADDRESS }));
     const headers = { allow: allowed.join(', ') };
     return sendError(
       request,

@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger';
 import type { FastifyInstance, FastifySchema } from 'fastify';
 import type { Context } from '../context.ts';
 import { INPUTS } from '../domain/submission.ts';
+import { VERSION } from './api.ts';
 import { EXAMPLES } from './examples.ts';
 import { JSON_TYPE } from './headers.ts';
 import { installReference } from './reference.ts';
@@ -52,6 +53,16 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
     // Where we are reached is known once we listen.
     const document = { ...app.swagger(), servers: [{ url: ctx.publicUrl() }] };
     return reply.type(JSON_TYPE).send(JSON.stringify(document));
+  });
+  // For who comes without an address.
+  app.get('/', { schema: { hide: true } }, async () => {
+    const root = ctx.publicUrl();
+    return {
+      name: 'Millrace',
+      version: VERSION,
+      reference: `${root}/reference`,
+      openapi: `${root}/openapi.json`,
+    };
   });
   installReference(app);
 }

@@ -375,7 +375,6 @@ describe('addresses', () => {
     ['/V1/jobs', 'not_found'],
     ['/v1/jobs/', 'not_found'],
     ['//v1/jobs', 'not_found'],
-    ['/', 'not_found'],
   ] as const)('%s is refused', async (path, code) => {
     expectRefusal(await account.get(path), code);
   });
