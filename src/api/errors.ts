@@ -15,6 +15,8 @@ export interface ErrorBody {
   details: Record<string, unknown>;
 }
 
+const NO_ADDRESS = 'There is no such address. /reference shows those there are.';
+
 /** An address may be as long as a head. */
 const PATH_SHOWN = 500;
 
@@ -98,18 +100,16 @@ export function noteFailure(request: FastifyRequest, error: AppError): void {
   request.log[level]({ err: error.cause ?? error, request: request.id }, 'a request failed');
 }
 
-const NO_ADDRESS = 'There is no such address. /reference shows those there are.';
-
 export function installErrors(app: FastifyInstance): void {
   app.setErrorHandler((error, request, reply) => {
     const known = toAppError(error);
     noteFailure(request, known);
-    if (known.code === 'unsupported_media_type') return sendError(request, reply, withTaken(known, request));
     if (known.code === 'body_too_large') {
       known.details['max_bytes'] ??= request.routeOptions.bodyLimit;
       // A client that is still sending reads no answer before it is done, and none at all from a closed connection.
       reply.removeHeader('connection');
     }
+    if (known.code === 'unsupported_media_type') return sendError(request, reply, withTaken(known, request));
     return sendError(request, reply, known);
   });
   const methodsOf = watchRoutes(app);
