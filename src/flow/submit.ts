@@ -7,6 +7,7 @@ import { type Kind, PRIORITIES } from '../domain/job.ts';
 import { members } from '../domain/json-members.ts';
 import type { Model, ModelRoute } from '../domain/model.ts';
 import type { PlanTerms } from '../domain/plan.ts';
+import { nearest } from '../domain/nearest.ts';
 import { promptSize } from '../domain/prompt.ts';
 import { openRoutes } from '../domain/routes.ts';
 import type { ChatInput, ImageInput, SttInput, Submission, TtsInput } from '../domain/submission.ts';
@@ -226,26 +227,4 @@ function deadlineOf(
     deadline: { inSeconds: expires_in ?? Math.min(DEFAULT_DEADLINE_S, maxDeadlineS) },
     deadlineNamed: expires_in !== undefined,
   };
-}
-
-/** The known name with the fewest changed letters, if it is near enough to be meant. */
-function nearest(name: string, names: readonly string[]): string | null {
-  const ranked = names
-    .map((known) => ({ known, distance: distance(name, known) }))
-    .toSorted((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  return best && best.distance <= Math.max(2, name.length / 3) ? best.known : null;
-}
-
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const swap = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }
