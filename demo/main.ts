@@ -21,7 +21,7 @@ const GIVEN = 2_000_000;
 const STEPS = 6;
 const TITLE_LENGTH = 100;
 
-const options = new Command('npm run demo --')
+const command = new Command('npm run demo --')
   .description(
     'Starts Millrace with all it needs, runs a chat, an image, a sentence to speech and that speech back to text,\n' +
       'checks what came and what it cost, and stops. Ends with code 0 only if everything held.',
@@ -38,8 +38,10 @@ const options = new Command('npm run demo --')
   .option('--attach <file>', 'use the running Millrace of this credentials.json instead of starting one')
   .helpOption('-h, --help', 'show this')
   .addHelpText('after', '\nThe data folder is .millrace, or what MILLRACE_DATA_DIR names.')
-  .parse()
-  .opts<Options>();
+  .allowExcessArguments()
+  .parse();
+const options = command.opts<Options>();
+refuseSwallowed();
 
 const stop = new AbortController();
 const screen = openScreen(process.stdout, STEPS);
@@ -56,6 +58,14 @@ process.exit(asked.code ?? code);
 function someText(text: string): string {
   if (text.trim() === '') throw new InvalidArgumentError('It must say something.');
   return text;
+}
+
+/** Without `--`, npm takes an option for one of its own, and its value for an argument of ours. */
+function refuseSwallowed(): void {
+  const swallowed = command.options.find(({ long }) => `npm_config_${long?.slice(2)}` in process.env);
+  if (swallowed === undefined && command.args.length === 0) return;
+  const { flags } = swallowed ?? { flags: '--prompt <text>' };
+  command.error(`error: npm kept an option to itself; its place is behind "--": npm run demo -- ${flags}`);
 }
 
 function complain(line: string): void {

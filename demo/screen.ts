@@ -62,14 +62,17 @@ function onTerminal(out: Output, steps: number): Screen {
     erase();
     const done = Math.round((BAR * (step - 1)) / steps);
     const seconds = ((performance.now() - since) / 1000).toFixed(1);
-    const text = `[${'#'.repeat(done)}${'.'.repeat(BAR - done)}] ${step}/${steps} ${what} ${noted ? `(${noted}) ` : ''}${seconds} s`;
-    out.write(text.slice(0, (out.columns ?? 80) - 1));
+    // The seconds first: what is noted may be longer than the terminal is wide.
+    const text = `[${'#'.repeat(done)}${'.'.repeat(BAR - done)}] ${step}/${steps} ${what} ${seconds} s ${noted}`;
+    out.write(shortened(text.trimEnd(), (out.columns ?? 80) - 1));
     drawn = true;
   };
   const line = (text = ''): void => {
     erase();
     out.write(`${open ? '\n' : ''}${text}\n`);
     open = false;
+    // It was about what this line has settled.
+    noted = '';
     draw();
   };
   const timer = setInterval(draw, REDRAW_MS);
@@ -100,3 +103,6 @@ function onTerminal(out: Output, steps: number): Screen {
     },
   };
 }
+
+const shortened = (text: string, width: number): string =>
+  text.length <= width ? text : `${text.slice(0, width - 3)}...`;

@@ -29,19 +29,25 @@ export interface Config {
   hostName: string;
 }
 
+/** What a process may be, besides a command that does one thing and ends; the whole platform is both. */
+export type Role = 'api' | 'worker';
+
 interface Variable {
   default: string;
   meaning: string;
+  /** The roles to which it matters; absent: every command. */
+  roles?: readonly Role[];
 }
 
 /** Name -> default and meaning, as the documentation prints them. */
 export const VARIABLES = {
-  PORT: { default: '8080', meaning: 'Port of the API. 0 takes a free one.' },
-  HOST: { default: '127.0.0.1', meaning: 'Address the API listens on.' },
+  PORT: { default: '8080', meaning: 'Port of the API. 0 takes a free one.', roles: ['api'] },
+  HOST: { default: '127.0.0.1', meaning: 'Address the API listens on.', roles: ['api'] },
   PUBLIC_URL: {
     default: 'http://HOST:PORT',
     meaning:
       'Root of every absolute URL that clients are given. To be set where HOST is 0.0.0.0 or ::, else links say localhost.',
+    roles: ['api', 'worker'],
   },
   MILLRACE_DATA_DIR: {
     default: '.millrace',
@@ -67,8 +73,13 @@ export const VARIABLES = {
   SUPPORT_URL: {
     default: 'none',
     meaning: 'Where the owner of a suspended or closed account may ask; told in the refusal.',
+    roles: ['api'],
   },
-  CORS_ORIGINS: { default: 'none', meaning: 'Origins that browsers may call from, separated by commas.' },
+  CORS_ORIGINS: {
+    default: 'none',
+    meaning: 'Origins that browsers may call from, separated by commas.',
+    roles: ['api'],
+  },
   MILLRACE_KEY_PEPPER: {
     default: 'in the data folder',
     meaning: 'Secret under which API keys are hashed. 32 bytes or more.',
@@ -80,20 +91,34 @@ export const VARIABLES = {
   DRAIN_SECONDS: {
     default: '20',
     meaning: 'How long a stopping process lets running jobs finish. At most 24.',
+    roles: ['api', 'worker'],
   },
-  LEASE_MS: { default: '9000', meaning: "A worker's lease. Its jobs are taken back once it lapses." },
-  SWEEP_MS: { default: '1000', meaning: 'Pause between two passes of the sweep.' },
+  LEASE_MS: {
+    default: '9000',
+    meaning: "A worker's lease. Its jobs are taken back once it lapses.",
+    roles: ['worker'],
+  },
+  SWEEP_MS: { default: '1000', meaning: 'Pause between two passes of the sweep.', roles: ['worker'] },
   HEARTBEAT_MS: {
     default: '15000',
     meaning: 'Pause between the heartbeats of a stream, at which its key is looked at again.',
+    roles: ['api'],
   },
   LOG_LEVEL: { default: 'info', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
   CRASH_AT: {
     default: 'none',
     meaning: 'For tests: name:nth[:signal] ends the process there. Ignored in production.',
+    roles: ['api', 'worker'],
   },
-  NODE_ENV: { default: 'none', meaning: '`production` switches test aids off.' },
+  NODE_ENV: { default: 'none', meaning: '`production` switches test aids off.', roles: ['api', 'worker'] },
 } as const satisfies Record<string, Variable>;
+
+/** Those that matter to a process of these roles, by name. */
+export function variablesOf(roles: readonly Role[]): [string, Variable][] {
+  return Object.entries<Variable>(VARIABLES).filter(
+    ([, variable]) => variable.roles?.some((role) => roles.includes(role)) ?? true,
+  );
+}
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 

@@ -12,6 +12,7 @@ const CONCURRENCY = 50;
 commandLine(
   'npm start',
   'Runs the whole platform until it is stopped: the API, a worker for every queue, and what they need.',
+  ['api', 'worker'],
 ).parse();
 
 await runCommand(async (life) => {

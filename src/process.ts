@@ -1,6 +1,6 @@
 // What every command shares: its help, how it says that it failed, and how it ends.
 import { Command } from 'commander';
-import { VARIABLES } from './config.ts';
+import { type Role, variablesOf } from './config.ts';
 
 /** The longest a process takes to end after SIGTERM. */
 const EXIT_WITHIN_MS = 25_000;
@@ -105,10 +105,11 @@ class CommandLife implements Life {
   }
 }
 
-/** A command's options, to be added to and parsed. Its help ends with the variables that every command reads. */
-export function commandLine(name: string, description: string): Command {
-  const width = Math.max(...Object.keys(VARIABLES).map((variable) => variable.length));
-  const rows = Object.entries(VARIABLES).map(
+/** A command's options, to be added to and parsed. Its help ends with the variables that matter to it. */
+export function commandLine(name: string, description: string, roles: readonly Role[] = []): Command {
+  const variables = variablesOf(roles);
+  const width = Math.max(...variables.map(([variable]) => variable.length));
+  const rows = variables.map(
     ([variable, { default: value, meaning }]) => `  ${variable.padEnd(width)}  ${meaning} [${value}]\n`,
   );
   return new Command(name)

@@ -6,6 +6,7 @@ import { readConfig, VARIABLES } from '../src/config.ts';
 import { ERRORS } from '../src/domain/errors.ts';
 import { JOB_ERROR_CODES } from '../src/domain/job.ts';
 import { isAdmin, operationsOf, readDocument } from './support/document.ts';
+import { promptSize } from '../src/domain/prompt.ts';
 import { startPlatform } from './support/platform.ts';
 
 const read = (path: string): string => readFileSync(join(import.meta.dirname, '..', path), 'utf8');
@@ -55,6 +56,25 @@ describe('docs/errors.md', () => {
 
   it('says something about each', () => {
     for (const row of rows) expect(row.at(-1), row.join()).toMatch(/\w{3}/);
+  });
+});
+
+describe('docs/pricing.md', () => {
+  it('counts a prompt as it is counted', () => {
+    const [, messages, bytes, tokens] =
+      /`(\[\{.+\}\])` is (\d+) bytes, so (\d+) tokens/.exec(read('docs/pricing.md')) ?? [];
+    const { textBytes } = promptSize(`{"messages":${messages}}`);
+    expect([Number(bytes), Number(tokens)]).toEqual([textBytes, Math.ceil(textBytes / 4)]);
+  });
+});
+
+describe('docs/invariants.md', () => {
+  it('names tests that there are', () => {
+    const named = [...read('docs/invariants.md').matchAll(/`(test\/[^`]+)`/g)].map(
+      ([, path]) => path as string,
+    );
+    expect(named.length).toBeGreaterThan(2);
+    for (const path of named) expect(() => read(path)).not.toThrow();
   });
 });
 

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { readConfig } from '../src/config.ts';
+import { readConfig, VARIABLES } from '../src/config.ts';
 import { freePort } from '../src/embedded/port.ts';
 import { dataFolder, type Folder } from './embedded/folder.ts';
 import { alive, until } from './embedded/process.ts';
@@ -269,6 +269,28 @@ describe('every command', () => {
     const help = runNode([script.split(' ').at(-1) as string, '--help']);
     expect(await help.ended).toBe(0);
     expect(help.out[0]).toMatch(new RegExp(`^Usage: npm (run )?${name} `));
+  });
+
+  it.each([
+    ['src/main.ts', ['PORT', 'LEASE_MS', 'DATABASE_URL'], []],
+    ['src/api/main.ts', ['PORT', 'CORS_ORIGINS', 'DRAIN_SECONDS', 'DATABASE_URL'], ['LEASE_MS', 'SWEEP_MS']],
+    [
+      'src/workers/main.ts',
+      ['PUBLIC_URL', 'LEASE_MS', 'DRAIN_SECONDS', 'DATABASE_URL'],
+      ['PORT', 'CORS_ORIGINS'],
+    ],
+    [
+      'src/audit.ts',
+      ['DATABASE_URL', 'MILLRACE_DATA_DIR', 'LOG_LEVEL'],
+      ['PORT', 'LEASE_MS', 'DRAIN_SECONDS'],
+    ],
+  ])('the help of %s names the variables that matter to it, and no others', async (file, some, none) => {
+    const help = runNode([file, '--help']);
+    expect(await help.ended).toBe(0);
+    const named = help.out.flatMap((line) => /^  ([A-Z_]+)  +\S.*\[.+\]$/.exec(line)?.[1] ?? []);
+    expect(named).toEqual(expect.arrayContaining(some));
+    expect(named.filter((name) => (none as string[]).includes(name))).toEqual([]);
+    if (file === 'src/main.ts') expect(named).toEqual(Object.keys(VARIABLES));
   });
 
   it.each(['src/main.ts', 'src/workers/main.ts', 'demo/main.ts'])(

@@ -85,7 +85,10 @@ export function openAuthenticator(ctx: Context, limit: RateLimit): Authenticator
     async operator(request) {
       const { id, mode } = await keyOf(request);
       if (mode !== 'admin')
-        throw new AppError('scope_denied', { details: { needed: 'admin', granted: mode } });
+        throw new AppError('scope_denied', {
+          message: "This is an account's key. /v1/admin takes an operator's key only.",
+          details: { needed: 'admin', granted: mode },
+        });
       request.operatorKeyId = id;
     },
   };

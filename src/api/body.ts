@@ -72,6 +72,7 @@ export function refuseEncoding({ headers }: FastifyRequest): void {
   if (encoding === undefined || encoding.trim().toLowerCase() === 'identity') return;
   throw new AppError('unsupported_media_type', {
     message: 'Send the body as it is, without a content encoding.',
+    details: { accept_encoding: 'identity' },
     headers: { 'accept-encoding': 'identity' },
   });
 }

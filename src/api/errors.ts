@@ -15,6 +15,8 @@ export interface ErrorBody {
   details: Record<string, unknown>;
 }
 
+const NO_ADDRESS = 'There is no such address. /reference shows those there are.';
+
 /** An address may be as long as a head. */
 const PATH_SHOWN = 500;
 
@@ -106,18 +108,35 @@ export function installErrors(app: FastifyInstance): void {
       // A client that is still sending reads no answer before it is done, and none at all from a closed connection.
       reply.removeHeader('connection');
     }
+    if (known.code === 'unsupported_media_type') return sendError(request, reply, withTaken(known, request));
     return sendError(request, reply, known);
   });
   const methodsOf = watchRoutes(app);
   app.setNotFoundHandler((request, reply) => {
     const allowed = methodsOf(pathOf(request.url));
-    if (allowed.length === 0) return sendError(request, reply, new AppError('not_found'));
+    if (allowed.length === 0)
+      return sendError(request, reply, new AppError('not_found', { message: NO_ADDRESS }));
     const headers = { allow: allowed.join(', ') };
     return sendError(
       request,
       reply,
       new AppError('method_not_allowed', { details: { allow: allowed }, headers }),
     );
+  });
+}
+
+/** Says which content types the address takes, in the header `Accept` too (RFC 9110, 15.5.16), if that is what was wrong. */
+function withTaken(error: AppError, { routeOptions }: FastifyRequest): AppError {
+  if ('accept-encoding' in error.headers) return error;
+  const { consumes, body } = (routeOptions.schema ?? {}) as { consumes?: string[]; body?: unknown };
+  const accept = consumes ?? (body === undefined ? [] : ['application/json']);
+  const utf8 = accept.includes('application/json') ? ', in UTF-8' : '';
+  return new AppError(error.code, {
+    message:
+      accept.length === 0 ? 'This address takes no body.' : `Send the body as ${accept.join(' or ')}${utf8}.`,
+    details: { accept },
+    headers: accept.length === 0 ? {} : { accept: accept.join(', ') },
+    cause: error.cause,
   });
 }
 

@@ -4,7 +4,9 @@ import { openPlatformFor } from '../platform.ts';
 import { commandLine, runCommand } from '../process.ts';
 import { startApi } from './start.ts';
 
-commandLine('npm run api', 'Runs the API alone; workers do the jobs, see npm run worker -- --help.').parse();
+commandLine('npm run api', 'Runs the API alone; workers do the jobs, see npm run worker -- --help.', [
+  'api',
+]).parse();
 
 await runCommand(async (life) => {
   const address: Address = { url: null };

@@ -3,6 +3,8 @@ import swagger from '@fastify/swagger';
 import type { FastifyInstance, FastifySchema } from 'fastify';
 import type { Context } from '../context.ts';
 import { INPUTS } from '../domain/submission.ts';
+import { VERSION } from './api.ts';
+import { EXAMPLES } from './examples.ts';
 import { JSON_TYPE } from './headers.ts';
 import { installReference } from './reference.ts';
 import { ErrorAnswer } from './shapes.ts';
@@ -52,6 +54,16 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
     const document = { ...app.swagger(), servers: [{ url: ctx.publicUrl() }] };
     return reply.type(JSON_TYPE).send(JSON.stringify(document));
   });
+  // For who comes without an address.
+  app.get('/', { schema: { hide: true } }, async () => {
+    const root = ctx.publicUrl();
+    return {
+      name: 'Millrace',
+      version: VERSION,
+      reference: `${root}/reference`,
+      openapi: `${root}/openapi.json`,
+    };
+  });
   installReference(app);
 }
 
@@ -64,15 +76,20 @@ function nameWildcard(schema: FastifySchema, url: string): { schema: FastifySche
   return { schema: { ...schema, params: named }, url: url.replace('*', ':id') };
 }
 
-interface Operation {
-  parameters?: object[];
-  requestBody?: { content: Record<string, { schema: { properties: Record<string, object> } }> };
+interface Content {
+  schema: { properties: Record<string, object> };
+  examples?: Record<string, { value: object }>;
 }
 
-/** Says what the schemas that validate leave to code: the filter by metadata, and each kind's input. */
+interface Operation {
+  parameters?: object[];
+  requestBody?: { content: Record<string, Content> };
+}
+
+/** Says what the schemas that validate leave to code: the filter by metadata, each kind's input, and examples. */
 function completed<D extends { paths?: object }>(document: D): D {
-  const paths = document.paths as Record<string, { get?: Operation; post?: Operation }>;
-  const bodyOf = (path: string) => paths[path]?.post?.requestBody?.content['application/json']?.schema;
+  const paths = document.paths as Record<string, Record<string, Operation>>;
+  const bodyOf = (path: string) => paths[path]?.['post']?.requestBody?.content['application/json']?.schema;
   const inputs = Object.entries(INPUTS).map(([title, schema]) => ({ title, ...schema }));
   const input = { anyOf: inputs, description: 'By the kind of the model.' };
   const job = bodyOf('/v1/jobs');
@@ -80,7 +97,7 @@ function completed<D extends { paths?: object }>(document: D): D {
   if (!job || !jobs) throw new Error('the document lacks the submission of jobs');
   job.properties = { ...job.properties, input };
   jobs.properties['jobs'] = { ...jobs.properties['jobs'], items: job };
-  paths['/v1/jobs']?.get?.parameters?.push({
+  paths['/v1/jobs']?.['get']?.parameters?.push({
     in: 'query',
     name: 'metadata',
     style: 'deepObject',
@@ -88,5 +105,11 @@ function completed<D extends { paths?: object }>(document: D): D {
     schema: { type: 'object', additionalProperties: { type: 'string', maxLength: 500 } },
     description: 'By a value of the metadata: `metadata[order]=77`.',
   });
+  for (const [named, examples] of Object.entries(EXAMPLES)) {
+    const [method = '', path = ''] = named.split(' ');
+    const content = paths[path]?.[method.toLowerCase()]?.requestBody?.content['application/json'];
+    if (!content) throw new Error(`there is an example of ${named}, which takes no body`);
+    content.examples = Object.fromEntries(Object.entries(examples).map(([name, value]) => [name, { value }]));
+  }
   return document;
 }

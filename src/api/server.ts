@@ -14,8 +14,8 @@ const REQUEST_MS = 120_000;
 const LOOK_EVERY_MS = 2_000;
 export const SERVER_OPTIONS = {
   requestTimeout: REQUEST_MS,
-  // No timeout a handler: what one waits for (a statement, a list's turn, the end of a job) has its own, but for storage, and
-  // Fastify's costs a timer and an error a request.
+  // No timeout a handler: Fastify's costs a timer and an error a request, and what one waits for has its own. A list's turn comes
+  // within 12 s, an answer of the database that has fallen silent is given up after 65 s, a wait lasts 60 s.
   routerOptions: { maxParamLength: 200 },
   // Wide enough for whoever is slow, too narrow to be held open by the thousand (Node's own limits are minutes, or none).
   http: {

@@ -117,12 +117,15 @@ export const JobAnswer = Type.Object(
     data_deleted_at: nullable(At),
     webhook: Type.Null(),
     client_request_id: nullable(Type.String()),
-    links: Type.Object({
-      self: Type.String(),
-      events: Type.String(),
-      cancel: Type.String(),
-      explain: Type.String(),
-    }),
+    links: Type.Object(
+      {
+        self: Type.String(),
+        events: Type.String(),
+        cancel: Type.String(),
+        explain: Type.String(),
+      },
+      { description: 'Paths below the root of the API.' },
+    ),
   },
   { description: 'A job' },
 );

@@ -43,8 +43,7 @@ export async function readUpload(ctx: Context, request: FastifyRequest): Promise
 function refuseOtherForms(request: FastifyRequest): void {
   const { body } = request;
   if (request.isMultipart()) return;
-  if (typeof body !== 'object' || body === null)
-    throw new AppError('unsupported_media_type', { message: 'Send the bytes as multipart/form-data.' });
+  if (typeof body !== 'object' || body === null) throw new AppError('unsupported_media_type');
   const byUrl = 'url' in body;
   throw new AppError('input_unsupported', {
     message: `${byUrl ? 'Fetching a URL' : 'A direct upload to storage'} is not supported yet. Send the bytes as multipart/form-data.`,

@@ -4,6 +4,7 @@ import { type AppError, fieldName, invalidRequest, type Issue } from '../domain/
 import { isInstant } from '../domain/instant.ts';
 import type { Kind } from '../domain/job.ts';
 import { INPUTS, Submission } from '../domain/submission.ts';
+import { BELONGS_IN_INPUT, count, formOf, wrong } from './wrong.ts';
 
 function openAjv(coerceTypes: boolean): Ajv {
   // `allErrors` would let one request cost as many errors as it has items.
@@ -52,23 +53,28 @@ export function invalid(errors: readonly ErrorObject[], prefix: string): AppErro
 
 const WORD_MAX = 64;
 
-function issueOf(
-  { instancePath, keyword, params, message, data, propertyName }: ErrorObject,
-  prefix: string,
-): Issue {
+function issueOf(error: ErrorObject, prefix: string): Issue {
+  const { instancePath, keyword, params, parentSchema, data, propertyName } = error;
   const p = params as Record<string, unknown>;
   const extra = propertyName ?? p['additionalProperty'] ?? p['missingProperty'];
   const names = instancePath.split('/').slice(1).map(unescapePointer);
   if (extra !== undefined) names.push(String(extra));
   const path = [...(prefix === '' ? [] : [prefix]), ...names.map(fieldName)].join('.');
-  if (keyword === 'additionalProperties')
-    return { path, message: 'is not a field we know', expected: 'no such field', received: 'a value' };
-  if (keyword === 'required') return { path, message: 'is required', expected: 'a value', received: null };
+  const message = wrong(error);
+  if (keyword === 'additionalProperties') {
+    const expected = message === BELONGS_IN_INPUT ? `input.${names.at(-1)}` : 'no such field';
+    return { path, message, expected, received: 'a value' };
+  }
+  if (keyword === 'required') return { path, message, expected: 'a value', received: null };
   const expected =
-    p['allowedValues'] ?? p['allowedValue'] ?? p['type'] ?? p['limit'] ?? p['format'] ?? p['pattern'] ?? null;
-  const suffix = keyword === 'enum' && Array.isArray(expected) ? `: ${expected.join(', ')}` : '';
+    p['allowedValues'] ??
+    p['allowedValue'] ??
+    formOf(parentSchema as object)?.like ??
+    p['type'] ??
+    p['limit'] ??
+    null;
   const received = brief(data, { keyword, content: CONTENT.test(path) });
-  return { path, message: `${message ?? 'is not valid'}${suffix}`, expected, received };
+  return { path, message, expected, received };
 }
 
 /** What a person wrote, or may have: of its values only the kind and the size are told. */
@@ -80,9 +86,9 @@ function brief(data: unknown, { keyword, content }: { keyword: string; content: 
   if (typeof data === 'number') return content && keyword === 'type' ? 'a number' : data;
   if (typeof data === 'string') {
     const repeatable = !content && data.length <= WORD_MAX && /^[\w./:+-]+$/.test(data);
-    return repeatable ? data : `a text of ${data.length} characters`;
+    return repeatable ? data : `a text of ${count(data.length, 'character')}`;
   }
-  return Array.isArray(data) ? `a list of ${data.length}` : 'an object';
+  return Array.isArray(data) ? `a list of ${count(data.length, 'item')}` : 'an object';
 }
 
 const unescapePointer = (part: string): string => part.replaceAll('~1', '/').replaceAll('~0', '~');

@@ -85,12 +85,22 @@ async function makeRoles(client: pg.Client): Promise<void> {
       end $$`);
     } catch (error) {
       throw new Error(
-        `The database user may not make the role ${role}. Let an administrator run: ` +
-          `create role ${role} nologin; grant ${role} to <this user> with set true, inherit false;`,
+        `The database user may not make the role ${role}. Let an administrator run: ${await makingOf(client)}`,
         { cause: error },
       );
     }
   }
+}
+
+/** What is left to do for all roles, as statements. */
+async function makingOf(client: pg.Client): Promise<string> {
+  const { rows } = await client.query<{ me: string; there: string[] }>(
+    `select format('%I', current_user::text) as me, array(select rolname::text from pg_roles where rolname = any($1)) as there`,
+    [ROLES],
+  );
+  const { me = '<this user>', there = [] } = rows[0] ?? {};
+  const made = ROLES.filter((role) => !there.includes(role)).map((role) => `create role ${role} nologin; `);
+  return `${made.join('')}grant ${ROLES.join(', ')} to ${me} with set true, inherit false;`;
 }
 
 async function history(client: pg.Client): Promise<Map<string, string>> {

@@ -35,10 +35,11 @@ const SETTINGS =
   '-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s -c statement_timeout=60s -c search_path=public';
 
 /**
- * What the flow joins is a short list to rows by their keys, always a loop over an index. Said, since the planner would choose
- * otherwise for a table it has no statistics of yet (a new month's partition), and read all of it for each list.
+ * Whatever the flow asks is answered from an index: a short list joined to rows by their keys, or a partial index that holds
+ * just what is open. Said, since the planner would now and then read a whole table instead: of a month's new partition it
+ * has no statistics yet, and what it knows of a column like `jobs.slot` was true a minute ago.
  */
-const BY_KEYS = '-c enable_hashjoin=off -c enable_mergejoin=off';
+const BY_INDEX = '-c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off';
 
 /** A client's reads share few connections: one question that would take longer must not keep the others waiting. */
 export const CLIENT_STATEMENT_MS = 5_000;
@@ -55,7 +56,7 @@ export function openPool(
   const pool = new pg.Pool({
     connectionString: url,
     max: options.max,
-    options: `-c role=${role} ${SETTINGS} ${role === 'millrace_client' ? `-c statement_timeout=${CLIENT_STATEMENT_MS}` : BY_KEYS}`,
+    options: `-c role=${role} ${SETTINGS} ${role === 'millrace_client' ? `-c statement_timeout=${CLIENT_STATEMENT_MS}` : BY_INDEX}`,
     application_name: role,
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 60_000,

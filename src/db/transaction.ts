@@ -2,11 +2,19 @@ import type pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Db, Pool, Tx } from './pool.ts';
 
+/** A list that meets a lock held for longer is done again lane by lane (apart.ts). */
+export const LIST_LOCK_MS = 2_000;
+
 /**
  * Runs `work` in one transaction. An error from `commit` itself is thrown like any other: whether it took effect is then
  * unknown, which is why everything written through here is a no-op the second time.
+ * @param options.lockMs how long to wait for a lock, if not as long as the connection's setting says
  */
-export async function transaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+export async function transaction<T>(
+  pool: Pool,
+  work: (tx: Tx) => Promise<T>,
+  { lockMs }: { lockMs?: number } = {},
+): Promise<T> {
   const client = await pool.connect();
   const sent: Promise<pg.QueryResult>[] = [];
   const send = (statement: pg.QueryConfig): void => {
@@ -20,7 +28,7 @@ export async function transaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): 
   let failure: unknown;
   let broken: Error | undefined;
   try {
-    send({ text: 'begin' });
+    send({ text: lockMs === undefined ? 'begin' : `begin; set local lock_timeout = ${lockMs}` });
     const result = await work({ query: client.query.bind(client) as Tx['query'], send });
     // Behind a statement that failed, this is a rollback: nothing of the transaction is ever half there.
     send({ text: 'commit' });
@@ -97,10 +105,13 @@ export function isContention(error: unknown): boolean {
   return ['40P01', '40001', '55P03'].includes(String((error as { code?: unknown } | null)?.code));
 }
 
-/** Repeats `work` while the database is away or in contention, until `signal` is aborted. Only for what may run twice. */
+/**
+ * Repeats `work` while the database is away or in contention, until `signal` is aborted. Only for what may run twice.
+ * @param options.on which errors pass with time, if not all of those
+ */
 export async function persistently<T>(
   work: () => Promise<T>,
-  options: { forMs: number; signal?: AbortSignal },
+  { on = mayPass, ...options }: { forMs: number; signal?: AbortSignal; on?: (error: unknown) => boolean },
 ): Promise<T> {
   const until = performance.now() + options.forMs;
   for (let attempt = 0; ; attempt++) {
@@ -108,8 +119,11 @@ export async function persistently<T>(
       return await work();
     } catch (error) {
       const hopeless = performance.now() > until || options.signal?.aborted === true;
-      if (hopeless || !(isConnectionError(error) || isContention(error))) throw error;
+      if (hopeless || !on(error)) throw error;
       await sleep(Math.random() * Math.min(1000, 25 * 2 ** attempt));
     }
   }
 }
+
+/** Whether the same work may succeed a moment later. */
+export const mayPass = (error: unknown): boolean => isConnectionError(error) || isContention(error);

@@ -1,4 +1,5 @@
 // What a plan allows, and what an account's own overrides make of it. The rules know no plan by name.
+import { type AppError, fieldName, invalidRequest } from './errors.ts';
 
 /** A cap of one request. `tag` limits it to models that carry the tag. Sizes are `<width>x<height>`. */
 export type Cap = { [C in keyof CapValues]: { cap: C; max: CapValues[C]; tag?: string } }[keyof CapValues];
@@ -34,6 +35,16 @@ export type PlanOverrides = Partial<
 
 export function termsFor(plan: PlanTerms, overrides: PlanOverrides): PlanTerms {
   return { ...plan, ...overrides };
+}
+
+/** @param known the ids of all plans */
+export function notAPlan(plan: string, known: readonly string[]): AppError {
+  return invalidRequest({
+    path: 'plan',
+    message: `must be one of: ${known.join(', ')}`,
+    expected: known,
+    received: fieldName(plan),
+  });
 }
 
 /** The caps of one name that concern a model with these tags. */

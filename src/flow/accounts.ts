@@ -2,11 +2,11 @@
 import type { Context } from '../context.ts';
 import type { Tx } from '../db/pool.ts';
 import { hashSecret, type KeyMode, makeKey } from '../domain/api-key.ts';
-import { AppError, invalidRequest } from '../domain/errors.ts';
+import { AppError } from '../domain/errors.ts';
 import { renderAccountEvent } from '../domain/event.ts';
 import { newId } from '../domain/ids.ts';
 import { money } from '../domain/money.ts';
-import type { PlanOverrides } from '../domain/plan.ts';
+import { notAPlan, type PlanOverrides } from '../domain/plan.ts';
 import { writePostings } from '../ledger/post.ts';
 import { postGrant } from '../ledger/posting.ts';
 import { lockAccounts, writeAccounts } from '../store/accounts.ts';
@@ -66,12 +66,11 @@ async function insertAccount(
     [account.id, account.name, account.testOf, account.plan, JSON.stringify(account.overrides)],
   );
   if (rowCount === 0) {
-    throw invalidRequest({
-      path: 'plan',
-      message: 'must name a plan',
-      expected: 'a plan',
-      received: account.plan,
-    });
+    const { rows } = await tx.query<{ id: string }>('select id from plans order by id');
+    throw notAPlan(
+      account.plan,
+      rows.map(({ id }) => id),
+    );
   }
 }
 

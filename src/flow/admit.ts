@@ -3,7 +3,7 @@ import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { groupCommit } from '../db/group-commit.ts';
 import type { Tx } from '../db/pool.ts';
-import { persistently, transaction } from '../db/transaction.ts';
+import { isConnectionError, LIST_LOCK_MS, persistently, readAs, transaction } from '../db/transaction.ts';
 import type { Books } from '../domain/admission.ts';
 import { AppError } from '../domain/errors.ts';
 import type { Bell } from '../domain/job.ts';
@@ -38,28 +38,37 @@ const WAITING_MAX = 20_000;
 export type Admit = (unit: Unit) => Promise<Answer[]>;
 
 export function openAdmission(ctx: Context, announcer: Announcer): Admit {
-  return groupCommit((units: Unit[]) => admitList(ctx, announcer, units), {
+  // Units that were sent before, and may be there already: a commit whose answer was lost may have been one.
+  const sent = new WeakSet<Unit>();
+  const admit = groupCommit((units: Unit[], forMs) => admitList(ctx, announcer, { units, forMs, sent }), {
     max: LIST_MAX,
     // Two lists would mostly wait for each other's accounts, each half as long.
     inFlight: 1,
     weight: (unit) => unit.requests.length,
     lane: (unit) => unit.requests[0]?.accountId ?? '',
-    patience: { ms: PATIENCE_MS, most: WAITING_MAX, refusal: () => new AppError('overloaded') },
+    patienceMs: PATIENCE_MS,
+    refuse: { most: WAITING_MAX, with: () => new AppError('overloaded') },
   });
+  return async (unit) => answer(ctx, unit, await admit(unit));
 }
 
-async function admitList(ctx: Context, announcer: Announcer, units: Unit[]): Promise<Answer[][]> {
-  let tries = 0;
-  const decisions = await persistently(
-    () => transaction(ctx.flow, (tx) => admitIn(tx, ctx, { units, repeated: tries++ > 0 })),
-    { forMs: PATIENCE_MS },
-  );
+async function admitList(
+  ctx: Context,
+  announcer: Announcer,
+  { units, forMs, sent }: { units: Unit[]; forMs: number; sent: WeakSet<Unit> },
+): Promise<Decision[][]> {
+  const attempt = (): Promise<Decision[][]> => {
+    const repeated = units.some((unit) => sent.has(unit));
+    for (const unit of units) sent.add(unit);
+    return transaction(ctx.flow, (tx) => admitIn(tx, ctx, { units, repeated }), { lockMs: LIST_LOCK_MS });
+  };
+  const decisions = await persistently(attempt, { forMs, on: isConnectionError });
   crashPoint('admit-after-commit');
   // Also those of an earlier try whose answer was lost: nobody else has rung for them.
   const admitted = decisions.flat().flatMap((decision) => ('job' in decision ? [decision.job] : []));
   announcer.ring(admitted.flatMap(bellOf));
   announcer.wake(admitted.map(({ accountId, id }) => ({ type: 'job', accountId, jobId: id })));
-  return answer(ctx, units, decisions);
+  return decisions;
 }
 
 function bellOf({ kind, accountId, id, epoch, slot, status }: Job): Bell[] {
@@ -99,21 +108,21 @@ async function admitIn(
   return decisions;
 }
 
-/** Jobs of repeated requests are read as they are now, and only once the locks are gone: they may be long. */
-async function answer(
-  ctx: Context,
-  units: readonly Unit[],
-  decisions: readonly Decision[][],
-): Promise<Answer[][]> {
-  const wanted = units.flatMap((unit, u) =>
-    unit.requests.flatMap(({ accountId }, r) => {
-      const decision = decisions[u]?.[r];
-      return decision && 'replayOf' in decision ? [{ accountId, jobId: decision.replayOf }] : [];
-    }),
+/**
+ * Jobs of repeated requests are read as they are now, by each who asks and as that account: they may be many and long, and the
+ * next list waits for nobody's.
+ */
+async function answer(ctx: Context, unit: Unit, decisions: readonly Decision[]): Promise<Answer[]> {
+  const accountId = unit.requests[0]?.accountId ?? '';
+  const wanted = decisions.flatMap((decision) =>
+    'replayOf' in decision ? [{ accountId, jobId: decision.replayOf }] : [],
   );
+  if (wanted.length === 0) return decisions.map((decision) => answerOf(decision, null));
   // Nothing may be thrown any more: what was admitted is admitted, whatever becomes of the replays.
-  const jobs = await persistently(() => findJobs(ctx.flow, wanted), { forMs: PATIENCE_MS }).catch(() => null);
-  return decisions.map((list) => list.map((decision) => answerOf(decision, jobs)));
+  const jobs = await persistently(() => readAs(ctx.client, accountId, (tx) => findJobs(tx, wanted)), {
+    forMs: PATIENCE_MS,
+  }).catch(() => null);
+  return decisions.map((decision) => answerOf(decision, jobs));
 }
 
 function answerOf(decision: Decision, jobs: Map<string, Job> | null): Answer {

@@ -23,7 +23,7 @@ export function openAnnouncer({ queue, bus, log }: Pick<Context, 'queue' | 'bus'
       crashPoint('ring-after');
       return lists.map(() => undefined);
     },
-    { max: 500, inFlight: 2, weight: (list) => list.length },
+    { max: 500, inFlight: 2, weight: (list) => list.length, patienceMs: 0 },
   );
   const ringing = new Set<Promise<void>>();
   return {

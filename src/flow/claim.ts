@@ -2,7 +2,7 @@
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { groupCommit } from '../db/group-commit.ts';
-import { persistently } from '../db/transaction.ts';
+import { isConnectionError, persistently } from '../db/transaction.ts';
 import type { Message } from '../queue/queue.ts';
 import { type Claimed, claimJobs } from '../store/claims.ts';
 import type { Announcer } from './announce.ts';
@@ -17,14 +17,15 @@ const PATIENCE_MS = 5_000;
 /** @param workerId asked anew for every list, since a worker that lost its lease goes on under another name */
 export function openClaims(ctx: Context, announcer: Announcer, workerId: () => string): Claim {
   return groupCommit(
-    async (messages: Message[]) => {
+    async (messages: Message[], forMs) => {
       // Of two messages that say the same in one list one is void. Of two epochs of a job only one can be right, and
       // which one is for the database to say.
       const once = new Map(messages.map((message) => [nameOf(message), message]));
       // By id, as everybody locks jobs: another worker may hold the same bells in another order.
       const inOrder = [...once.values()].toSorted((a, b) => (a.jobId < b.jobId ? -1 : 1));
       const claimed = await persistently(() => claimJobs(ctx.flow, workerId(), inOrder), {
-        forMs: PATIENCE_MS,
+        forMs,
+        on: isConnectionError,
       });
       if (claimed.length > 0) crashPoint('claim-after');
       announcer.wake(claimed.map(({ jobId }) => ({ type: 'live', jobId })));
@@ -33,7 +34,7 @@ export function openClaims(ctx: Context, announcer: Announcer, workerId: () => s
         once.get(nameOf(message)) === message ? (byName.get(nameOf(message)) ?? null) : null,
       );
     },
-    { max: LIST_MAX, inFlight: 1 },
+    { max: LIST_MAX, inFlight: 1, lane: ({ accountId }) => accountId, patienceMs: PATIENCE_MS },
   );
 }
 

@@ -1,9 +1,11 @@
 // What time has taken: waiting jobs past their deadline, lots past theirs.
 import type { Context } from '../context.ts';
 import { groupCommit } from '../db/group-commit.ts';
-import { transaction } from '../db/transaction.ts';
+import type { Tx } from '../db/pool.ts';
+import { LIST_LOCK_MS, transaction } from '../db/transaction.ts';
 import { renderAccountEvent } from '../domain/event.ts';
 import { newId } from '../domain/ids.ts';
+import type { Bell } from '../domain/job.ts';
 import { money } from '../domain/money.ts';
 import { endWaiting } from '../domain/outcome.ts';
 import { writePostings } from '../ledger/post.ts';
@@ -17,11 +19,18 @@ import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
 
 /** Accounts stay locked for as long as a list takes. */
 const LIST_MAX = 100;
+/** Of an account that somebody holds: the next pass finds them again. */
+const PATIENCE_MS = 3_000;
 
 /** In lists, so that a job which cannot be ended stands alone in the end and keeps nobody from it. */
 export async function expireWaiting(ctx: Context, tools: SweepTools): Promise<boolean> {
   const found = await overdue(ctx.flow, PASS_MAX);
-  const expire = groupCommit((jobs: Named[]) => expireList(ctx, tools, jobs), { max: LIST_MAX, inFlight: 1 });
+  const expire = groupCommit((jobs: Named[]) => expireList(ctx, tools, jobs), {
+    max: LIST_MAX,
+    inFlight: 1,
+    lane: ({ accountId }) => accountId,
+    patienceMs: PATIENCE_MS,
+  });
   const ended = await Promise.allSettled(found.map(expire));
   const broken = ended.find((one) => one.status === 'rejected');
   if (broken) throw broken.reason;
@@ -30,13 +39,14 @@ export async function expireWaiting(ctx: Context, tools: SweepTools): Promise<bo
 
 /** Which of them ended. */
 async function expireList(ctx: Context, { announcer }: SweepTools, list: Named[]): Promise<boolean[]> {
-  const { bells, ended } = await transaction(ctx.flow, async (tx) => {
+  const work = async (tx: Tx): Promise<{ bells: Bell[]; ended: Set<string> }> => {
     if (!(await alone(tx, 'expireWaiting'))) return { bells: [], ended: new Set<string>() };
     const { changes, jobs } = await openChanges(ctx, tx, { wanted: list, lock: (tx) => lockOpen(tx, list) });
     const late = [...jobs.values()].filter((job) => job.status === 'queued' && job.deadline <= changes.now);
     for (const job of late) endJob(changes, job, endWaiting('expired'));
     return { bells: await writeChanges(tx, changes), ended: new Set(late.map((job) => job.id)) };
-  });
+  };
+  const { bells, ended } = await transaction(ctx.flow, work, { lockMs: LIST_LOCK_MS });
   announcer.ring(bells);
   announcer.wake(list.map((job) => ({ type: 'job', ...job })));
   return list.map((job) => ended.has(job.jobId));

@@ -2,7 +2,7 @@
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { groupCommit } from '../db/group-commit.ts';
-import { persistently } from '../db/transaction.ts';
+import { isConnectionError, persistently } from '../db/transaction.ts';
 import { appendDeltas, type DeltaStep } from '../store/deltas.ts';
 import type { Announcer } from './announce.ts';
 
@@ -13,13 +13,13 @@ const PATIENCE_MS = 60_000;
 
 export function openDeltaLog(ctx: Context, announcer: Announcer): AppendStep {
   return groupCommit(
-    async (steps: DeltaStep[]) => {
-      await persistently(() => appendDeltas(ctx.flow, steps), { forMs: PATIENCE_MS });
+    async (steps: DeltaStep[], forMs) => {
+      await persistently(() => appendDeltas(ctx.flow, steps), { forMs, on: isConnectionError });
       crashPoint('delta-stored');
       announcer.wake(steps.map(({ jobId }) => ({ type: 'live', jobId })));
       return steps.map(() => undefined);
     },
-    { max: LIST_MAX, inFlight: 2 },
+    { max: LIST_MAX, inFlight: 2, lane: ({ accountId }) => accountId, patienceMs: PATIENCE_MS },
   );
 }
 

@@ -4,7 +4,7 @@ import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { groupCommit } from '../db/group-commit.ts';
 import type { Tx } from '../db/pool.ts';
-import { persistently, transaction } from '../db/transaction.ts';
+import { isConnectionError, LIST_LOCK_MS, persistently, transaction } from '../db/transaction.ts';
 import type { Bell } from '../domain/job.ts';
 import { conclude, type Outcome, type Settling, type Verdict } from '../domain/outcome.ts';
 import { priceOf } from '../domain/pricing.ts';
@@ -31,24 +31,30 @@ export interface Settlement {
 export type Settle = (settlement: Settlement) => Promise<boolean>;
 
 const LIST_MAX = 200;
+/** Characters of output that weigh as much as a settlement: a list of long ones is short. */
+const OUTPUT_WEIGHT = 64 * 1024;
 /** An outcome in hand is offered for as long as a database restart may reasonably take. */
 const PATIENCE_MS = 10 * 60_000;
 
 export function openSettlement(ctx: Context, announcer: Announcer): Settle {
-  return groupCommit((list: Settlement[]) => settleList(ctx, announcer, list), {
+  return groupCommit((list: Settlement[], forMs) => settleList(ctx, announcer, { list, forMs }), {
     max: LIST_MAX,
     // As in admission: two lists would mostly wait for each other's accounts.
     inFlight: 1,
+    weight: ({ outcome }) => 1 + ('output' in outcome ? (outcome.output?.length ?? 0) / OUTPUT_WEIGHT : 0),
     lane: (settlement) => settlement.accountId,
+    patienceMs: PATIENCE_MS,
   });
 }
 
-async function settleList(ctx: Context, announcer: Announcer, list: Settlement[]): Promise<boolean[]> {
+async function settleList(
+  ctx: Context,
+  announcer: Announcer,
+  { list, forMs }: { list: Settlement[]; forMs: number },
+): Promise<boolean[]> {
   const { bells, settled } = await persistently(
-    () => transaction(ctx.flow, (tx) => settleIn(tx, ctx, list)),
-    {
-      forMs: PATIENCE_MS,
-    },
+    () => transaction(ctx.flow, (tx) => settleIn(tx, ctx, list), { lockMs: LIST_LOCK_MS }),
+    { forMs, on: isConnectionError },
   );
   crashPoint('settle-after-commit');
   announcer.ring(bells);

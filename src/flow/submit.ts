@@ -7,6 +7,7 @@ import { type Kind, PRIORITIES } from '../domain/job.ts';
 import { members } from '../domain/json-members.ts';
 import type { Model, ModelRoute } from '../domain/model.ts';
 import type { PlanTerms } from '../domain/plan.ts';
+import { nearest } from '../domain/nearest.ts';
 import { promptSize } from '../domain/prompt.ts';
 import { openRoutes } from '../domain/routes.ts';
 import type { ChatInput, ImageInput, SttInput, Submission, TtsInput } from '../domain/submission.ts';
@@ -97,11 +98,18 @@ export async function storeLongInput(ctx: Context, request: Request): Promise<Re
   return { ...request, inputJson: null, inputKey };
 }
 
+const LIST = 'GET /v1/models lists those there are.';
+
 function findModel(ctx: Context, { model: name, kind }: Submission): Model {
   const { models } = ctx.catalogue();
   const model = models.get(name);
-  if (!model)
-    throw new AppError('model_not_found', { details: { did_you_mean: nearest(name, [...models.keys()]) } });
+  if (!model) {
+    const like = nearest(name, [...models.keys()]);
+    throw new AppError('model_not_found', {
+      ...(like !== null && { message: `There is no such model. Did you mean ${like}? ${LIST}` }),
+      details: { did_you_mean: like },
+    });
+  }
   if (kind !== undefined && kind !== model.kind) {
     throw new AppError('kind_mismatch', {
       message: `${model.id} is of kind ${model.kind}, not ${kind}.`,
@@ -124,7 +132,7 @@ function chooseRoute(model: Model, { livemode }: Submitter): ModelRoute {
 }
 
 /** Fields of a chat body whose price is known: they cost tokens, or nothing. */
-const CHAT_FIELDS = new Set(
+export const CHAT_FIELDS: ReadonlySet<string> = new Set(
   `messages max_tokens max_completion_tokens n stream stream_options temperature top_p stop presence_penalty frequency_penalty
   logit_bias logprobs top_logprobs seed tools tool_choice parallel_tool_calls response_format user reasoning_effort verbosity
   safety_identifier prompt_cache_key`.split(/\s+/),
@@ -194,7 +202,11 @@ async function audioMs(
       message: 'There is no such artifact.',
       details: { field: 'input.artifact' },
     });
-  if (artifact.deletedAt) throw new AppError('data_deleted', { details: { field: 'input.artifact' } });
+  if (artifact.deletedAt)
+    throw new AppError('data_deleted', {
+      message: 'The artifact was deleted.',
+      details: { field: 'input.artifact' },
+    });
   return artifact.durationMs;
 }
 
@@ -215,26 +227,4 @@ function deadlineOf(
     deadline: { inSeconds: expires_in ?? Math.min(DEFAULT_DEADLINE_S, maxDeadlineS) },
     deadlineNamed: expires_in !== undefined,
   };
-}
-
-/** The known name with the fewest changed letters, if it is near enough to be meant. */
-function nearest(name: string, names: readonly string[]): string | null {
-  const ranked = names
-    .map((known) => ({ known, distance: distance(name, known) }))
-    .toSorted((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  return best && best.distance <= Math.max(2, name.length / 3) ? best.known : null;
-}
-
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const swap = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }

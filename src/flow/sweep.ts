@@ -24,10 +24,10 @@ import { expireLots, expireWaiting } from './expire.ts';
 import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
-import { takeBack } from './take-back.ts';
+import { openTakeBack } from './take-back.ts';
 
 /** Done at every pass, in this order. */
-const TASKS: Record<string, SweepTask> = { takeBack, ringUnheard, expireWaiting, refillDue, expireLots };
+const TASKS: Record<string, SweepTask> = { ringUnheard, expireWaiting, refillDue, expireLots };
 /** Done at every sixtieth. */
 const SLOW_TASKS: Record<string, SweepTask> = {
   rotate,
@@ -52,7 +52,11 @@ export interface Sweeper {
  */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
   const holder = newId('wkr');
-  const everyPass: Record<string, SweepTask> = { ringLost: openRingLost(), ...TASKS };
+  const everyPass: Record<string, SweepTask> = {
+    ringLost: openRingLost(),
+    takeBack: openTakeBack(),
+    ...TASKS,
+  };
   const failing = new Map<string, string>();
   let passes = 0;
   /** False also if it failed. */

@@ -1,4 +1,5 @@
 // Jobs that run at nobody's: their worker is gone.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import { isConnectionError, transaction } from '../db/transaction.ts';
@@ -8,24 +9,39 @@ import { alone, type Orphan, orphans } from '../store/sweep.ts';
 import { buryWorkers } from '../store/workers.ts';
 import { countStored, partialChat } from './count.ts';
 import type { Settle } from './settle.ts';
-import { PASS_MAX, type SweepTools } from './sweep-task.ts';
+import { PASS_MAX, type SweepTask } from './sweep-task.ts';
+
+/** A pass waits no longer for those whose account somebody holds: they are in hand, and it is not the last pass. */
+const PASS_MS = 5_000;
 
 /** They wait again, at no attempt; those whose stop was asked end. */
-export async function takeBack(ctx: Context, { settle }: SweepTools): Promise<boolean> {
-  const found = await transaction(ctx.flow, async (tx) => {
-    if (!(await alone(tx, 'takeBack'))) return [];
-    await buryWorkers(tx);
-    return orphans(tx, { leaseMs: ctx.config.leaseMs, limit: PASS_MAX });
-  });
-  if (found.length === 0) return false;
-  const settled = await Promise.allSettled(found.map((orphan) => takeOne(ctx, settle, orphan)));
-  crashPoint('sweep-between');
-  const back = settled.filter((one) => one.status === 'fulfilled' && one.value).length;
-  ctx.log.info({ jobs: back }, 'jobs of lost workers were taken back');
-  // One that cannot be settled must not keep the others where they are, but it must be seen.
-  const broken = settled.find((one) => one.status === 'rejected');
-  if (broken) throw broken.reason;
-  return back === PASS_MAX;
+export function openTakeBack(): SweepTask {
+  const inHand = new Set<string>();
+  return async (ctx, { settle }) => {
+    const found = await transaction(ctx.flow, async (tx) => {
+      if (!(await alone(tx, 'takeBack'))) return [];
+      await buryWorkers(tx);
+      return orphans(tx, { leaseMs: ctx.config.leaseMs, limit: PASS_MAX });
+    });
+    const fresh = found.filter(({ jobId }) => !inHand.has(jobId));
+    if (fresh.length === 0) return false;
+    const taken = Promise.allSettled(
+      fresh.map((orphan) => {
+        inHand.add(orphan.jobId);
+        return takeOne(ctx, settle, orphan).finally(() => inHand.delete(orphan.jobId));
+      }),
+    );
+    const settled = await Promise.race([taken, sleep(PASS_MS, null, { ref: false })]);
+    crashPoint('sweep-between');
+    if (settled === null)
+      throw new Error('jobs of lost workers wait for accounts that somebody holds locked');
+    const back = settled.filter((one) => one.status === 'fulfilled' && one.value).length;
+    ctx.log.info({ jobs: back }, 'jobs of lost workers were taken back');
+    // One that cannot be settled must not keep the others where they are, but it must be seen.
+    const broken = settled.find((one) => one.status === 'rejected');
+    if (broken) throw broken.reason;
+    return back === PASS_MAX;
+  };
 }
 
 async function takeOne(ctx: Context, settle: Settle, orphan: Orphan): Promise<boolean> {

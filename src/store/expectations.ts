@@ -23,8 +23,8 @@ export async function expectations(
   }>({
     name: 'expectations',
     text: `select count(*)::int as samples, millrace_now() as now,
-        percentile_cont(0.5) within group (order by extract(epoch from ended_at - started_at) * 1000)::float8 as run_ms,
-        percentile_cont(0.5) within group (order by cost)::float8 as credits
+        percentile_cont(0.5) within group (order by extract(epoch from ended_at - started_at)::float8 * 1000) as run_ms,
+        percentile_cont(0.5) within group (order by cost::float8) as credits
       from (select started_at, ended_at, cost from jobs where account_id = $1 and ($2::text is null or model = $2) and status = 'succeeded' and id > $3
         order by id desc limit 500) recent`,
     values: [query.accountId, query.model, idFloor('job', query.since)],

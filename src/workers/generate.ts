@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
+import { mayPass } from '../db/transaction.ts';
 import type { Kind } from '../domain/job.ts';
 import { openClaims } from '../flow/claim.ts';
 import { openDeltaLog } from '../flow/record-deltas.ts';
@@ -72,12 +73,21 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   let gone = false;
   let handling = 0;
 
-  /** Nobody else would end a job that runs here while this worker lives. */
-  const settleSomehow = (settlement: Settlement): Promise<boolean> =>
-    settle(settlement).catch((error: Error) => {
-      ctx.log.error({ err: error, job: settlement.jobId }, 'an outcome cannot be written');
-      return settle(unwritten(settlement));
-    });
+  /**
+   * Nobody else would end a job that runs here while this worker lives. What was paid for is offered for as long as the job is
+   * ours; only an outcome that cannot be written whoever waits is given up for one that can.
+   */
+  const settleSomehow = async (settlement: Settlement, workerId: string): Promise<boolean> => {
+    for (;;) {
+      try {
+        return await settle(settlement);
+      } catch (error) {
+        ctx.log.error({ err: error, job: settlement.jobId }, 'an outcome cannot be written');
+        if (!mayPass(error)) return settle(unwritten(settlement));
+        if (!lease.holds(workerId)) throw error;
+      }
+    }
+  };
 
   const handle = async (message: Message): Promise<void> => {
     if (draining) return;
@@ -92,7 +102,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
       // The drain may have begun, or the lease lapsed, while the claim was under way.
       if (gone || !lease.holds(claimed.workerId)) brake.pull('leave');
       const settlement = await run(ctx, tools, { claimed, brake });
-      await settleSomehow(settlement).finally(() => brakes.close(claimed.jobId, brake));
+      await settleSomehow(settlement, claimed.workerId).finally(() => brakes.close(claimed.jobId, brake));
     } catch (error) {
       // The lease or the sweep brings the job back; nothing was decided here.
       ctx.log.error({ err: error, job: message.jobId }, 'a message could not be handled');

@@ -8,6 +8,7 @@ import { startWorker } from './start.ts';
 const command = commandLine(
   'npm run worker --',
   'Runs a worker: takes jobs of the named queues, calls their providers, settles them, and sweeps.',
+  ['worker'],
 )
   .option('--queues <kinds>', `which queues, separated by commas: ${KINDS.join(', ')}`, parseQueues, [
     ...KINDS,

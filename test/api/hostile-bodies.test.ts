@@ -209,7 +209,7 @@ describe('a submission that is no job', () => {
     expect(body.details.issues).toEqual([
       {
         path: 'input.max_tokens',
-        message: 'must be integer',
+        message: 'must be a whole number',
         expected: 'integer',
         received: 'a text of 4 characters',
       },

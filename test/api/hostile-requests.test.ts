@@ -236,7 +236,13 @@ describe('content types', () => {
         const client = isAdmin(operation) ? millrace.admin : account;
         const path = fill(operation, () => newId('job'));
         const plain = { body: 'x', headers: { 'content-type': 'text/plain' } };
-        expectRefusal(await client.send(operation.method, path, plain), 'unsupported_media_type');
+        const refusal = await client.send(operation.method, path, plain);
+        expectRefusal(refusal, 'unsupported_media_type');
+        const form = operation.path === '/v1/artifacts' ? ['multipart/form-data'] : ['application/json'];
+        const taken = operation.body === null && operation.path !== '/v1/artifacts' ? [] : form;
+        expect(refusal.body.details.accept, named(operation)).toEqual(taken);
+        expect(refusal.headers['accept'] ?? '').toBe(taken.join(', '));
+        expect(refusal.body.message).toContain(taken[0] ?? 'no body');
         const stray = await client.send(operation.method, path, { body: { [`stray_${'x'}`]: 1 } });
         const code = operation.path === '/v1/artifacts' ? 'input_unsupported' : 'invalid_request';
         expect(stray.body, named(operation)).toMatchObject({ code });
@@ -369,7 +375,6 @@ describe('addresses', () => {
     ['/V1/jobs', 'not_found'],
     ['/v1/jobs/', 'not_found'],
     ['//v1/jobs', 'not_found'],
-    ['/', 'not_found'],
   ] as const)('%s is refused', async (path, code) => {
     expectRefusal(await account.get(path), code);
   });

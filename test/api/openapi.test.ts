@@ -84,7 +84,7 @@ describe('the document', () => {
     await app.ready();
     const real = routesOf(app.printRoutes({ commonPrefix: false }));
     await close();
-    const hidden = ['GET /openapi.json', 'GET /reference', 'GET /reference/{}'];
+    const hidden = ['GET /', 'GET /openapi.json', 'GET /reference', 'GET /reference/{}'];
     const written = operations.map(({ method, path }) => `${method} ${path.replaceAll(/\{\w+\}/g, '{}')}`);
     expect([...written, ...hidden].toSorted()).toEqual(real.toSorted());
   });
@@ -319,7 +319,8 @@ describe('every answer is as the document says', () => {
     await account.post(`/v1/artifacts/${artifact.id}/links`, { expires_in_s: 1 });
     await nobody.get(link.url.slice(millrace.url.length));
     await account.send('DELETE', `/v1/artifacts/${artifact.id}`);
-    expect((await account.get(`/v1/artifacts/${artifact.id}`)).body.code).toBe('data_deleted');
+    const { body: gone } = await account.get(`/v1/artifacts/${artifact.id}`);
+    expect(gone).toMatchObject({ code: 'data_deleted', message: 'The artifact was deleted.' });
   });
 
   it('for the account, the models, the service', async () => {
@@ -395,6 +396,10 @@ describe('every answer is as the document says', () => {
     expect((await admin.send('PATCH', `/v1/admin/routes/${added.id}`, { body: off })).status).toBe(200);
     expect((await admin.post('/v1/admin/prices', { model: 'vendor/documented', lines })).status).toBe(201);
     const { body: models } = await admin.get('/v1/admin/models');
+    const { body: plans } = await admin.get('/v1/admin/plans');
+    expect(plans.data.map((one: { id: string }) => one.id)).toEqual(
+      expect.arrayContaining(['free', 'startup', 'scale']),
+    );
     expect(models.data.map((one: { id: string }) => one.id)).toContain('vendor/documented');
     expect(JSON.stringify(models)).not.toContain('api_key');
     expect((await admin.get('/v1/admin/sim/calls?limit=5')).body.data).toHaveLength(5);

@@ -46,6 +46,16 @@ it('is served whole: the page, its script, the document', async () => {
   });
 });
 
+it('is named at the root, and where there is no such address', async () => {
+  const { status, body } = await nobody.get('/');
+  expect([status, body.name]).toEqual([200, 'Millrace']);
+  expect((await nobody.get(body.reference.slice(millrace.url.length))).status).toBe(301);
+  expect((await nobody.get(body.openapi.slice(millrace.url.length))).body.openapi).toBe('3.1.0');
+  const lost = await nobody.get('/v2/jobs');
+  expectRefusal(lost, 'not_found');
+  expect(lost.body.message).toContain('/reference');
+});
+
 it('has nothing else', async () => {
   for (const path of [
     '/reference/none',

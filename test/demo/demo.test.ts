@@ -103,6 +103,19 @@ describe('the demo', () => {
     expect(command.err).toEqual(['demo: The platform ended with code 1; above is what it said.']);
   });
 
+  it.each([
+    ['its value came', ['Who?'], { npm_config_prompt: 'true' }, '--prompt <text>'],
+    ['nothing came', [], { npm_config_out: 'elsewhere' }, '--out <folder>'],
+    ['only words came', ['Who?'], {}, '--prompt <text>'],
+  ])('says where options go, if npm kept one and %s', async (_, args, env, flags) => {
+    const command = demo(args, { env });
+    expect(await command.ended).toBe(1);
+    expect(command.err).toEqual([
+      `error: npm kept an option to itself; its place is behind "--": npm run demo -- ${flags}`,
+    ]);
+    expect(command.out).toEqual([]);
+  });
+
   it.each(['--prompt', '--say', '--draw'])('wants some text for %s', async (option) => {
     const command = demo([option, '  ']);
     expect(await command.ended).toBe(1);

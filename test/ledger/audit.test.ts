@@ -53,6 +53,7 @@ describe('clean books', () => {
     expect(code).toBe(0);
     expect(text).toMatch(/^I1 +ok +\d+ rows/m);
     expect(text).toContain('All invariants hold');
+    expect(text).toMatch(/^I3, I6 to I9 .* docs\/invariants\.md\.$/m);
   });
 });
 

@@ -24,10 +24,11 @@ export interface Parameter {
   required?: boolean;
   schema: Schema;
   style?: string;
+  description?: string;
 }
 
 interface Content {
-  content?: Record<string, { schema: Schema }>;
+  content?: Record<string, { schema: Schema; examples?: Record<string, { value: object }> }>;
 }
 
 export interface Operation {
@@ -38,6 +39,8 @@ export interface Operation {
   parameters: Parameter[];
   /** Of a JSON body, if it takes one. */
   body: Schema | null;
+  /** Of that body, by what they are called. */
+  examples: Record<string, { value: object }>;
   /** By status, or `4XX`. */
   responses: Record<string, Content>;
   /** Whether it answers without a key. */
@@ -74,6 +77,7 @@ export function operationsOf(document: Document): Operation[] {
       tags: raw.tags ?? [],
       parameters: raw.parameters ?? [],
       body: raw.requestBody?.content?.['application/json']?.schema ?? null,
+      examples: raw.requestBody?.content?.['application/json']?.examples ?? {},
       responses: raw.responses ?? {},
       open: raw.security !== undefined && raw.security.every((way) => Object.keys(way).length === 0),
     })),

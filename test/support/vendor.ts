@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net';
 import type { Client } from './client.ts';
 
 export interface Vendor {
+  /** Root of its API. */
+  url: string;
   /** What it says next, and from then on. A list is streamed as server-sent events, a text is sent as it is. */
   says(answer: string | string[]): void;
   close(): Promise<void>;
@@ -31,10 +33,12 @@ export async function startVendor(admin: Client, model: string): Promise<Vendor>
   }));
   await admin.send('PUT', `/v1/admin/models/${model}`, { body: { kind: 'chat' } });
   await admin.post('/v1/admin/prices', { model, lines });
-  const route = { model, provider: 'openai', base_url: `http://127.0.0.1:${port}/v1` };
+  const url = `http://127.0.0.1:${port}/v1`;
+  const route = { model, provider: 'openai', base_url: url };
   const { status, body } = await admin.post('/v1/admin/routes', route);
   if (status !== 201) throw new Error(JSON.stringify(body));
   return {
+    url,
     says(next) {
       answer = next;
     },

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { AppError, invalidRequest } from '../../domain/errors.ts';
 import { money } from '../../domain/money.ts';
+import { notAPlan } from '../../domain/plan.ts';
 import { createAccount, grant } from '../../flow/accounts.ts';
 import { cancel } from '../../flow/cancel.ts';
 import { changeAccount } from '../../flow/change-account.ts';
@@ -84,13 +85,8 @@ export function adminAccountRoutes(
     async (request) => {
       const { id } = request.params;
       const { plan, status, overrides, reason } = request.body;
-      if (plan !== undefined && !ctx.catalogue().plans.has(plan))
-        throw invalidRequest({
-          path: 'plan',
-          message: 'must name a plan',
-          expected: 'a plan',
-          received: plan,
-        });
+      const { plans } = ctx.catalogue();
+      if (plan !== undefined && !plans.has(plan)) throw notAPlan(plan, [...plans.keys()]);
       await changeAccount(ctx, announcer, {
         id,
         plan,

@@ -9,6 +9,7 @@ import type { Api } from '../api.ts';
 import { CURSORS } from '../page.ts';
 import { adminAccountRoutes } from './admin-accounts.ts';
 import { adminCatalogueRoutes } from './admin-catalogue.ts';
+import { adminPlanRoutes } from './admin-plans.ts';
 import { Invariants, SimCalls } from './admin-shapes.ts';
 import { adminSchema, type AdminTools } from './admin-tools.ts';
 
@@ -28,6 +29,7 @@ export function adminRoutes(app: FastifyInstance, api: Api): void {
   };
   adminAccountRoutes(app, api, tools);
   adminCatalogueRoutes(app, api, tools);
+  adminPlanRoutes(app, api);
 
   app.get<{ Querystring: { limit: number } }>(
     '/v1/admin/sim/calls',

@@ -214,7 +214,7 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
 
 function present(artifact: StoredArtifact | null): StoredArtifact {
   if (!artifact) throw new AppError('not_found');
-  if (artifact.deletedAt) throw new AppError('data_deleted');
+  if (artifact.deletedAt) throw new AppError('data_deleted', { message: 'The artifact was deleted.' });
   return artifact;
 }
 

@@ -20,10 +20,9 @@ import { idempotencyKey, idempotencyOf } from '../idempotency.ts';
 import { pageQuery, sendPage } from '../page.ts';
 import { JobAnswer, JobList, Quote, Explanation } from '../shapes.ts';
 import { assertInput } from '../validate.ts';
+import { Wait, waited, waitMs } from '../wait.ts';
 
 const JobId = Type.Object({ id: Type.String() });
-const WAIT_MAX_S = 60;
-
 export function jobRoutes(app: FastifyInstance, api: Api): void {
   const { ctx, shower } = api;
 
@@ -38,8 +37,13 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         body: Submission,
         querystring: Type.Object(
           {
-            wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })),
-            dry_run: Type.Optional(Type.Boolean()),
+            wait: Wait,
+            dry_run: Type.Optional(
+              Type.Boolean({
+                description:
+                  'Answers a quote: what would be held, whether it would be admitted. Nothing is written.',
+              }),
+            ),
           },
           { additionalProperties: false },
         ),
@@ -48,7 +52,9 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
             'With the same key and body, for 30 days, the job of the first time is answered as it is now, with `Idempotent-Replayed: ' +
               'true`; with another body the key is refused. A refused request has used no key.',
           ),
-          prefer: Type.Optional(Type.String()),
+          prefer: Type.Optional(
+            Type.String({ description: '`wait=30` says the same as `?wait=30`, which goes before it.' }),
+          ),
         }),
         response: {
           200: Type.Union([JobAnswer, Quote]),
@@ -124,10 +130,7 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         tags: ['jobs'],
         summary: 'Look at a job',
         params: JobId,
-        querystring: Type.Object(
-          { wait: Type.Optional(Type.Number({ minimum: 0, maximum: WAIT_MAX_S })) },
-          { additionalProperties: false },
-        ),
+        querystring: Type.Object({ wait: Wait }, { additionalProperties: false }),
         response: { 200: JobAnswer, 304: Type.Null() },
       },
     },
@@ -221,28 +224,4 @@ async function sendJob(
   jobHeaders(reply, job);
   reply.header('location', `/v1/jobs/${job.id}`).code(isFinal(job.status) ? 200 : 202);
   return reply.type(JSON_TYPE).send(json);
-}
-
-/** The job once it has ended, or as it is when the time is over or the process drains. */
-async function waited(api: Api, job: Job, forMs: number): Promise<Job> {
-  if (forMs <= 0 || isFinal(job.status)) return job;
-  const watch = api.hub.watch({ eventsOf: job.id });
-  const until = performance.now() + forMs;
-  try {
-    for (;;) {
-      const now = (await api.shower.show({ accountId: job.accountId, slots: 0 }, job.id)).job;
-      const left = until - performance.now();
-      if (isFinal(now.status) || left <= 0 || api.closing.aborted) return now;
-      await watch.next(Math.min(left, 1_000), api.closing);
-    }
-  } finally {
-    watch.close();
-  }
-}
-
-function waitMs(request: FastifyRequest): number {
-  const { wait } = request.query as { wait?: number };
-  if (wait !== undefined) return wait * 1000;
-  const match = /(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])/.exec(String(request.headers['prefer'] ?? ''));
-  return Math.min(Number(match?.[1] ?? 0), WAIT_MAX_S) * 1000;
 }
