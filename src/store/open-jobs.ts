@@ -19,7 +19,7 @@ export interface OpenJob extends Job {
 }
 
 const OPEN_COLUMNS = `${JOB_COLUMNS}, route_id as "routeId", failures, interruptions, ambiguous, sequence,
-  deadline_named as "deadlineNamed", worker_id as "workerId", bounds::jsonb ? 'charge_refused' as "chargeRefused"`;
+  deadline_named as "deadlineNamed", worker_id as "workerId", strpos(bounds, '"charge_refused":true') > 0 as "chargeRefused"`;
 
 const fences = rowset<{ accountId: string; jobId: string; epoch: number }>({
   account_id: ['text', (f) => f.accountId],
