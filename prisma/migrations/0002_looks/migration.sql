@@ -18,7 +18,7 @@ begin
     select 'job', j.epoch::bigint, case
         when j.status <> 'queued' then null
         when j.slot is not null then 0
-        -- As positionInLine (src/store/jobs.ts): exact to 1,000.
+        -- As positionInLine (src/store/line.ts): exact to 1,000.
         else (select count(*)::integer from (select from jobs o where o.account_id = j.account_id and o.place is not null
           and (o.priority, o.place) < (j.priority, j.place) limit 1000) ahead) end,
       j.status, null from job j
