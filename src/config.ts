@@ -45,7 +45,8 @@ export const VARIABLES = {
   },
   MILLRACE_DATA_DIR: {
     default: '.millrace',
-    meaning: 'Folder of the embedded database, artifacts and credentials.',
+    meaning:
+      'Folder of the embedded database, artifacts and credentials. Roles that are started apart share its `artifacts/`.',
   },
   DATABASE_URL: {
     default: 'embedded',

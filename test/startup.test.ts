@@ -183,7 +183,7 @@ describe('a start that cannot be', () => {
     const env = { ...installation.env, MILLRACE_KEY_PEPPER: 'another pepper that is long enough, at last' };
     const command = runNode(['src/workers/main.ts'], { env });
     expect(await command.ended).toBe(1);
-    expectOneLine(command, /made with another MILLRACE_KEY_PEPPER. Set it to the one in secrets\.json/);
+    expectOneLine(command, /made with another MILLRACE_KEY_PEPPER. Set it to what is called pepper in secrets\.json/);
   });
 });
 

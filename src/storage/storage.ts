@@ -14,6 +14,9 @@ export interface Storage {
   remove(key: string): Promise<void>;
   /** Every key and its age in milliseconds; for the sweep that removes orphans. What a `put` that died left goes too. */
   list(): AsyncIterable<{ key: string; ageMs: number }>;
+  /** What `setMark` has written there, or null. It is none of the keys. */
+  mark(): Promise<string | null>;
+  setMark(mark: string): Promise<void>;
   ping(): Promise<void>;
 }
 
