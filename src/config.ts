@@ -26,6 +26,8 @@ export interface Config {
   production: boolean;
   /** Null in production, whatever the variable says. */
   crashAt: CrashAt | null;
+  /** Of a worker alone; null: it serves no metrics. */
+  metricsPort: number | null;
   hostName: string;
 }
 
@@ -87,6 +89,10 @@ export const VARIABLES = {
   HEARTBEAT_MS: {
     default: '15000',
     meaning: 'Pause between the heartbeats of a stream, at which its key is looked at again.',
+  },
+  METRICS_PORT: {
+    default: 'none',
+    meaning: 'Port on which a worker alone serves /metrics and /healthz. 0 takes a free one.',
   },
   LOG_LEVEL: { default: 'info', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
   CRASH_AT: {
@@ -153,6 +159,7 @@ export function readConfig(env: Env = process.env): Config {
     logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
     production,
     crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),
+    metricsPort: text('METRICS_PORT') === null ? null : whole('METRICS_PORT', 0, 65_535),
     hostName: hostname(),
   });
 }

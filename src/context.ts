@@ -17,6 +17,8 @@ import type { Storage } from './storage/storage.ts';
 import { reach } from './reach.ts';
 import { type Catalogue, readCatalogue } from './store/catalogue.ts';
 import { watchTrouble } from './trouble.ts';
+import { type Alarms, openAlarms } from './alarms.ts';
+import { Counts } from './counts.ts';
 
 export interface Context {
   config: Config;
@@ -34,6 +36,9 @@ export interface Context {
   catalogue(): Catalogue;
   refreshCatalogue(): Promise<void>;
   secrets: Secrets;
+  /** What this process has done, for Prometheus. */
+  counts: Counts;
+  alarms: Alarms;
   /** Root of every absolute URL, without a trailing slash. */
   publicUrl(): string;
   close(): Promise<void>;
@@ -100,6 +105,7 @@ export async function openContext({
     config.redisUrl === null
       ? await openPostgresBus(flowUrl, onError)
       : await openRedisBus(config.redisUrl, onError);
+  const alarms = openAlarms(log);
   let catalogue = await readCatalogue(flow);
   const refreshCatalogue = async (): Promise<void> => {
     catalogue = await readCatalogue(flow);
@@ -120,11 +126,14 @@ export async function openContext({
     catalogue: () => catalogue,
     refreshCatalogue,
     secrets,
+    counts: new Counts(),
+    alarms,
     publicUrl: () =>
       config.publicUrl ?? address.url ?? catalogue.publicUrl ?? rootOf(config.host, config.port),
     async close() {
       trouble.over();
       clearInterval(reread);
+      alarms.close();
       await queue.close();
       await bus.close();
       await Promise.all([flow.end(), client.end()]);

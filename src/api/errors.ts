@@ -1,5 +1,6 @@
 // Every error leaves through here, in one shape (contract 9).
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Context } from '../context.ts';
 import { AppError, type ErrorCode } from '../domain/errors.ts';
 import { isConnectionError, isContention } from '../db/transaction.ts';
 import { invalid } from './validate.ts';
@@ -91,17 +92,22 @@ export function toAppError(error: unknown): AppError {
   return new AppError('internal', { cause: error });
 }
 
-/** What is our own fault, or the machine's, is also for the log. */
-export function noteFailure(request: FastifyRequest, error: AppError): void {
+/** Counts what is refused. What is our own fault, or the machine's, is also for the log. */
+export function noteFailure(
+  { counts }: Pick<Context, 'counts'>,
+  request: FastifyRequest,
+  error: AppError,
+): void {
+  counts.refused(error.code);
   if (error.status < 500) return;
   const level = error.code === 'internal' ? 'error' : 'warn';
   request.log[level]({ err: error.cause ?? error, request: request.id }, 'a request failed');
 }
 
-export function installErrors(app: FastifyInstance): void {
+export function installErrors(app: FastifyInstance, ctx: Context): void {
   app.setErrorHandler((error, request, reply) => {
     const known = toAppError(error);
-    noteFailure(request, known);
+    noteFailure(ctx, request, known);
     if (known.code === 'body_too_large') {
       known.details['max_bytes'] ??= request.routeOptions.bodyLimit;
       // A client that is still sending reads no answer before it is done, and none at all from a closed connection.

@@ -1,13 +1,13 @@
 // What Prometheus may ask. Counts of jobs and money come from PostgreSQL when asked, so every process says the same.
-import { Gauge, Registry, collectDefaultMetrics } from '@prometheus-io/client';
+import { Gauge } from '@prometheus-io/client';
 import type { Context } from '../context.ts';
 import { KINDS } from '../domain/job.ts';
+import { openProcessMetrics } from '../metrics.ts';
 import type { Hub } from '../live/hub.ts';
 import { readGauges } from '../store/gauges.ts';
 
 export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Promise<string> {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry, prefix: 'millrace_' });
+  const { registry, text } = openProcessMetrics(ctx);
   const gauge = (name: string, help: string, labelNames: string[] = []) =>
     new Gauge({ name, help, labelNames, registers: [registry] });
   const jobs = gauge('millrace_jobs_open', 'Jobs that have not ended, by kind and what they wait for', [
@@ -43,6 +43,6 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
       operator.set({ what: 'overrun', provider }, Number(overrun));
     }
     watches.set(hub.watching());
-    return registry.metrics();
+    return text();
   };
 }

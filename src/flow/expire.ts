@@ -30,13 +30,15 @@ export async function expireWaiting(ctx: Context, tools: SweepTools): Promise<bo
 
 /** Which of them ended. */
 async function expireList(ctx: Context, { announcer }: SweepTools, list: Named[]): Promise<boolean[]> {
-  const { bells, ended } = await transaction(ctx.flow, async (tx) => {
-    if (!(await alone(tx, 'expireWaiting'))) return { bells: [], ended: new Set<string>() };
+  const { bells, late } = await transaction(ctx.flow, async (tx) => {
+    if (!(await alone(tx, 'expireWaiting'))) return { bells: [], late: [] };
     const { changes, jobs } = await openChanges(ctx, tx, { wanted: list, lock: (tx) => lockOpen(tx, list) });
     const late = [...jobs.values()].filter((job) => job.status === 'queued' && job.deadline <= changes.now);
     for (const job of late) endJob(changes, job, endWaiting('expired'));
-    return { bells: await writeChanges(tx, changes), ended: new Set(late.map((job) => job.id)) };
+    return { bells: await writeChanges(tx, changes), late };
   });
+  ctx.counts.ended(late.map(({ kind }) => ({ kind, status: 'expired' })));
+  const ended = new Set(late.map((job) => job.id));
   announcer.ring(bells);
   announcer.wake(list.map((job) => ({ type: 'job', ...job })));
   return list.map((job) => ended.has(job.jobId));

@@ -14,6 +14,7 @@ import type { Artifact } from '../store/artifacts.ts';
 import { findRunning, type OpenJob } from '../store/open-jobs.ts';
 import type { Announcer } from './announce.ts';
 import { type Changes, endJob, openChanges, sendBack, writeChanges } from './changes.ts';
+import { count } from './tell.ts';
 
 /** An attempt that is over. */
 export interface Settlement {
@@ -44,13 +45,14 @@ export function openSettlement(ctx: Context, announcer: Announcer): Settle {
 }
 
 async function settleList(ctx: Context, announcer: Announcer, list: Settlement[]): Promise<boolean[]> {
-  const { bells, settled } = await persistently(
+  const { bells, settled, changes } = await persistently(
     () => transaction(ctx.flow, (tx) => settleIn(tx, ctx, list)),
     {
       forMs: PATIENCE_MS,
     },
   );
   crashPoint('settle-after-commit');
+  count(ctx, changes);
   announcer.ring(bells);
   announcer.wake([...settled].map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
   return list.map((settlement) => settled.has(settlement));
@@ -60,7 +62,7 @@ async function settleIn(
   tx: Tx,
   ctx: Context,
   list: Settlement[],
-): Promise<{ bells: Bell[]; settled: Set<Settlement> }> {
+): Promise<{ bells: Bell[]; settled: Set<Settlement>; changes: Changes }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
     wanted: list,
     lock: (tx) => findRunning(tx, list),
@@ -77,7 +79,7 @@ async function settleIn(
   }
   const bells = settled.size === 0 ? [] : await writeChanges(tx, changes);
   crashPoint('settle-before-commit');
-  return { bells, settled };
+  return { bells, settled, changes };
 }
 
 /** A job may come from a process that heard of a new price or route before this one did. */
@@ -103,6 +105,7 @@ function apply(changes: Changes, job: OpenJob, settlement: Settlement): void {
     accountId: job.accountId,
     jobId: job.id,
     attempt: job.epoch,
+    routeId: job.routeId,
     outcome: outcome.type === 'failed' && outcome.ambiguous ? 'ambiguous' : outcome.type,
     errorCode: outcome.type === 'failed' ? outcome.code : null,
     evidenceJson: settlement.evidence && JSON.stringify(settlement.evidence),

@@ -6,6 +6,8 @@ export interface EndedAttempt {
   accountId: string;
   jobId: string;
   attempt: number;
+  /** Of its row already; for who counts. */
+  routeId: string;
   outcome: 'succeeded' | 'failed' | 'stopped' | 'ambiguous' | 'interrupted';
   errorCode: string | null;
   evidenceJson: string | null;
