@@ -107,8 +107,15 @@ export async function openContext({
       : await openRedisBus(config.redisUrl, onError);
   const alarms = openAlarms(log);
   let catalogue = await readCatalogue(flow);
+  let begun = 0;
+  let held = 0;
   const refreshCatalogue = async (): Promise<void> => {
-    catalogue = await readCatalogue(flow);
+    const mine = ++begun;
+    const read = await readCatalogue(flow);
+    // One that began before has seen less, and may come later.
+    if (mine < held) return;
+    held = mine;
+    catalogue = read;
   };
   bus.subscribe((wake) => {
     if (wake.type === 'catalogue' || wake.type === 'missed') refreshCatalogue().catch(onError);

@@ -94,11 +94,15 @@ export function toAppError(error: unknown): AppError {
 
 /** Counts what is refused. What is our own fault, or the machine's, is also for the log. */
 export function noteFailure(
-  { counts }: Pick<Context, 'counts'>,
+  { counts, alarms }: Pick<Context, 'counts' | 'alarms'>,
   request: FastifyRequest,
   error: AppError,
 ): void {
   counts.refused(error.code);
+  if (error.code === 'price_unknown')
+    alarms.raise('error', 'a model that is sold has no price for what it uses', {
+      about: { model: String(error.details['model']) },
+    });
   if (error.status < 500) return;
   const level = error.code === 'internal' ? 'error' : 'warn';
   request.log[level]({ err: error.cause ?? error, request: request.id }, 'a request failed');

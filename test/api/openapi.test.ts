@@ -378,7 +378,11 @@ describe('every answer is as the document says', () => {
     const data = { default_output_tokens: 10, context_length: 1_000, bytes_per_token: 3.5 };
     const model = { kind: 'chat', aliases: ['documented'], tags: ['pro'], data };
     expect((await admin.send('PUT', '/v1/admin/models/vendor/documented', { body: model })).status).toBe(200);
-    const lines = [{ name: 'token', measure: 'output', credits_per_million: '0' }];
+    const lines = ['input', 'output'].map((measure) => ({
+      name: 'token',
+      measure,
+      credits_per_million: '0',
+    }));
     const route = {
       model: 'vendor/documented',
       provider: 'openai',
