@@ -160,7 +160,7 @@ describe('all in one', () => {
   it('lets a running job end before its embedded services do', async () => {
     const start = async () => {
       const command = runNode(['src/main.ts'], { env: { MILLRACE_DATA_DIR: folder.dataDir, PORT: '0' } });
-      const [, url = ''] = await command.said(/^Millrace is at (\S+),/);
+      const [, url = ''] = await command.said(/Millrace is at (\S+),/);
       const file = await readFile(join(folder.dataDir, 'credentials.json'), 'utf8');
       return { command, client: openClient(url, (JSON.parse(file) as { api_key: string }).api_key) };
     };
