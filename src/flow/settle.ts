@@ -8,6 +8,7 @@ import { persistently, transaction } from '../db/transaction.ts';
 import type { Bell } from '../domain/job.ts';
 import { conclude, type Outcome, type Settling, type Verdict } from '../domain/outcome.ts';
 import { priceOf } from '../domain/pricing.ts';
+import { openRoutes } from '../domain/routes.ts';
 import type { UsageLine } from '../domain/job.ts';
 import type { Evidence } from '../providers/provider.ts';
 import type { Artifact } from '../store/artifacts.ts';
@@ -108,6 +109,7 @@ function apply(changes: Changes, job: OpenJob, settlement: Settlement): void {
     routeId: job.routeId,
     outcome: outcome.type === 'failed' && outcome.ambiguous ? 'ambiguous' : outcome.type,
     errorCode: outcome.type === 'failed' ? outcome.code : null,
+    oursToMend: outcome.type === 'failed' && outcome.oursToMend === true,
     evidenceJson: settlement.evidence && JSON.stringify(settlement.evidence),
     ...costs(changes.ctx, job, { outcome, verdict }),
   });
@@ -115,11 +117,13 @@ function apply(changes: Changes, job: OpenJob, settlement: Settlement): void {
 
 function settlingOf(ctx: Context, job: OpenJob): Settling {
   const price = ctx.catalogue().prices.get(job.priceId);
+  const model = ctx.catalogue().models.get(job.model);
   if (!price) throw new Error(`the price ${job.priceId} of ${job.id} is not known`);
   return {
     ...job,
     price,
-    chargeRefused: ctx.catalogue().models.get(job.model)?.data.charge_refused === true,
+    routes: model ? openRoutes(model, job).length : 1,
+    chargeRefused: model?.data.charge_refused === true,
     cancelRequested: job.cancelRequestedAt ? ((job.canceledBy ?? 'client') as 'client') : null,
   };
 }

@@ -9,7 +9,8 @@ export function count(ctx: Context, { ended, attempts }: Pick<Changes, 'ended' |
   for (const attempt of attempts) if (attempt.errorCode !== null) tell(ctx, attempt);
 }
 
-function tell(ctx: Context, { routeId, errorCode, outcome, jobId, evidenceJson }: EndedAttempt): void {
+function tell(ctx: Context, attempt: EndedAttempt): void {
+  const { routeId, errorCode, outcome, jobId, evidenceJson, oursToMend } = attempt;
   const route = ctx.catalogue().routes.get(routeId);
   // Without a status there is no word of the vendor's, and `note` is the connection's own error, such as ECONNREFUSED.
   const { http_status: status = null, note = null } = JSON.parse(evidenceJson ?? '{}') as {
@@ -17,9 +18,11 @@ function tell(ctx: Context, { routeId, errorCode, outcome, jobId, evidenceJson }
     note?: string | null;
   };
   const about = { route: routeId, code: errorCode, outcome };
-  // Ours to mend, and not the vendor's.
-  const level = errorCode === 'internal' || errorCode === 'storage_unavailable' ? 'error' : 'warn';
-  ctx.alarms.raise(level, 'attempts fail', {
+  const ours = oursToMend || errorCode === 'internal' || errorCode === 'storage_unavailable';
+  const what = oursToMend
+    ? 'attempts fail: the vendor refuses our key, our bill or our rights'
+    : 'attempts fail';
+  ctx.alarms.raise(ours ? 'error' : 'warn', what, {
     about,
     example: {
       model: route?.modelId ?? '',

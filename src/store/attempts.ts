@@ -10,6 +10,8 @@ export interface EndedAttempt {
   routeId: string;
   outcome: 'succeeded' | 'failed' | 'stopped' | 'ambiguous' | 'interrupted';
   errorCode: string | null;
+  /** For who tells the operator; not kept. */
+  oursToMend: boolean;
   evidenceJson: string | null;
   usageJson: string | null;
   providerCost: bigint | null;
