@@ -1,5 +1,5 @@
 // What operators send.
-import { Type, type Static } from 'typebox';
+import { Type, type Static, type TSchema } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
 import { MODEL_ID } from '../../domain/model.ts';
 
@@ -42,6 +42,27 @@ export const OverridesForm = Type.Object(
 );
 export type OverridesForm = Static<typeof OverridesForm>;
 
+/** An override that may also be null, which removes it. */
+const orNone = <T extends TSchema & { type: string }>(schema: T) =>
+  Type.Optional(Type.Unsafe<Static<T> | null>({ ...schema, type: [schema.type, 'null'] }));
+
+const { slots, line_length, caps, max_audio_ms, max_deadline_s } = OverridesForm.properties;
+export const OverridesPatch = Type.Object(
+  {
+    slots: orNone(slots),
+    line_length: orNone(line_length),
+    caps: orNone(caps),
+    max_audio_ms: orNone(max_audio_ms),
+    max_deadline_s: orNone(max_deadline_s),
+  },
+  {
+    ...strict,
+    description:
+      'What is not named stays as it is; null takes an override away, so that the plan holds again.',
+  },
+);
+export type OverridesPatch = Static<typeof OverridesPatch>;
+
 export const AccountForm = Type.Object(
   {
     name: Name,
@@ -57,7 +78,7 @@ export const AccountPatch = Type.Object(
   {
     plan: Type.Optional(PlanId),
     status: Type.Optional(Type.Enum(['active', 'restricted', 'suspended', 'closed'])),
-    overrides: Type.Optional(OverridesForm),
+    overrides: Type.Optional(OverridesPatch),
     reason: Reason,
   },
   strict,
