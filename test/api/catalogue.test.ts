@@ -92,3 +92,22 @@ describe('a cost', () => {
     expect([status, body.details.issues[0].path]).toEqual([400, 'cost']);
   });
 });
+
+describe('a route', () => {
+  const base_url = 'https://vendor.example/v1';
+  it.each(['sim/image', 'sim/tts', 'sim/stt'])(
+    'of %s to a provider that cannot do it is refused',
+    async (model) => {
+      const { status, body } = await admin.post('/v1/admin/routes', { model, provider: 'openai', base_url });
+      expect([status, body.details.issues[0]]).toMatchObject([400, { path: 'provider', expected: ['sim'] }]);
+      expect(body.message).toMatch(/openai does no (image|tts|stt), which can be done by sim\.$/);
+    },
+  );
+
+  it('keeps its model from becoming of a kind that it cannot do', async () => {
+    await admin.send('PUT', '/v1/admin/models/turns', { body: { kind: 'chat' } });
+    await admin.post('/v1/admin/routes', { model: 'turns', provider: 'openai', base_url });
+    const { status, body } = await admin.send('PUT', '/v1/admin/models/turns', { body: { kind: 'image' } });
+    expect([status, body.details.issues[0].path]).toEqual([400, 'kind']);
+  });
+});

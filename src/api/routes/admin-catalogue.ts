@@ -7,6 +7,7 @@ import { newId } from '../../domain/ids.ts';
 import type { Kind } from '../../domain/job.ts';
 import type { Model } from '../../domain/model.ts';
 import { type Turn, turnPage } from '../../domain/page.ts';
+import { PROVIDER_KINDS, providerDoes } from '../../domain/providers.ts';
 import { fitsKind, unitsOf } from '../../domain/pricing.ts';
 import { seal } from '../../flow/seal.ts';
 import type { Api } from '../api.ts';
@@ -62,6 +63,11 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
       const id = request.params['*'];
       const { kind, name = id, aliases = [], tags = [], enabled = true, data = {} } = request.body;
       refuseTakenNames(ctx, id, aliases);
+      const unfit = ctx
+        .catalogue()
+        .models.get(id)
+        ?.routes.find((route) => !providerDoes(route.provider, kind));
+      if (unfit) throw cannotDo('kind', { provider: unfit.provider, kind });
       const row = { kind, name, aliases, tags, enabled, data };
       await prisma.models.upsert({ where: { id }, create: { id, ...row }, update: row });
       await log(request.operatorKeyId, { action: 'model.put', target: id, details: row });
@@ -78,6 +84,7 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
       const { rank = 0, enabled = true, cost = [], data = {} } = request.body;
       const { kind } = assertModel(ctx, model);
       assertFits(kind, cost, { path: 'cost', whole: false });
+      if (!providerDoes(provider, kind)) throw cannotDo('provider', { provider, kind });
       const address = rootUrl(base_url, provider);
       const id = newId('rte');
       const row = {
@@ -169,6 +176,13 @@ function assertFits(
     expected: units,
     received: lines.map(({ name, measure }) => `${name} ${measure}`),
   });
+}
+
+function cannotDo(path: string, { provider, kind }: { provider: string; kind: Kind }): AppError {
+  const doers = Object.keys(PROVIDER_KINDS).filter((name) => providerDoes(name, kind));
+  const message = `must fit: ${provider} does no ${kind}, which can be done by ${doers.join(' and ')}`;
+  const [expected, received] = path === 'kind' ? ['a kind that its routes can do', kind] : [doers, provider];
+  return invalidRequest({ path, message, expected, received });
 }
 
 /** A name leads to one model. */

@@ -2,6 +2,7 @@
 import { Type, type Static, type TSchema } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
 import { MODEL_ID } from '../../domain/model.ts';
+import { PROVIDER_KINDS, type ProviderName } from '../../domain/providers.ts';
 
 const strict = { additionalProperties: false };
 
@@ -150,7 +151,7 @@ export const RouteDataForm = Type.Object(
 export const RouteForm = Type.Object(
   {
     model: ModelId,
-    provider: Type.Enum(['sim', 'openai']),
+    provider: Type.Enum(Object.keys(PROVIDER_KINDS) as ProviderName[]),
     upstream_model: Type.Optional(Name),
     base_url: Type.Optional(
       Type.String({
