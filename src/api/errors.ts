@@ -34,9 +34,10 @@ export function errorBody(error: AppError, request: { path: string; id: string }
 
 /** What the error itself adds to an answer's headers. */
 export function errorHeaders(error: AppError): Record<string, string> {
-  const retry =
-    error.retryable && error.status >= 429 ? { 'retry-after': '1', 'retry-after-ms': '1000' } : {};
-  return { 'x-should-retry': String(error.retryable), ...retry, ...error.headers };
+  const headers = { 'x-should-retry': String(error.retryable), ...error.headers };
+  if (!error.retryable || error.status < 429) return headers;
+  const seconds = error.headers['retry-after'] ?? '1';
+  return { 'retry-after': seconds, 'retry-after-ms': String(Number(seconds) * 1000), ...headers };
 }
 
 export const pathOf = (url: string): string => url.split('?')[0] ?? '';
@@ -105,7 +106,17 @@ export function noteFailure(
     });
   if (error.status < 500) return;
   const level = error.code === 'internal' ? 'error' : 'warn';
-  request.log[level]({ err: error.cause ?? error, request: request.id }, 'a request failed');
+  // A refusal of our own making says all by its code; where it was made is no clue.
+  const err = error.cause ?? (error.code === 'internal' ? error : undefined);
+  const { method, routeOptions } = request;
+  const what = {
+    request: request.id,
+    method,
+    route: routeOptions.url ?? 'none',
+    status: error.status,
+    code: error.code,
+  };
+  request.log[level]({ ...what, ...(err !== undefined && { err }) }, 'a request failed');
 }
 
 export function installErrors(app: FastifyInstance, ctx: Context): void {

@@ -111,3 +111,31 @@ describe('a route', () => {
     expect([status, body.details.issues[0].path]).toEqual([400, 'kind']);
   });
 });
+
+describe('a model that cannot run', () => {
+  it.each([
+    [{ kind: 'chat', enabled: false }, 'The model is switched off at present.'],
+    [{ kind: 'chat' }, 'The model has no route at present.'],
+  ])('%j says why and when to ask again, and leaves a line without a stack', async (form, message) => {
+    await admin.send('PUT', '/v1/admin/models/idle', { body: form });
+    const { status, body, headers } = await account.post('/v1/jobs', { ...chat(), model: 'idle' });
+    expect([status, body.code, body.message]).toEqual([503, 'model_unavailable', message]);
+    expect(headers).toMatchObject({
+      'retry-after': '60',
+      'retry-after-ms': '60000',
+      'x-should-retry': 'true',
+    });
+    const said = JSON.parse(api.log.find((one) => one.includes(body.requestId)) ?? '{}');
+    expect(said).toEqual({
+      level: 'warn',
+      time: said.time,
+      pid: api.pid,
+      request: body.requestId,
+      method: 'POST',
+      route: '/v1/jobs',
+      status: 503,
+      code: 'model_unavailable',
+      msg: 'a request failed',
+    });
+  });
+});
