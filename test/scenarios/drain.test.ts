@@ -75,6 +75,12 @@ describe.each(BACKENDS)('a worker on %s', (backend) => {
     expect(code).toBe(0);
     expect(ms).toBeLessThan(EXIT_MS);
     expect(await ours()).toEqual([]);
+    await eventually(() => worker.log.at(-1)?.includes('"stopped"') ?? false, {
+      what: 'its log has an end',
+      withinMs: 5_000,
+    });
+    const told = worker.log.find((line) => line.includes('"the worker has stopped"'));
+    expect(JSON.parse(told ?? '{}')).toMatchObject({ level: 'info', ended: 1, handed_back: 3 });
 
     const rows = Object.fromEntries(
       await Promise.all([short, ...endless, late].map(async (id) => [id, await jobRow(id)] as const)),
