@@ -73,11 +73,11 @@ export const VARIABLES = {
   },
   CORS_ORIGINS: { default: 'none', meaning: 'Origins that browsers may call from, separated by commas.' },
   MILLRACE_KEY_PEPPER: {
-    default: 'in the data folder',
+    default: '`pepper` of secrets.json in the data folder',
     meaning: 'Secret under which API keys are hashed. 32 bytes or more.',
   },
   MILLRACE_SECRET_KEY: {
-    default: 'in the data folder',
+    default: '`key` of secrets.json in the data folder',
     meaning: "Seals vendors' keys and signs links. 32 bytes, base64.",
   },
   DRAIN_SECONDS: {
