@@ -12,7 +12,7 @@ const command = commandLine(
   .parse();
 
 await runCommand(async (life) => {
-  const { ctx } = await openPlatformFor(life, { quiet: true, artifacts: false });
+  const { ctx } = await openPlatformFor(life, { quiet: true, artifacts: false, sim: false });
   const { keepOthers = false } = command.opts<{ keepOthers?: boolean }>();
   const credentials = await readCredentials(ctx.config);
   let told = `The new key is in ${join(ctx.config.dataDir, 'credentials.json')}.`;

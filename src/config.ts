@@ -66,7 +66,11 @@ export const VARIABLES = {
     default: 'none',
     meaning: 'Redis or Valkey for the queue and wake-ups; without it PostgreSQL does both.',
   },
-  SIM_URL: { default: 'embedded', meaning: 'A running simulator to use instead of the embedded one.' },
+  SIM_URL: {
+    default: 'embedded',
+    meaning:
+      'A running simulator to use instead of the embedded one, which each API and worker starts otherwise.',
+  },
   SUPPORT_URL: {
     default: 'none',
     meaning: 'Where the owner of a suspended or closed account may ask; told in the refusal.',
@@ -99,7 +103,7 @@ export const VARIABLES = {
     default: 'none',
     meaning: 'For tests: name:nth[:signal] ends the process there. Ignored in production.',
   },
-  NODE_ENV: { default: 'none', meaning: '`production` switches test aids off.' },
+  NODE_ENV: { default: 'none', meaning: '`production` ignores CRASH_AT, and changes nothing else.' },
 } as const satisfies Record<string, Variable>;
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];

@@ -1,6 +1,6 @@
 // A database and the folder of its artifacts belong together: a role that has one without the other is not started, and
 // bytes that are missing are the operator's trouble, never a client's retention.
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { readCredentials } from '../src/platform.ts';
@@ -78,6 +78,16 @@ describe('a start', () => {
 
   it.each(['src/migrate.ts', 'src/admin-key.ts'])('of %s needs no artifacts', async (file) => {
     expect(await runNode([file], { env: await elsewhere() }).ended).toBe(0);
+  });
+});
+
+describe('a command that calls no provider', () => {
+  it.each(['src/migrate.ts', 'src/audit.ts', 'src/admin-key.ts'])('starts no simulator: %s', async (file) => {
+    const { SIM_URL: _, ...env } = one.env;
+    expect(await runNode([file], { env }).ended).toBe(0);
+    expect((await readdir(join(one.dataDir, 'embedded'))).filter((name) => name.startsWith('sim'))).toEqual(
+      [],
+    );
   });
 });
 

@@ -39,7 +39,7 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
-export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Promise<ApiServer> {
+export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null }): Promise<ApiServer> {
   const closing = new AbortController();
   const announcer = openAnnouncer(ctx);
   const hub = openHub(ctx.bus);
