@@ -40,8 +40,8 @@ export async function startPlatform(listener: Listener): Promise<Platform> {
   const dataDir = resolve(process.env['MILLRACE_DATA_DIR'] || VARIABLES.MILLRACE_DATA_DIR.default);
   const child = spawn(process.execPath, ['--import', path('tether.ts'), path('../src/main.ts')], {
     env: { ...withoutSettings(), MILLRACE_DATA_DIR: dataDir, PORT: '0' },
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  }) as ChildProcessByStdio<null, Readable, Readable>;
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  }) as ChildProcessByStdio<null, null, Readable>;
   const address = Promise.withResolvers<string>();
   const lost = Promise.withResolvers<never>();
   for (const { promise } of [address, lost]) promise.catch(() => {});
@@ -49,12 +49,10 @@ export async function startPlatform(listener: Listener): Promise<Platform> {
   // What it says of calls that its stop broke off matters only if that stop goes wrong.
   const lastWords: string[] = [];
   child.once('error', address.reject);
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    const url = /^Millrace is at (\S+),/.exec(line)?.[1];
-    if (url) address.resolve(url);
-  });
   createInterface({ input: child.stderr }).on('line', (line) => {
     const { text, grave } = readLog(line);
+    const url = /^Millrace is at (\S+),/.exec(text)?.[1];
+    if (url) return address.resolve(url);
     if (!grave) listener.step(text);
     else if (asked) lastWords.push(text);
     else listener.trouble(text);

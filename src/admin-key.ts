@@ -13,7 +13,7 @@ const command = commandLine(
   .parse();
 
 await runCommand(async (life) => {
-  const { ctx } = await openPlatformFor(life, { quiet: true });
+  const { ctx } = await openPlatformFor(life, { quiet: true, artifacts: false, sim: false });
   const { keepOthers = false } = command.opts<{ keepOthers?: boolean }>();
   const path = join(ctx.config.dataDir, 'credentials.json');
   const credentials = await readCredentials(ctx.config);

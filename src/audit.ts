@@ -18,7 +18,7 @@ const command = commandLine(
   .parse();
 
 await runCommand(async (life) => {
-  const platform = await openPlatformFor(life, { quiet: true });
+  const platform = await openPlatformFor(life, { quiet: true, sim: false });
   const { json = false, sinceCheckpoint = false } = command.opts<{
     json?: boolean;
     sinceCheckpoint?: boolean;

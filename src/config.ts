@@ -26,6 +26,8 @@ export interface Config {
   production: boolean;
   /** Null in production, whatever the variable says. */
   crashAt: CrashAt | null;
+  /** Of a worker alone; null: it serves no metrics. */
+  metricsPort: number | null;
   hostName: string;
 }
 
@@ -51,7 +53,8 @@ export const VARIABLES = {
   },
   MILLRACE_DATA_DIR: {
     default: '.millrace',
-    meaning: 'Folder of the embedded database, artifacts and credentials.',
+    meaning:
+      'Folder of the embedded database, artifacts and credentials. Roles that are started apart share its `artifacts/`.',
   },
   DATABASE_URL: {
     default: 'embedded',
@@ -69,7 +72,11 @@ export const VARIABLES = {
     default: 'none',
     meaning: 'Redis or Valkey for the queue and wake-ups; without it PostgreSQL does both.',
   },
-  SIM_URL: { default: 'embedded', meaning: 'A running simulator to use instead of the embedded one.' },
+  SIM_URL: {
+    default: 'embedded',
+    meaning:
+      'A running simulator to use instead of the embedded one, which each API and worker starts otherwise.',
+  },
   SUPPORT_URL: {
     default: 'none',
     meaning: 'Where the owner of a suspended or closed account may ask; told in the refusal.',
@@ -81,11 +88,11 @@ export const VARIABLES = {
     roles: ['api'],
   },
   MILLRACE_KEY_PEPPER: {
-    default: 'in the data folder',
+    default: '`pepper` of secrets.json in the data folder',
     meaning: 'Secret under which API keys are hashed. 32 bytes or more.',
   },
   MILLRACE_SECRET_KEY: {
-    default: 'in the data folder',
+    default: '`key` of secrets.json in the data folder',
     meaning: "Seals vendors' keys and signs links. 32 bytes, base64.",
   },
   DRAIN_SECONDS: {
@@ -104,13 +111,22 @@ export const VARIABLES = {
     meaning: 'Pause between the heartbeats of a stream, at which its key is looked at again.',
     roles: ['api'],
   },
+  METRICS_PORT: {
+    default: 'none',
+    meaning: 'Port on which a worker alone serves /metrics and /healthz. 0 takes a free one.',
+    roles: ['worker'],
+  },
   LOG_LEVEL: { default: 'info', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
   CRASH_AT: {
     default: 'none',
     meaning: 'For tests: name:nth[:signal] ends the process there. Ignored in production.',
     roles: ['api', 'worker'],
   },
-  NODE_ENV: { default: 'none', meaning: '`production` switches test aids off.', roles: ['api', 'worker'] },
+  NODE_ENV: {
+    default: 'none',
+    meaning: '`production` ignores CRASH_AT, and changes nothing else.',
+    roles: ['api', 'worker'],
+  },
 } as const satisfies Record<string, Variable>;
 
 /** Those that matter to a process of these roles, by name. */
@@ -177,6 +193,7 @@ export function readConfig(env: Env = process.env): Config {
     logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
     production,
     crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),
+    metricsPort: text('METRICS_PORT') === null ? null : whole('METRICS_PORT', 0, 65_535),
     hostName: hostname(),
   });
 }

@@ -16,7 +16,9 @@ import { openFileStorage } from './storage/files.ts';
 import type { Storage } from './storage/storage.ts';
 import { reach } from './reach.ts';
 import { type Catalogue, readCatalogue } from './store/catalogue.ts';
-import { watchTrouble } from './trouble.ts';
+import { serverName, watchTrouble } from './trouble.ts';
+import { type Alarms, openAlarms } from './alarms.ts';
+import { Counts } from './counts.ts';
 
 export interface Context {
   config: Config;
@@ -34,6 +36,9 @@ export interface Context {
   catalogue(): Catalogue;
   refreshCatalogue(): Promise<void>;
   secrets: Secrets;
+  /** What this process has done, for Prometheus. */
+  counts: Counts;
+  alarms: Alarms;
   /** Root of every absolute URL, without a trailing slash. */
   publicUrl(): string;
   close(): Promise<void>;
@@ -72,13 +77,24 @@ export async function openContext({
   address,
   openQueue = openBullQueue,
 }: Resources): Promise<Context> {
-  const trouble = watchTrouble(log);
-  const onError = trouble.note;
-  const flowUrl = config.databaseFlowUrl ?? databaseUrl;
-  const flow = openPool(flowUrl, 'millrace_flow', { max: 12, onError });
-  const clientUrl = config.databaseClientUrl ?? databaseUrl;
-  const client = openPool(clientUrl, 'millrace_client', { max: 6, onError });
   const { redisUrl } = config;
+  const flowUrl = config.databaseFlowUrl ?? databaseUrl;
+  const clientUrl = config.databaseClientUrl ?? databaseUrl;
+  const database = watchTrouble(log, {
+    server: serverName('PostgreSQL', flowUrl),
+    ask: () => flow.query('select 1'),
+  });
+  const reader = watchTrouble(log, {
+    server: serverName('PostgreSQL for reading', clientUrl),
+    ask: () => client.query('select 1'),
+  });
+  const bell =
+    redisUrl === null
+      ? database
+      : watchTrouble(log, { server: serverName('Redis', redisUrl), ask: async () => queue.ping() });
+  const over = (): void => [database, reader, bell].forEach((trouble) => trouble.over());
+  const flow = openPool(flowUrl, 'millrace_flow', { max: 12, onError: database.note });
+  const client = openPool(clientUrl, 'millrace_client', { max: 6, onError: reader.note });
   try {
     await reach(
       { variable: config.databaseFlowUrl ? 'DATABASE_FLOW_URL' : 'DATABASE_URL', url: flowUrl },
@@ -91,23 +107,29 @@ export async function openContext({
     if (redisUrl !== null)
       await reach({ variable: 'REDIS_URL', url: redisUrl }, () => assertNoEviction(redisUrl));
   } catch (error) {
-    trouble.over();
+    over();
     await Promise.allSettled([flow.end(), client.end()]);
     throw error;
   }
-  const queue = await openQueue({ redisUrl: config.redisUrl, databaseUrl: flowUrl, onError });
+  const queue = await openQueue({ redisUrl, databaseUrl: flowUrl, onError: bell.note });
   const bus =
-    config.redisUrl === null
-      ? await openPostgresBus(flowUrl, onError)
-      : await openRedisBus(config.redisUrl, onError);
+    redisUrl === null ? await openPostgresBus(flowUrl, bell.note) : await openRedisBus(redisUrl, bell.note);
+  const alarms = openAlarms(log);
   let catalogue = await readCatalogue(flow);
+  let begun = 0;
+  let held = 0;
   const refreshCatalogue = async (): Promise<void> => {
-    catalogue = await readCatalogue(flow);
+    const mine = ++begun;
+    const read = await readCatalogue(flow);
+    // One that began before has seen less, and may come later.
+    if (mine < held) return;
+    held = mine;
+    catalogue = read;
   };
   bus.subscribe((wake) => {
-    if (wake.type === 'catalogue' || wake.type === 'missed') refreshCatalogue().catch(onError);
+    if (wake.type === 'catalogue' || wake.type === 'missed') refreshCatalogue().catch(database.note);
   });
-  const reread = setInterval(() => void refreshCatalogue().catch(onError), CATALOGUE_REREAD_MS);
+  const reread = setInterval(() => void refreshCatalogue().catch(database.note), CATALOGUE_REREAD_MS);
   return {
     config,
     log,
@@ -120,11 +142,14 @@ export async function openContext({
     catalogue: () => catalogue,
     refreshCatalogue,
     secrets,
+    counts: new Counts(),
+    alarms,
     publicUrl: () =>
       config.publicUrl ?? address.url ?? catalogue.publicUrl ?? rootOf(config.host, config.port),
     async close() {
-      trouble.over();
+      over();
       clearInterval(reread);
+      alarms.close();
       await queue.close();
       await bus.close();
       await Promise.all([flow.end(), client.end()]);

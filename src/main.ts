@@ -5,6 +5,7 @@ import type { Address } from './context.ts';
 import { KINDS } from './domain/job.ts';
 import { openPlatformFor, readCredentials } from './platform.ts';
 import { commandLine, runCommand } from './process.ts';
+import { banner, greeting } from './welcome.ts';
 import { type RunningWorker, startWorker } from './workers/start.ts';
 
 const CONCURRENCY = 50;
@@ -25,22 +26,10 @@ await runCommand(async (life) => {
   // The waits are answered and nothing new comes in while what runs is ended.
   life.defer(() => Promise.all([api.close(), worker?.drain()]));
   worker = await startWorker(platform, { queues: KINDS, concurrency: CONCURRENCY });
-  process.stdout.write(await welcome());
+  const credentials = await readCredentials(ctx.config);
+  const path = join(ctx.config.dataDir, 'credentials.json');
+  const welcome = { url: api.url, path, apiKey: credentials?.api_key ?? null };
+  if (process.stdout.isTTY) process.stdout.write(banner(welcome));
+  else ctx.log.info(greeting(welcome));
   await life.untilStopped(ctx.log);
-
-  async function welcome(): Promise<string> {
-    const path = join(ctx.config.dataDir, 'credentials.json');
-    const credentials = await readCredentials(ctx.config);
-    const lines = [`Millrace is at ${api.url}, its API reference at ${api.url}/reference.`];
-    if (!credentials)
-      return `${lines.join('\n')} Keys are where its first start wrote them, not in ${path}.\n`;
-    lines.push(
-      `Keys are in ${path}. Try:`,
-      '',
-      `  curl -s '${api.url}/v1/jobs?wait=30' -H 'authorization: Bearer ${credentials.api_key}' \\`,
-      `    -H 'content-type: application/json' -d '{"model":"sim/chat","input":{"messages":[{"role":"user","content":"Hello"}]}}'`,
-      '',
-    );
-    return `${lines.join('\n')}\n`;
-  }
 });

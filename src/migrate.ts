@@ -8,6 +8,6 @@ commandLine(
 ).parse();
 
 await runCommand(async (life) => {
-  await openPlatformFor(life);
+  await openPlatformFor(life, { artifacts: false, sim: false });
   process.stdout.write('The database is up to date.\n');
 });

@@ -1,12 +1,10 @@
 // Start-up: from a configuration to a running context, whoever starts first. Every command comes through here.
-import { createHash } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Config, readConfig } from './config.ts';
 import { type Address, type Context, openContext } from './context.ts';
 import { armCrashPoint } from './crash.ts';
 import { migrate } from './db/migrate.ts';
-import type { Pool } from './db/pool.ts';
 import { seed } from './db/seed.ts';
 import { transaction } from './db/transaction.ts';
 import { joinEmbedded } from './embedded/join.ts';
@@ -16,11 +14,13 @@ import { openLog } from './logging.ts';
 import type { OpenQueue } from './queue/queue.ts';
 import type { Life } from './process.ts';
 import { reach } from './reach.ts';
+import { holdPepper, holdStorage } from './belongings.ts';
 import { readSecrets } from './secrets.ts';
 
 export interface Platform {
   ctx: Context;
-  simUrl: string;
+  /** Null: there is none, since nobody here calls one. */
+  simUrl: string | null;
   /** Tells the embedded services that this process goes; the last one stops them. */
   leave(): Promise<void>;
 }
@@ -30,6 +30,10 @@ interface PlatformOptions {
   config?: Config;
   /** Logs warnings and errors alone. */
   quiet?: boolean;
+  /** False for a command that calls no provider: no simulator is started for it. */
+  sim?: boolean;
+  /** False for a command that has nothing to do with artifacts: it may run where their folder is not. */
+  artifacts?: boolean;
   /** Another queue than BullMQ; for tests. */
   openQueue?: OpenQueue;
 }
@@ -50,15 +54,14 @@ export async function openPlatform(options: PlatformOptions = {}): Promise<Platf
   const embedded = await joinEmbedded({
     dataDir: config.dataDir,
     postgres: config.databaseUrl === null,
-    sim: config.simUrl === null,
+    sim: config.simUrl === null && (options.sim ?? true),
     log: (line) => log.info(line),
   });
   let ctx: Context | null = null;
   try {
     const databaseUrl = config.databaseUrl ?? embedded.databaseUrl;
     const simUrl = config.simUrl ?? embedded.simUrl;
-    if (databaseUrl === null || simUrl === null)
-      throw new Error('the embedded services did not say where they are');
+    if (databaseUrl === null) throw new Error('the embedded database did not say where it is');
     await reach({ variable: 'DATABASE_URL', url: databaseUrl }, () =>
       migrate(databaseUrl, (line) => log.info(line)),
     );
@@ -70,7 +73,7 @@ export async function openPlatform(options: PlatformOptions = {}): Promise<Platf
       address: options.address ?? { url: null },
       ...(options.openQueue && { openQueue: options.openQueue }),
     });
-    await firstStart(ctx);
+    await firstStart(ctx, { artifacts: options.artifacts ?? true });
     return { ctx, simUrl, leave: () => embedded.leave() };
   } catch (error) {
     // What went wrong first is what there is to tell.
@@ -104,13 +107,14 @@ interface Credentials {
  * Seeds the catalogue, and in a database without an operator's key makes that key and a first account, whose tokens go
  * into this data folder's credentials.json. Under a lock, so that of many first starts one is the first.
  */
-async function firstStart(ctx: Context): Promise<void> {
+async function firstStart(ctx: Context, { artifacts }: { artifacts: boolean }): Promise<void> {
   const lock = await ctx.flow.connect();
   try {
     // Whoever is first makes everything: that may take longer than a lock may otherwise be waited for.
     await lock.query(`set lock_timeout = 0`);
     await lock.query(`select pg_advisory_lock(hashtext('millrace.first-start'))`);
     await holdPepper(ctx.flow, ctx.secrets.pepper);
+    if (artifacts) await holdStorage(ctx);
     await transaction(ctx.flow, seed);
     await ctx.refreshCatalogue();
     const { rowCount } = await ctx.flow.query(`select 1 from api_keys where mode = 'admin' limit 1`);
@@ -185,19 +189,4 @@ export async function writeCredentials(config: Config, credentials: Credentials)
   await writeFile(draft, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 });
   await chmod(draft, 0o600);
   await rename(draft, path);
-}
-
-/** @throws if keys in this database were hashed under another pepper: no key would be valid */
-async function holdPepper(pool: Pool, pepper: Buffer): Promise<void> {
-  const mark = createHash('sha256').update('millrace.pepper').update(pepper).digest('hex');
-  const { rows } = await pool.query<{ value: string }>(
-    `insert into settings (name, value) values ('pepper', $1) on conflict (name) do update set name = excluded.name returning value`,
-    [mark],
-  );
-  if (rows[0]?.value !== mark) {
-    throw new Error(
-      "This database's API keys were made with another MILLRACE_KEY_PEPPER. " +
-        'Set it to the one in secrets.json of the data folder that made them.',
-    );
-  }
 }

@@ -37,6 +37,7 @@ export async function runCommand(main: (life: Life) => Promise<number | void>): 
   } catch (error) {
     code = complain(error);
   }
+  life.end();
   process.exit(life.failed ? 1 : code);
 }
 
@@ -82,6 +83,11 @@ class CommandLife implements Life {
     for (const close of this.#closers.toReversed())
       await close().catch((error: unknown) => wrong.push(error));
     if (wrong.length > 0) throw wrong[0];
+  }
+
+  /** The last line of a log says that there is no more to come. */
+  end(): void {
+    if (this.#askedAt !== null) this.#log?.info('stopped');
   }
 
   #ask(wish: string): void {

@@ -27,10 +27,15 @@ export async function readSecrets(
     if (config.keyPepper === null || config.secretKey === null) kept = await writeOnce(path, kept);
   }
   const key = Buffer.from(config.secretKey ?? kept.key, 'base64');
-  if (key.length !== 32)
-    throw new Error('MILLRACE_SECRET_KEY must be 32 bytes in base64. Make one with: openssl rand -base64 32');
+  if (key.length !== 32) {
+    const name = config.secretKey === null ? `What is called key in ${path}` : 'MILLRACE_SECRET_KEY';
+    throw new Error(`${name} must be 32 bytes in base64. Make one with: openssl rand -base64 32`);
+  }
   const pepper = Buffer.from(config.keyPepper ?? kept.pepper);
-  if (pepper.length < 32) throw new Error('MILLRACE_KEY_PEPPER must be 32 bytes or more.');
+  if (pepper.length < 32) {
+    const name = config.keyPepper === null ? `What is called pepper in ${path}` : 'MILLRACE_KEY_PEPPER';
+    throw new Error(`${name} must be 32 bytes or more.`);
+  }
   return { pepper, key };
 }
 

@@ -41,6 +41,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     'context.ts',
     'crash.ts',
     'logging.ts',
+    'metrics.ts',
     'platform.ts',
     'process.ts',
   ],
@@ -54,13 +55,26 @@ const MAY_IMPORT: Record<string, string[]> = {
     'queue/queue.ts',
     'context.ts',
     'crash.ts',
+    'metrics.ts',
     'platform.ts',
     'process.ts',
   ],
 };
 /** Joins the adapters; nothing else does. */
 const JOINS = {
-  'context.ts': ['db', 'domain', 'live', 'queue', 'storage', 'store', 'config.ts', 'reach.ts', 'trouble.ts'],
+  'context.ts': [
+    'db',
+    'domain',
+    'live',
+    'queue',
+    'storage',
+    'store',
+    'alarms.ts',
+    'config.ts',
+    'counts.ts',
+    'reach.ts',
+    'trouble.ts',
+  ],
 };
 
 const files = globSync('src/**/*.ts', { cwd: ROOT, exclude: (name) => name.includes('generated') }).map(

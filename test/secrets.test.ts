@@ -1,10 +1,25 @@
 // The installation's secrets: of many that start first at once, all have the same, and nobody ever sees half a file.
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
 import { readSecrets } from '../src/secrets.ts';
+
+it.each([
+  ['pepper', 32, { pepper: 'short', key: randomBytes(32).toString('base64') }],
+  ['key', 32, { pepper: 'x'.repeat(32), key: 'short' }],
+])('that are too short are named as their file names them: %s', async (name, least, kept) => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'millrace-test-'));
+  const path = join(dataDir, 'secrets.json');
+  await writeFile(path, JSON.stringify(kept));
+  const config = { dataDir, keyPepper: null, secretKey: null };
+  await expect(readSecrets(config)).rejects.toThrow(
+    `What is called ${name} in ${path} must be ${least} bytes`,
+  );
+  await rm(dataDir, { recursive: true });
+});
 
 /** Reads a file without a pause from before it is there; posts whether it was whole at first sight. */
 const LOOK = `

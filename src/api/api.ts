@@ -12,7 +12,8 @@ export interface Api {
   announcer: Announcer;
   shower: Shower;
   hub: Hub;
-  simUrl: string;
+  /** Null: there is no simulator. */
+  simUrl: string | null;
   /** Aborted when the process drains: waits are answered, streams are closed. */
   closing: AbortSignal;
 }

@@ -15,6 +15,7 @@ import { openAuthenticator } from './auth.ts';
 import { BODY_MAX_BYTES, installBodies } from './body.ts';
 import { installErrors } from './errors.ts';
 import { EXPOSED_HEADERS, headFault, identify } from './headers.ts';
+import { countRequests } from './count-requests.ts';
 import { watchHandlers } from './in-hand.ts';
 import { installOpenApi } from './openapi.ts';
 import { accountRoutes } from './routes/account.ts';
@@ -38,7 +39,7 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
-export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Promise<ApiServer> {
+export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null }): Promise<ApiServer> {
   const closing = new AbortController();
   const announcer = openAnnouncer(ctx);
   const hub = openHub(ctx.bus);
@@ -67,8 +68,9 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string }): Pro
   // Schemas of answers document; what is sent is what was built.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   ignoreExpectations(app.server);
+  countRequests(app, ctx.counts);
   const handlers = watchHandlers(app);
-  installErrors(app);
+  installErrors(app, ctx);
   app.addHook('onRequest', (request, reply, done) => {
     identify(request, reply);
     done();

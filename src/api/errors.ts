@@ -1,5 +1,6 @@
 // Every error leaves through here, in one shape (contract 9).
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Context } from '../context.ts';
 import { AppError, type ErrorCode } from '../domain/errors.ts';
 import { isConnectionError, isContention } from '../db/transaction.ts';
 import { invalid } from './validate.ts';
@@ -35,9 +36,10 @@ export function errorBody(error: AppError, request: { path: string; id: string }
 
 /** What the error itself adds to an answer's headers. */
 export function errorHeaders(error: AppError): Record<string, string> {
-  const retry =
-    error.retryable && error.status >= 429 ? { 'retry-after': '1', 'retry-after-ms': '1000' } : {};
-  return { 'x-should-retry': String(error.retryable), ...retry, ...error.headers };
+  const headers = { 'x-should-retry': String(error.retryable), ...error.headers };
+  if (!error.retryable || error.status < 429) return headers;
+  const seconds = error.headers['retry-after'] ?? '1';
+  return { 'retry-after': seconds, 'retry-after-ms': String(Number(seconds) * 1000), ...headers };
 }
 
 export const pathOf = (url: string): string => url.split('?')[0] ?? '';
@@ -92,17 +94,36 @@ export function toAppError(error: unknown): AppError {
   return new AppError('internal', { cause: error });
 }
 
-/** What is our own fault, or the machine's, is also for the log. */
-export function noteFailure(request: FastifyRequest, error: AppError): void {
+/** Counts what is refused. What is our own fault, or the machine's, is also for the log. */
+export function noteFailure(
+  { counts, alarms }: Pick<Context, 'counts' | 'alarms'>,
+  request: FastifyRequest,
+  error: AppError,
+): void {
+  counts.refused(error.code);
+  if (error.code === 'price_unknown')
+    alarms.raise('error', 'a model that is sold has no price for what it uses', {
+      about: { model: String(error.details['model']) },
+    });
   if (error.status < 500) return;
   const level = error.code === 'internal' ? 'error' : 'warn';
-  request.log[level]({ err: error.cause ?? error, request: request.id }, 'a request failed');
+  // A refusal of our own making says all by its code; where it was made is no clue.
+  const err = error.cause ?? (error.code === 'internal' ? error : undefined);
+  const { method, routeOptions } = request;
+  const what = {
+    request: request.id,
+    method,
+    route: routeOptions.url ?? 'none',
+    status: error.status,
+    code: error.code,
+  };
+  request.log[level]({ ...what, ...(err !== undefined && { err }) }, 'a request failed');
 }
 
-export function installErrors(app: FastifyInstance): void {
+export function installErrors(app: FastifyInstance, ctx: Context): void {
   app.setErrorHandler((error, request, reply) => {
     const known = toAppError(error);
-    noteFailure(request, known);
+    noteFailure(ctx, request, known);
     if (known.code === 'body_too_large') {
       known.details['max_bytes'] ??= request.routeOptions.bodyLimit;
       // A client that is still sending reads no answer before it is done, and none at all from a closed connection.

@@ -1,13 +1,16 @@
 // What Prometheus may ask. Counts of jobs and money come from PostgreSQL when asked, so every process says the same.
-import { Gauge, Registry, collectDefaultMetrics } from '@prometheus-io/client';
+import { Gauge } from '@prometheus-io/client';
 import type { Context } from '../context.ts';
 import { KINDS } from '../domain/job.ts';
+import { openProcessMetrics } from '../metrics.ts';
 import type { Hub } from '../live/hub.ts';
 import { readGauges } from '../store/gauges.ts';
 
+/** Well below the time that Prometheus gives a scrape. */
+const READ_MS = 3_000;
+
 export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Promise<string> {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry, prefix: 'millrace_' });
+  const { registry, text } = openProcessMetrics(ctx);
   const gauge = (name: string, help: string, labelNames: string[] = []) =>
     new Gauge({ name, help, labelNames, registers: [registry] });
   const jobs = gauge('millrace_jobs_open', 'Jobs that have not ended, by kind and what they wait for', [
@@ -28,21 +31,48 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
     'kind',
   ]);
   const watches = gauge('millrace_watches', 'Streams and waits that are open in this process');
+  const answers = gauge('millrace_answers', 'Whether what the gauges are read from answers: 1 or 0', [
+    'server',
+  ]);
   return async () => {
-    const now = await readGauges(ctx.flow);
+    const [now, depths] = await Promise.all([
+      orNull('database', () => readGauges(ctx.flow)),
+      orNull('queue', () => Promise.all(KINDS.map((kind) => ctx.queue.depth(kind)))),
+    ]);
     for (const metric of [jobs, oldest, workers, credits, operator, queue]) metric.reset();
-    for (const { kind, state, count, oldest_s } of now.jobs) {
+    for (const { kind, state, count, oldest_s } of now?.jobs ?? []) {
       jobs.set({ kind, state }, count);
       if (state === 'queued') oldest.set({ kind }, oldest_s ?? 0);
     }
-    for (const kind of KINDS) queue.set({ kind }, await ctx.queue.depth(kind));
-    for (const { queue: name, count } of now.workers) workers.set({ queue: name }, count);
-    for (const [bucket, amount] of Object.entries(now.credits)) credits.set({ bucket }, Number(amount));
-    for (const { provider, waste, overrun } of now.operator) {
+    for (const [i, kind] of KINDS.entries()) if (depths) queue.set({ kind }, depths[i] ?? 0);
+    for (const { queue: name, count } of now?.workers ?? []) workers.set({ queue: name }, count);
+    for (const [bucket, amount] of Object.entries(now?.credits ?? {}))
+      credits.set({ bucket }, Number(amount));
+    for (const { provider, waste, overrun } of now?.operator ?? []) {
       operator.set({ what: 'waste', provider }, Number(waste));
       operator.set({ what: 'overrun', provider }, Number(overrun));
     }
+    answers.set({ server: 'database' }, now ? 1 : 0);
+    answers.set({ server: 'queue' }, depths ? 1 : 0);
     watches.set(hub.watching());
-    return registry.metrics();
+    return text();
   };
+
+  /** Null if it cannot be read, or not soon: what this process knows itself is told all the same, most of all then. */
+  async function orNull<T>(server: string, read: () => Promise<T>): Promise<T | null> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error('it takes too long')), READ_MS);
+    });
+    try {
+      return await Promise.race([read(), late]);
+    } catch {
+      ctx.alarms.raise('warn', 'metrics are told without some gauges, which could not be read', {
+        about: { server },
+      });
+      return null;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
 }

@@ -22,13 +22,13 @@ export interface Worst {
 
 /** @throws AppError plan_cap_exceeded, invalid_request, input_too_large, input_too_long, input_unsupported, price_unknown */
 export function worstCase(known: KnownInput, model: Model, terms: PlanTerms): Worst {
-  if (!model.price) throw new AppError('price_unknown');
+  if (!model.price) throw new AppError('price_unknown', { details: { model: model.id } });
   const { lines } = model.price;
   const { bounds, usage } = measure(known, model, terms);
   if (model.data.charge_refused) bounds.charge_refused = true;
   // What is free says so with a rate of 0: a rate that is missing was forgotten.
   if (!usage.every((used) => lines.some((line) => line.name === used.name && line.measure === used.measure)))
-    throw new AppError('price_unknown');
+    throw new AppError('price_unknown', { details: { model: model.id } });
   const hold = priceOf(lines, usage);
   for (const cap of capsFor(terms, 'request_cost', model.tags)) {
     if (hold > BigInt(cap.max)) throw beyond(cap, 'input', hold);

@@ -17,6 +17,10 @@ export type Outcome =
       retryAfterMs: number | null;
       /** The request was sent and its answer lost: repeated once at most. */
       ambiguous: boolean;
+      /** No connection, so nothing of it reached the vendor. */
+      unsent?: boolean;
+      /** The vendor refuses the platform itself: an attempt more brings nothing, a request after the operator's mending does. */
+      oursToMend?: boolean;
       /** What the vendor bills all the same, where it is known. */
       billed: UsageLine[] | null;
     }
@@ -40,6 +44,8 @@ export interface Settling {
   hold: bigint;
   price: readonly PriceLine[];
   failures: number;
+  /** On so many routes it may be tried, one after the other. */
+  routes: number;
   interruptions: number;
   ambiguous: number;
   deadline: Date;
@@ -82,6 +88,9 @@ export const MAX_INTERRUPTIONS = 10;
 const MAX_AMBIGUOUS = 2;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
+/** A vendor that takes no connections restarts: the waits together last for longer than that mostly takes. */
+const AWAY_FIRST_MS = 6_000;
+const AWAY_NEXT_MS = 30_000;
 
 /** `random` is in [0, 1): full jitter. */
 export function conclude(
@@ -151,10 +160,26 @@ function failed(
   const spent = job.failures + 1 >= MAX_ATTEMPTS || (outcome.ambiguous && job.ambiguous + 1 >= MAX_AMBIGUOUS);
   if (outcome.code === 'content_refused' && job.chargeRefused && waste)
     return end('failed', { ...charge(job, waste), usage: waste, error });
-  if (!outcome.retryable || spent) return end('failed', { error, waste });
-  const waitMs = Math.max(backoffMs(job.failures, at.random), outcome.retryAfterMs ?? 0);
-  if (at.now.getTime() + waitMs >= job.deadline.getTime()) return end('failed', { error, waste });
+  if (!outcome.retryable || outcome.oursToMend === true || spent) return end('failed', { error, waste });
+  const leftMs = job.deadline.getTime() - at.now.getTime();
+  const waitMs = Math.max(pause(job, outcome, { leftMs, random: at.random }), outcome.retryAfterMs ?? 0);
+  if (waitMs >= leftMs) return end('failed', { error, waste });
   return { type: 'again', counts: 'failure', ambiguous: outcome.ambiguous, waitMs, waste };
+}
+
+/** Longer where the vendor is away and there is no other, unless that would be too late (docs/decisions/0013). */
+function pause(
+  { failures, routes }: Settling,
+  { unsent = false }: Outcome & { type: 'failed' },
+  { leftMs, random }: { leftMs: number; random: number },
+): number {
+  const away = unsent && failures + 1 >= routes ? awayMs(failures, random) : null;
+  return away !== null && away < leftMs ? away : backoffMs(failures, random);
+}
+
+/** At least half of the ceiling: what comes back at once finds nobody there. */
+export function awayMs(failures: number, random: number): number {
+  return Math.round(((1 + random) / 2) * (failures === 0 ? AWAY_FIRST_MS : AWAY_NEXT_MS));
 }
 
 /** Full jitter over a doubling ceiling. */

@@ -1,4 +1,4 @@
-import type { UsageLine } from './job.ts';
+import type { Kind, UsageLine } from './job.ts';
 
 /** What one unit costs, as a rate per million units, so that prices below a credit stay whole numbers. */
 export interface PriceLine {
@@ -39,4 +39,30 @@ export function parsePrice(rows: readonly PriceRow[]): PriceLine[] {
     measure: row.measure,
     creditsPerMillion: BigInt(row.credits_per_million),
   }));
+}
+
+type Unit = Pick<PriceLine, 'name' | 'measure'>;
+
+/** What a job of each kind uses, and so what its price must say; what is free says so with a rate of 0. */
+const UNITS: Record<Kind, readonly Unit[]> = {
+  chat: [
+    { name: 'token', measure: 'input' },
+    { name: 'token', measure: 'output' },
+  ],
+  image: [{ name: 'image', measure: 'output' }],
+  tts: [{ name: 'character', measure: 'input' }],
+  stt: [{ name: 'millisecond', measure: 'input' }],
+};
+
+const nameOf = ({ name, measure }: Unit): string => `${name} ${measure}`;
+
+/** The lines a price of that kind consists of, in words. */
+export const unitsOf = (kind: Kind): string[] => UNITS[kind].map(nameOf);
+
+/** Whether each line is one of its kind's, and none comes twice; and, of a price, whether none is missing. */
+export function fitsKind(kind: Kind, lines: readonly Unit[], { whole }: { whole: boolean }): boolean {
+  const wanted = unitsOf(kind);
+  const given = new Set(lines.map(nameOf));
+  if (given.size < lines.length || (whole && given.size < wanted.length)) return false;
+  return [...given].every((name) => wanted.includes(name));
 }

@@ -8,7 +8,7 @@ import { endWaiting } from '../domain/outcome.ts';
 import { findJobs } from '../store/jobs.ts';
 import { lockOpen, requestCancel } from '../store/open-jobs.ts';
 import type { Announcer } from './announce.ts';
-import { endJob, openChanges, writeChanges } from './changes.ts';
+import { type Changes, endJob, openChanges, writeChanges } from './changes.ts';
 
 export interface Cancel {
   accountId: string;
@@ -21,10 +21,11 @@ const PATIENCE_MS = 12_000;
 /** Harmless when repeated. @throws AppError not_found, or job_ended with the final `status` */
 export async function cancel(ctx: Context, announcer: Announcer, request: Cancel): Promise<void> {
   let tries = 0;
-  const { bells, stopping } = await persistently(
+  const { bells, stopping, ended } = await persistently(
     () => transaction(ctx.flow, (tx) => cancelIn(tx, ctx, { ...request, repeated: tries++ > 0 })),
     { forMs: PATIENCE_MS },
   );
+  ctx.counts.ended(ended);
   announcer.ring(bells);
   const { accountId, jobId } = request;
   announcer.wake([stopping ? { type: 'stop', jobId } : { type: 'job', accountId, jobId }]);
@@ -34,7 +35,7 @@ async function cancelIn(
   tx: Tx,
   ctx: Context,
   request: Cancel & { repeated: boolean },
-): Promise<{ bells: Bell[]; stopping: boolean }> {
+): Promise<{ bells: Bell[]; stopping: boolean; ended: Changes['ended'] }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
     wanted: [request],
     lock: (tx) => lockOpen(tx, [request]),
@@ -43,15 +44,15 @@ async function cancelIn(
   if (!job) {
     const ended = (await findJobs(tx, [request])).get(request.jobId);
     // Our own first try, whose COMMIT's answer was lost.
-    if (request.repeated && ended?.status === 'canceled') return { bells: [], stopping: false };
+    if (request.repeated && ended?.status === 'canceled') return { bells: [], stopping: false, ended: [] };
     throw ended
       ? new AppError('job_ended', { details: { status: ended.status } })
       : new AppError('not_found');
   }
   if (job.status === 'running') {
     await requestCancel(tx, { ...request, at: changes.now });
-    return { bells: [], stopping: true };
+    return { bells: [], stopping: true, ended: [] };
   }
   endJob(changes, { ...job, canceledBy: request.by }, endWaiting('canceled'));
-  return { bells: await writeChanges(tx, changes), stopping: false };
+  return { bells: await writeChanges(tx, changes), stopping: false, ended: changes.ended };
 }

@@ -10,11 +10,14 @@ import { databaseNow } from '../store/clock.ts';
 import type { Announcer } from './announce.ts';
 import { refill } from './changes.ts';
 
+/** What is not named stays as it is; null takes an override away. */
+export type OverridesChange = { [K in keyof PlanOverrides]: PlanOverrides[K] | null };
+
 export interface AccountChange {
   id: string;
   plan?: string | undefined;
   status?: Account['status'] | undefined;
-  overrides?: PlanOverrides | undefined;
+  overrides?: OverridesChange | undefined;
   reason?: string | undefined;
   actor: string;
 }

@@ -12,7 +12,7 @@ import { writePostings } from '../ledger/post.ts';
 import { type Posting, postExpire } from '../ledger/posting.ts';
 import { lockAccounts, writeAccounts } from '../store/accounts.ts';
 import { appendEvents, type Event } from '../store/events.ts';
-import { lockOpen } from '../store/open-jobs.ts';
+import { lockOpen, type OpenJob } from '../store/open-jobs.ts';
 import { alone, lapsedLots, type Named, overdue } from '../store/sweep.ts';
 import { endJob, openChanges, writeChanges } from './changes.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
@@ -39,14 +39,16 @@ export async function expireWaiting(ctx: Context, tools: SweepTools): Promise<bo
 
 /** Which of them ended. */
 async function expireList(ctx: Context, { announcer }: SweepTools, list: Named[]): Promise<boolean[]> {
-  const work = async (tx: Tx): Promise<{ bells: Bell[]; ended: Set<string> }> => {
-    if (!(await alone(tx, 'expireWaiting'))) return { bells: [], ended: new Set<string>() };
+  const work = async (tx: Tx): Promise<{ bells: Bell[]; late: OpenJob[] }> => {
+    if (!(await alone(tx, 'expireWaiting'))) return { bells: [], late: [] };
     const { changes, jobs } = await openChanges(ctx, tx, { wanted: list, lock: (tx) => lockOpen(tx, list) });
     const late = [...jobs.values()].filter((job) => job.status === 'queued' && job.deadline <= changes.now);
     for (const job of late) endJob(changes, job, endWaiting('expired'));
-    return { bells: await writeChanges(tx, changes), ended: new Set(late.map((job) => job.id)) };
+    return { bells: await writeChanges(tx, changes), late };
   };
-  const { bells, ended } = await transaction(ctx.flow, work, { lockMs: LIST_LOCK_MS });
+  const { bells, late } = await transaction(ctx.flow, work, { lockMs: LIST_LOCK_MS });
+  ctx.counts.ended(late.map(({ kind }) => ({ kind, status: 'expired' })));
+  const ended = new Set(late.map((job) => job.id));
   announcer.ring(bells);
   announcer.wake(list.map((job) => ({ type: 'job', ...job })));
   return list.map((job) => ended.has(job.jobId));

@@ -214,8 +214,20 @@ type Failure = Pick<Outcome & { type: 'failed' }, 'code' | 'message' | 'retryabl
 
 function failed(failure: Failure, evidence: Evidence | null = null): Ended {
   const { code, message, retryable, retryAfterMs = null, ambiguous = false, billed = null } = failure;
+  const { oursToMend = false } = failure;
+  const unsent = code === 'provider_unavailable' && evidence?.sent === false;
   return {
-    outcome: { type: 'failed', code, message, retryable, retryAfterMs, ambiguous, billed },
+    outcome: {
+      type: 'failed',
+      code,
+      message,
+      retryable,
+      retryAfterMs,
+      ambiguous,
+      unsent,
+      oursToMend,
+      billed,
+    },
     evidence,
     artifacts: [],
   };

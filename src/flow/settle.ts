@@ -8,12 +8,14 @@ import { isConnectionError, LIST_LOCK_MS, persistently, transaction } from '../d
 import type { Bell } from '../domain/job.ts';
 import { conclude, type Outcome, type Settling, type Verdict } from '../domain/outcome.ts';
 import { priceOf } from '../domain/pricing.ts';
+import { openRoutes } from '../domain/routes.ts';
 import type { UsageLine } from '../domain/job.ts';
 import type { Evidence } from '../providers/provider.ts';
 import type { Artifact } from '../store/artifacts.ts';
 import { findRunning, type OpenJob } from '../store/open-jobs.ts';
 import type { Announcer } from './announce.ts';
 import { type Changes, endJob, openChanges, sendBack, writeChanges } from './changes.ts';
+import { count } from './tell.ts';
 
 /** An attempt that is over. */
 export interface Settlement {
@@ -52,11 +54,12 @@ async function settleList(
   announcer: Announcer,
   { list, forMs }: { list: Settlement[]; forMs: number },
 ): Promise<boolean[]> {
-  const { bells, settled } = await persistently(
+  const { bells, settled, changes } = await persistently(
     () => transaction(ctx.flow, (tx) => settleIn(tx, ctx, list), { lockMs: LIST_LOCK_MS }),
     { forMs, on: isConnectionError },
   );
   crashPoint('settle-after-commit');
+  count(ctx, changes);
   announcer.ring(bells);
   announcer.wake([...settled].map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
   return list.map((settlement) => settled.has(settlement));
@@ -66,7 +69,7 @@ async function settleIn(
   tx: Tx,
   ctx: Context,
   list: Settlement[],
-): Promise<{ bells: Bell[]; settled: Set<Settlement> }> {
+): Promise<{ bells: Bell[]; settled: Set<Settlement>; changes: Changes }> {
   const { changes, jobs } = await openChanges(ctx, tx, {
     wanted: list,
     lock: (tx) => findRunning(tx, list),
@@ -83,7 +86,7 @@ async function settleIn(
   }
   const bells = settled.size === 0 ? [] : await writeChanges(tx, changes);
   crashPoint('settle-before-commit');
-  return { bells, settled };
+  return { bells, settled, changes };
 }
 
 /** A job may come from a process that heard of a new price or route before this one did. */
@@ -109,8 +112,10 @@ function apply(changes: Changes, job: OpenJob, settlement: Settlement): void {
     accountId: job.accountId,
     jobId: job.id,
     attempt: job.epoch,
+    routeId: job.routeId,
     outcome: outcome.type === 'failed' && outcome.ambiguous ? 'ambiguous' : outcome.type,
     errorCode: outcome.type === 'failed' ? outcome.code : null,
+    oursToMend: outcome.type === 'failed' && outcome.oursToMend === true,
     evidenceJson: settlement.evidence && JSON.stringify(settlement.evidence),
     ...costs(changes.ctx, job, { outcome, verdict }),
   });
@@ -118,10 +123,12 @@ function apply(changes: Changes, job: OpenJob, settlement: Settlement): void {
 
 function settlingOf(ctx: Context, job: OpenJob): Settling {
   const price = ctx.catalogue().prices.get(job.priceId);
+  const model = ctx.catalogue().models.get(job.model);
   if (!price) throw new Error(`the price ${job.priceId} of ${job.id} is not known`);
   return {
     ...job,
     price,
+    routes: model ? openRoutes(model, job).length : 1,
     cancelRequested: job.cancelRequestedAt ? ((job.canceledBy ?? 'client') as 'client') : null,
   };
 }

@@ -128,7 +128,10 @@ function chooseRoute(model: Model, { livemode }: Submitter): ModelRoute {
       message: 'Test keys reach the models of `sim` only. Use a live key for this one.',
     });
   }
-  throw new AppError('model_unavailable', { headers: { 'retry-after': '60' } });
+  throw new AppError('model_unavailable', {
+    message: 'The model has no route at present.',
+    headers: { 'retry-after': '60' },
+  });
 }
 
 /** Fields of a chat body whose price is known: they cost tokens, or nothing. */

@@ -15,6 +15,7 @@ export interface Failure {
   note?: string | null;
   billed?: UsageLine[] | null;
   retryAfterMs?: number | null;
+  oursToMend?: boolean;
 }
 
 export const TOO_LATE: Failure = {
@@ -32,7 +33,7 @@ export const TOO_LARGE: Failure = {
 
 export function failed(
   ended: Ended,
-  { code, retryable, message, note, billed, retryAfterMs }: Failure,
+  { code, retryable, message, note, billed, retryAfterMs, oursToMend }: Failure,
 ): CallResult {
   return {
     type: 'failed',
@@ -41,6 +42,7 @@ export function failed(
     message,
     retryAfterMs: retryAfterMs ?? null,
     billed: billed ?? null,
+    ...(oursToMend === true && { oursToMend }),
     evidence: evidenceOf(ended, note ?? null),
   };
 }
@@ -85,6 +87,16 @@ export function byStatus(status: number, said: VendorError | null): Failure {
       code: 'content_refused',
       retryable: false,
       message: `The provider refused the content${because}`,
+      note,
+    };
+  }
+  // Not the client's fault, and nothing that a client should read the vendor's words of.
+  if (status === 401 || status === 402 || status === 403) {
+    return {
+      code: 'provider_unavailable',
+      retryable: true,
+      oursToMend: true,
+      message: 'The provider does not serve this platform at present.',
       note,
     };
   }

@@ -75,6 +75,7 @@ export type Output =
  * - `failed`: `retryable` by contract 19. `retryAfterMs` when the vendor asked for a pause.
  * - `ambiguous`: the request was sent and its answer was lost; the vendor may have done and billed the work.
  * - `stopped`: our own signal ended it. `text` is what had come by then (chat), `usage` what the vendor reported, if it did.
+ * - `oursToMend` in a failure: the vendor refuses the platform itself (its key, its bill, its rights). Final, though the request was right.
  * - `billed` in a failure: usage that the vendor bills all the same (the operator's waste), if it is known.
  */
 export type CallResult =
@@ -85,6 +86,7 @@ export type CallResult =
       retryable: boolean;
       message: string;
       retryAfterMs: number | null;
+      oursToMend?: boolean;
       billed: UsageLine[] | null;
       evidence: Evidence;
     }

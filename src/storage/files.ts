@@ -11,21 +11,22 @@ export function openFileStorage(root: string): Storage {
     if (!/^[A-Za-z0-9_-]+(\/[A-Za-z0-9_-]+)*$/.test(key)) throw new Error('not a storage key');
     return join(root, 'objects', key);
   };
+  const markPath = join(root, 'storage-id');
+  async function keep(path: string, content: Buffer | Readable, maxBytes = Number.POSITIVE_INFINITY) {
+    const draft = join(root, 'drafts', randomUUID());
+    await mkdir(dirname(draft), { recursive: true });
+    try {
+      const written = await writeWhole(draft, content, maxBytes);
+      await mkdir(dirname(path), { recursive: true });
+      await rename(draft, path);
+      return written;
+    } catch (error) {
+      await rm(draft, { force: true });
+      throw error;
+    }
+  }
   return {
-    async put(key, content, limit) {
-      const path = pathOf(key);
-      const draft = join(root, 'drafts', randomUUID());
-      await mkdir(dirname(draft), { recursive: true });
-      try {
-        const written = await writeWhole(draft, content, limit?.maxBytes ?? Number.POSITIVE_INFINITY);
-        await mkdir(dirname(path), { recursive: true });
-        await rename(draft, path);
-        return written;
-      } catch (error) {
-        await rm(draft, { force: true });
-        throw error;
-      }
-    },
+    put: (key, content, limit) => keep(pathOf(key), content, limit?.maxBytes),
     async open(key, range) {
       const path = pathOf(key);
       await stat(path).catch((error: unknown) => missing(error, key));
@@ -51,6 +52,14 @@ export function openFileStorage(root: string): Storage {
         if (written && Date.now() - written.mtimeMs > olderThanMs) await rm(path, { force: true });
       }
     },
+    async mark() {
+      const text = await readFile(markPath, 'utf8').catch((error: unknown) => {
+        if ((error as { code?: unknown }).code === 'ENOENT') return '';
+        throw error;
+      });
+      return text.trim() || null;
+    },
+    setMark: async (mark) => void (await keep(markPath, Buffer.from(`${mark}\n`))),
     async ping() {
       await mkdir(root, { recursive: true });
     },

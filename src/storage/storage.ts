@@ -16,6 +16,9 @@ export interface Storage {
   list(): AsyncIterable<{ key: string; ageMs: number }>;
   /** What `put`s that died have left, which has no key. One that is written to is never as old as a day. */
   removeDrafts(olderThanMs: number): Promise<void>;
+  /** What `setMark` has written there, or null. It is none of the keys. */
+  mark(): Promise<string | null>;
+  setMark(mark: string): Promise<void>;
   ping(): Promise<void>;
 }
 

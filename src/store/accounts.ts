@@ -49,7 +49,7 @@ export async function findAccounts(db: Db, ids: readonly string[]): Promise<Acco
   return rows;
 }
 
-/** Changes what is given; `null` leaves as it is. Locks the row. */
+/** Changes what is given; `null` leaves as it is, but an override that is null goes. Locks the row. */
 export function changeTerms(
   tx: Tx,
   {
@@ -57,10 +57,11 @@ export function changeTerms(
     plan,
     status,
     overrides,
-  }: { id: string; plan: string | null; status: Account['status'] | null; overrides: PlanOverrides | null },
+  }: { id: string; plan: string | null; status: Account['status'] | null; overrides: object | null },
 ): void {
   tx.send({
-    text: `update accounts set plan_id = coalesce($2, plan_id), status = coalesce($3, status), overrides = coalesce($4, overrides),
+    text: `update accounts set plan_id = coalesce($2, plan_id), status = coalesce($3, status), 
+        overrides = jsonb_strip_nulls(overrides || coalesce($4, '{}')::jsonb),
         status_since = case when coalesce($3, status) = status then status_since else millrace_now() end where id = $1`,
     values: [id, plan, status, overrides && JSON.stringify(overrides)],
   });

@@ -6,8 +6,12 @@ export interface EndedAttempt {
   accountId: string;
   jobId: string;
   attempt: number;
+  /** Of its row already; for who counts. */
+  routeId: string;
   outcome: 'succeeded' | 'failed' | 'stopped' | 'ambiguous' | 'interrupted';
   errorCode: string | null;
+  /** For who tells the operator; not kept. */
+  oursToMend: boolean;
   evidenceJson: string | null;
   usageJson: string | null;
   providerCost: bigint | null;

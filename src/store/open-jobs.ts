@@ -1,7 +1,7 @@
 // Jobs that have not ended, under their locks, and the two ways out of running: an end, or back to the line.
 import type { Db, Tx } from '../db/pool.ts';
 import { rowset } from '../db/rowset.ts';
-import type { FinalStatus } from '../domain/job.ts';
+import type { FinalStatus, Kind } from '../domain/job.ts';
 import type { Job } from '../domain/job-view.ts';
 import { JOB_COLUMNS, namedJobs } from './jobs.ts';
 
@@ -61,6 +61,8 @@ export async function lockOpen(
 export interface EndedJob {
   accountId: string;
   id: string;
+  /** Of its row already; for who counts. */
+  kind: Kind;
   status: FinalStatus;
   cost: bigint;
   outputJson: string | null;

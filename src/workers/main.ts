@@ -3,6 +3,7 @@ import { InvalidArgumentError } from 'commander';
 import { type Kind, KINDS } from '../domain/job.ts';
 import { openPlatformFor } from '../platform.ts';
 import { commandLine, runCommand } from '../process.ts';
+import { serveMetrics } from './metrics.ts';
 import { startWorker } from './start.ts';
 
 const command = commandLine(
@@ -20,6 +21,12 @@ await runCommand(async (life) => {
   const options = command.opts<{ queues: Kind[]; concurrency: number }>();
   const platform = await openPlatformFor(life);
   const { log } = platform.ctx;
+  const { metricsPort } = platform.ctx.config;
+  if (metricsPort !== null) {
+    const metrics = await serveMetrics(platform.ctx, metricsPort);
+    life.defer(() => metrics.close());
+    log.info(`metrics at ${metrics.url}/metrics`);
+  }
   const worker = await startWorker(platform, options);
   life.defer(() => worker.drain());
   log.info(options, 'the worker takes jobs');

@@ -99,7 +99,12 @@ function examplesOf({ method, path }: Operation): unknown[] {
         },
       ];
     case 'POST /v1/admin/prices':
-      return [{ model: 'sim/chat', lines: [{ name: 'token', measure: 'input', credits_per_million: '5' }] }];
+      return [
+        {
+          model: 'sim/chat',
+          lines: ['input', 'output'].map((measure) => ({ name: 'token', measure, credits_per_million: '5' })),
+        },
+      ];
     default:
       return [];
   }

@@ -364,7 +364,8 @@ describe('every answer is as the document says', () => {
     const at = `/v1/admin/accounts/${made.body.id}`;
     const grant = { credits: 7, reason: 'thanks', expires_at: '2099-01-01T00:00:00Z', tag: 'free' };
     expect((await admin.post(`${at}/grants`, grant)).status).toBe(201);
-    const patch = { plan: 'scale', overrides: {}, reason: 'moved up' };
+    const none = { slots: null, line_length: null, caps: null, max_audio_ms: null, max_deadline_s: null };
+    const patch = { plan: 'scale', overrides: none, reason: 'moved up' };
     expect((await admin.send('PATCH', at, { body: patch })).status).toBe(200);
     expect((await admin.get(at)).body).toMatchObject({ plan: 'scale', overrides: {} });
     const job = await openClient(millrace.url, made.body.api_key).post('/v1/jobs', {
@@ -379,7 +380,11 @@ describe('every answer is as the document says', () => {
     const data = { default_output_tokens: 10, context_length: 1_000, bytes_per_token: 3.5 };
     const model = { kind: 'chat', aliases: ['documented'], tags: ['pro'], data };
     expect((await admin.send('PUT', '/v1/admin/models/vendor/documented', { body: model })).status).toBe(200);
-    const lines = [{ name: 'token', measure: 'output', credits_per_million: '0' }];
+    const lines = ['input', 'output'].map((measure) => ({
+      name: 'token',
+      measure,
+      credits_per_million: '0',
+    }));
     const route = {
       model: 'vendor/documented',
       provider: 'openai',

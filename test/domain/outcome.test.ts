@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { JOB_ERROR_CODES, KINDS, type UsageLine } from '../../src/domain/job.ts';
 import {
+  awayMs,
   backoffMs,
   conclude,
   endWaiting,
@@ -30,6 +31,7 @@ const job: fc.Arbitrary<Settling> = fc.record({
   hold: fc.bigInt({ min: 0n, max: 2_000n }),
   price: fc.constant(PRICE),
   failures: fc.nat({ max: MAX_ATTEMPTS - 1 }),
+  routes: fc.integer({ min: 1, max: 3 }),
   interruptions: fc.nat({ max: MAX_INTERRUPTIONS - 1 }),
   ambiguous: fc.nat({ max: 1 }),
   deadline: fc.integer({ min: -10_000, max: 60_000 }).map((ms) => new Date(NOW.getTime() + ms)),
@@ -48,6 +50,8 @@ const outcome: fc.Arbitrary<Outcome> = fc.oneof(
     retryable: fc.boolean(),
     retryAfterMs: fc.option(fc.nat({ max: 90_000 })),
     ambiguous: fc.boolean(),
+    unsent: fc.boolean(),
+    oursToMend: fc.boolean(),
     billed: fc.option(usage),
   }),
   fc.record({
@@ -65,6 +69,7 @@ const base: Settling = {
   hold: 1_000n,
   price: PRICE,
   failures: 0,
+  routes: 1,
   interruptions: 0,
   ambiguous: 0,
   deadline: new Date(NOW.getTime() + 3_600_000),
@@ -125,6 +130,7 @@ describe('the end of an attempt', () => {
         if (verdict.ambiguous) expect(job.ambiguous).toBe(0);
         if (outcome.type === 'failed') {
           expect(outcome.retryable).toBe(true);
+          expect(outcome.oursToMend).toBe(false);
           expect(verdict.waitMs).toBeGreaterThanOrEqual(outcome.retryAfterMs ?? 0);
         }
       }),
@@ -319,6 +325,51 @@ describe('what each end costs', () => {
       status: 'expired',
       cost: 0n,
       error: { code: 'deadline_exceeded' },
+    });
+  });
+});
+
+describe('a vendor that takes no connection', () => {
+  const unsent = { ...failed, unsent: true };
+  const wait = (job: Partial<Settling>, random: number, outcome: Outcome = unsent): number | null => {
+    const verdict = conclude({ ...base, ...job }, outcome, { now: NOW, random });
+    return verdict.type === 'again' ? verdict.waitMs : null;
+  };
+
+  it('is waited for as long as a restart takes, within the three attempts', () => {
+    fc.assert(
+      fc.property(random, random, (one, two) => {
+        const total = (wait({}, one) ?? 0) + (wait({ failures: 1 }, two) ?? 0);
+        expect(total).toBeGreaterThanOrEqual(18_000);
+        expect(total).toBeLessThanOrEqual(36_000);
+      }),
+    );
+    expect(wait({ failures: 2 }, 0.5)).toBeNull();
+    expect([0, 1].map((failures) => awayMs(failures, 0))).toEqual([3_000, 15_000]);
+  });
+
+  it('is left for the other routes first', () => {
+    expect(wait({ routes: 2 }, 0.5)).toBe(backoffMs(0, 0.5));
+    expect(wait({ routes: 2, failures: 1 }, 0.5)).toBe(awayMs(1, 0.5));
+  });
+
+  it('is not waited for past the deadline, where it may still be back sooner', () => {
+    const deadline = new Date(NOW.getTime() + 2_000);
+    expect(wait({ deadline }, 0.5)).toBe(backoffMs(0, 0.5));
+  });
+
+  it('and any other failure is not waited for as long', () => {
+    expect(wait({ failures: 1 }, 0.999, failed)).toBeLessThan(1_000);
+  });
+});
+
+describe('a vendor that refuses the platform', () => {
+  it('is asked once, and the client may ask again later', () => {
+    expect(conclude(base, { ...failed, oursToMend: true }, at)).toMatchObject({
+      type: 'end',
+      status: 'failed',
+      cost: 0n,
+      error: { code: 'provider_unavailable', retryable: true, details: { attempts: 1 } },
     });
   });
 });

@@ -57,9 +57,32 @@ it('changes nothing if those who wait cannot be served', async () => {
   ).toEqual([]);
 
   const answer = await change(account, { overrides: { slots: 2 }, reason: 'test' });
-  expect(answer.body).toEqual({ id: account.id, object: 'account', changed: ['overrides'] });
+  expect(answer.body).toMatchObject({ id: account.id, object: 'account', overrides: { slots: 2 } });
   expect(await waiting(account)).toBe(0);
   await finish(account);
+});
+
+it('changes the overrides that are named, takes away those that are null, and leaves the rest', async () => {
+  const caps = [{ cap: 'image_count', max: 2 }];
+  const overrides = { slots: 3, line_length: 4, caps, max_audio_ms: 5_000, max_deadline_s: 60 };
+  const account = await millrace.account({ overrides });
+  const at = `/v1/admin/accounts/${account.id}`;
+  const got = (await millrace.admin.get(at)).body;
+  expect(got.overrides).toEqual(overrides);
+  // What was got may be sent back, and one alone changes no other.
+  const same = await change(account, { overrides: got.overrides, reason: 'test' });
+  expect(same.body).toEqual(got);
+  const one = await change(account, {
+    overrides: { slots: 5, caps: null, line_length: null },
+    reason: 'test',
+  });
+  expect(one.body).toEqual({ ...got, overrides: { slots: 5, max_audio_ms: 5_000, max_deadline_s: 60 } });
+  expect((await account.get('/v1/account')).body).toMatchObject({ slots: { total: 5 }, caps: {} });
+  for (const wrong of [{ slots: 'null' }, { none: null }, { caps: [null] }]) {
+    const { status } = await change(account, { overrides: wrong, reason: 'test' });
+    expect(status, JSON.stringify(wrong)).toBe(400);
+  }
+  expect((await millrace.admin.get(at)).body).toEqual(one.body);
 });
 
 it('finds a line with a free slot that was changed past it, and leaves the others alone', async () => {

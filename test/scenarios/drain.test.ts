@@ -75,6 +75,12 @@ describe.each(BACKENDS)('a worker on %s', (backend) => {
     expect(code).toBe(0);
     expect(ms).toBeLessThan(EXIT_MS);
     expect(await ours()).toEqual([]);
+    await eventually(() => worker.log.at(-1)?.includes('"stopped"') ?? false, {
+      what: 'its log has an end',
+      withinMs: 5_000,
+    });
+    const told = worker.log.find((line) => line.includes('"the worker has stopped"'));
+    expect(JSON.parse(told ?? '{}')).toMatchObject({ level: 'info', ended: 1, handed_back: 3 });
 
     const rows = Object.fromEntries(
       await Promise.all([short, ...endless, late].map(async (id) => [id, await jobRow(id)] as const)),
@@ -160,7 +166,7 @@ describe('all in one', () => {
   it('lets a running job end before its embedded services do', async () => {
     const start = async () => {
       const command = runNode(['src/main.ts'], { env: { MILLRACE_DATA_DIR: folder.dataDir, PORT: '0' } });
-      const [, url = ''] = await command.said(/^Millrace is at (\S+),/);
+      const [, url = ''] = await command.said(/Millrace is at (\S+),/);
       const file = await readFile(join(folder.dataDir, 'credentials.json'), 'utf8');
       return { command, client: openClient(url, (JSON.parse(file) as { api_key: string }).api_key) };
     };

@@ -3,15 +3,21 @@ import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { AppError, invalidRequest } from '../../domain/errors.ts';
 import { money } from '../../domain/money.ts';
-import { notAPlan } from '../../domain/plan.ts';
+import { notAPlan, type PlanOverrides } from '../../domain/plan.ts';
 import { createAccount, grant } from '../../flow/accounts.ts';
 import { cancel } from '../../flow/cancel.ts';
-import { changeAccount } from '../../flow/change-account.ts';
+import { changeAccount, type OverridesChange } from '../../flow/change-account.ts';
 import type { Api } from '../api.ts';
 import { idempotencyKey, idempotencyOf } from '../idempotency.ts';
 import { lotView } from '../lots.ts';
-import { AccountForm, AccountPatch, GrantForm, type OverridesForm } from './admin-forms.ts';
-import { AccountChanged, AccountMade, AdminAccount, CancelAsked, GrantMade } from './admin-shapes.ts';
+import {
+  AccountForm,
+  AccountPatch,
+  GrantForm,
+  type OverridesForm,
+  type OverridesPatch,
+} from './admin-forms.ts';
+import { AccountMade, AdminAccount, CancelAsked, GrantMade } from './admin-shapes.ts';
 import { adminSchema as schema, type AdminTools } from './admin-tools.ts';
 
 const Id = Type.Object({ id: Type.String() });
@@ -56,22 +62,25 @@ export function adminAccountRoutes(
   app.get<{ Params: { id: string } }>(
     '/v1/admin/accounts/:id',
     { schema: schema('Look at an account', { params: Id, response: { 200: AdminAccount } }) },
-    async (request) => {
-      const found = await prisma.accounts.findUnique({
-        where: { id: request.params.id },
-        include: { lots: { orderBy: [{ expires_at: { sort: 'asc', nulls: 'last' } }, { id: 'asc' }] } },
-      });
-      if (!found) throw new AppError('not_found');
-      const { id, name, status, plan_id, overrides, livemode, line_waiting, created_at } = found;
-      const balance = {
-        available: money(found.available),
-        held: money(found.held),
-        lots: found.lots.map(lotView),
-      };
-      const rest = { livemode, balance, line: { waiting: line_waiting }, created_at };
-      return { id, object: 'account', name, status, plan: plan_id, overrides, ...rest };
-    },
+    (request) => look(request.params.id),
   );
+
+  async function look(id: string) {
+    const found = await prisma.accounts.findUnique({
+      where: { id },
+      include: { lots: { orderBy: [{ expires_at: { sort: 'asc', nulls: 'last' } }, { id: 'asc' }] } },
+    });
+    if (!found) throw new AppError('not_found');
+    const { name, status, plan_id, livemode, line_waiting, created_at } = found;
+    const overrides = fromOverrides(found.overrides as PlanOverrides);
+    const balance = {
+      available: money(found.available),
+      held: money(found.held),
+      lots: found.lots.map(lotView),
+    };
+    const rest = { livemode, balance, line: { waiting: line_waiting }, created_at };
+    return { id, object: 'account', name, status, plan: plan_id, overrides, ...rest };
+  }
 
   app.patch<{ Params: { id: string }; Body: AccountPatch }>(
     '/v1/admin/accounts/:id',
@@ -79,7 +88,7 @@ export function adminAccountRoutes(
       schema: schema('Change plan, status or overrides', {
         params: Id,
         body: AccountPatch,
-        response: { 200: AccountChanged },
+        response: { 200: AdminAccount },
       }),
     },
     async (request) => {
@@ -96,12 +105,7 @@ export function adminAccountRoutes(
         actor: request.operatorKeyId,
       });
       await changed();
-      const given = { plan_id: plan, status, overrides };
-      return {
-        id,
-        object: 'account',
-        changed: Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [name])),
-      };
+      return look(id);
     },
   );
 
@@ -162,13 +166,25 @@ export function adminAccountRoutes(
   );
 }
 
-/** Overrides in the words of the API become those of a plan. */
-function toOverrides({ slots, line_length, caps, max_audio_ms, max_deadline_s }: OverridesForm) {
-  return {
-    ...(slots === undefined ? {} : { slots }),
-    ...(line_length === undefined ? {} : { lineLength: line_length }),
-    ...(caps === undefined ? {} : { caps: caps as never }),
-    ...(max_audio_ms === undefined ? {} : { maxAudioMs: max_audio_ms }),
-    ...(max_deadline_s === undefined ? {} : { maxDeadlineS: max_deadline_s }),
-  };
+/** Each override in the words of the API, and in those of a plan. */
+const WORDS = {
+  slots: 'slots',
+  line_length: 'lineLength',
+  caps: 'caps',
+  max_audio_ms: 'maxAudioMs',
+  max_deadline_s: 'maxDeadlineS',
+} as const satisfies Record<keyof OverridesForm, keyof PlanOverrides>;
+
+type Words = [keyof OverridesForm, keyof PlanOverrides][];
+
+function toOverrides<T extends OverridesForm | OverridesPatch>(form: T) {
+  const given = (Object.entries(WORDS) as Words).filter(([word]) => form[word] !== undefined);
+  return Object.fromEntries(given.map(([word, own]) => [own, form[word]])) as T extends OverridesForm
+    ? PlanOverrides
+    : OverridesChange;
+}
+
+function fromOverrides(overrides: PlanOverrides) {
+  const given = (Object.entries(WORDS) as Words).filter(([, own]) => overrides[own] !== undefined);
+  return Object.fromEntries(given.map(([word, own]) => [word, overrides[own]]));
 }

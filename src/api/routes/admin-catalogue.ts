@@ -4,7 +4,11 @@ import { Type } from 'typebox';
 import type { Context } from '../../context.ts';
 import { AppError, invalidRequest } from '../../domain/errors.ts';
 import { newId } from '../../domain/ids.ts';
+import type { Kind } from '../../domain/job.ts';
+import type { Model } from '../../domain/model.ts';
 import { type Turn, turnPage } from '../../domain/page.ts';
+import { PROVIDER_KINDS, providerDoes } from '../../domain/providers.ts';
+import { fitsKind, unitsOf } from '../../domain/pricing.ts';
 import { seal } from '../../flow/seal.ts';
 import type { Api } from '../api.ts';
 import { type PageQuery, pageQuery, sendPage, turnOf } from '../page.ts';
@@ -57,6 +61,11 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
       const id = request.params['*'];
       const { kind, name = id, aliases = [], tags = [], enabled = true, data = {} } = request.body;
       refuseTakenNames(ctx, id, aliases);
+      const unfit = ctx
+        .catalogue()
+        .models.get(id)
+        ?.routes.find((route) => !providerDoes(route.provider, kind));
+      if (unfit) throw cannotDo('kind', { provider: unfit.provider, kind });
       const row = { kind, name, aliases, tags, enabled, data };
       await prisma.models.upsert({ where: { id }, create: { id, ...row }, update: row });
       await log(request.operatorKeyId, { action: 'model.put', target: id, details: row });
@@ -71,7 +80,9 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
     async (request, reply) => {
       const { model, provider, upstream_model = model, base_url, api_key } = request.body;
       const { rank = 0, enabled = true, cost = [], data = {} } = request.body;
-      assertModel(ctx, model);
+      const { kind } = assertModel(ctx, model);
+      assertFits(kind, cost, { path: 'cost', whole: false });
+      if (!providerDoes(provider, kind)) throw cannotDo('provider', { provider, kind });
       const address = rootUrl(base_url, provider);
       const id = newId('rte');
       const row = {
@@ -126,7 +137,8 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
     },
     async (request, reply) => {
       const { model, lines } = request.body;
-      assertModel(ctx, model);
+      const { kind } = assertModel(ctx, model);
+      assertFits(kind, lines, { path: 'lines', whole: true });
       const id = newId('prv');
       await prisma.prices.create({ data: { id, model_id: model, lines } });
       await log(request.operatorKeyId, { action: 'price.set', target: id, details: { model, lines } });
@@ -137,14 +149,38 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
 }
 
 /** By its id: an alias is no row that a route or a price could refer to. */
-function assertModel(ctx: Context, model: string): void {
-  if (ctx.catalogue().models.get(model)?.id === model) return;
+function assertModel(ctx: Context, model: string): Model {
+  const known = ctx.catalogue().models.get(model);
+  if (known?.id === model) return known;
   throw invalidRequest({
     path: 'model',
     message: 'must be the id of a model',
     expected: 'an id',
     received: model,
   });
+}
+
+/** A job is sold only where each thing it uses has its price; a cost may be unknown. */
+function assertFits(
+  kind: Kind,
+  lines: PriceForm['lines'],
+  { path, whole }: { path: string; whole: boolean },
+): void {
+  if (fitsKind(kind, lines, { whole })) return;
+  const units = unitsOf(kind);
+  throw invalidRequest({
+    path,
+    message: `must hold ${whole ? 'one line' : 'at most one line'} each for ${units.join(' and ')}, since the model is of kind ${kind}`,
+    expected: units,
+    received: lines.map(({ name, measure }) => `${name} ${measure}`),
+  });
+}
+
+function cannotDo(path: string, { provider, kind }: { provider: string; kind: Kind }): AppError {
+  const doers = Object.keys(PROVIDER_KINDS).filter((name) => providerDoes(name, kind));
+  const message = `must fit: ${provider} does no ${kind}, which can be done by ${doers.join(' and ')}`;
+  const [expected, received] = path === 'kind' ? ['a kind that its routes can do', kind] : [doers, provider];
+  return invalidRequest({ path, message, expected, received });
 }
 
 /** A name leads to one model. */

@@ -1,7 +1,8 @@
 // What operators send.
-import { Type, type Static } from 'typebox';
+import { Type, type Static, type TSchema } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
 import { MODEL_ID } from '../../domain/model.ts';
+import { PROVIDER_KINDS, type ProviderName } from '../../domain/providers.ts';
 
 const strict = { additionalProperties: false };
 
@@ -42,6 +43,27 @@ export const OverridesForm = Type.Object(
 );
 export type OverridesForm = Static<typeof OverridesForm>;
 
+/** An override that may also be null, which removes it. */
+const orNone = <T extends TSchema & { type: string }>(schema: T) =>
+  Type.Optional(Type.Unsafe<Static<T> | null>({ ...schema, type: [schema.type, 'null'] }));
+
+const { slots, line_length, caps, max_audio_ms, max_deadline_s } = OverridesForm.properties;
+export const OverridesPatch = Type.Object(
+  {
+    slots: orNone(slots),
+    line_length: orNone(line_length),
+    caps: orNone(caps),
+    max_audio_ms: orNone(max_audio_ms),
+    max_deadline_s: orNone(max_deadline_s),
+  },
+  {
+    ...strict,
+    description:
+      'What is not named stays as it is; null takes an override away, so that the plan holds again.',
+  },
+);
+export type OverridesPatch = Static<typeof OverridesPatch>;
+
 export const AccountForm = Type.Object(
   {
     name: Name,
@@ -57,7 +79,7 @@ export const AccountPatch = Type.Object(
   {
     plan: Type.Optional(PlanId),
     status: Type.Optional(Type.Enum(['active', 'restricted', 'suspended', 'closed'])),
-    overrides: Type.Optional(OverridesForm),
+    overrides: Type.Optional(OverridesPatch),
     reason: Reason,
   },
   strict,
@@ -132,7 +154,7 @@ export const RouteDataForm = Type.Object(
 export const RouteForm = Type.Object(
   {
     model: ModelId,
-    provider: Type.Enum(['sim', 'openai']),
+    provider: Type.Enum(Object.keys(PROVIDER_KINDS) as ProviderName[]),
     upstream_model: Type.Optional(Name),
     base_url: Type.Optional(
       Type.String({

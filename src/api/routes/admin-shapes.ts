@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
 import { LotAnswer } from '../lots.ts';
 import { At, listOf, MoneyShape, nullable } from '../shapes.ts';
-import { ModelDataForm, PriceLineForm, RouteDataForm } from './admin-forms.ts';
+import { ModelDataForm, OverridesForm, PriceLineForm, RouteDataForm } from './admin-forms.ts';
 
 const Status = Type.Enum(['active', 'restricted', 'suspended', 'closed']);
 
@@ -17,30 +17,13 @@ export const AccountMade = Type.Object({
   test_api_key: Type.String({ description: `Of its test twin. Shown ${ONCE}.` }),
 });
 
-/** Overrides as they are kept: in the words of the code. */
-const Overrides = Type.Object({
-  slots: Type.Optional(Type.Integer()),
-  lineLength: Type.Optional(Type.Integer()),
-  caps: Type.Optional(
-    Type.Array(
-      Type.Object({
-        cap: Type.String(),
-        max: Type.Union([Type.Integer(), Type.String()]),
-        tag: Type.Optional(Type.String()),
-      }),
-    ),
-  ),
-  maxAudioMs: Type.Optional(Type.Integer()),
-  maxDeadlineS: Type.Optional(Type.Integer()),
-});
-
 export const AdminAccount = Type.Object({
   id: Type.String(),
   object: Type.Literal('account'),
   name: Type.String(),
   status: Status,
   plan: Type.String(),
-  overrides: Overrides,
+  overrides: OverridesForm,
   livemode: Type.Boolean(),
   balance: Type.Object({
     available: MoneyShape,
@@ -49,12 +32,6 @@ export const AdminAccount = Type.Object({
   }),
   line: Type.Object({ waiting: Type.Integer() }),
   created_at: At,
-});
-
-export const AccountChanged = Type.Object({
-  id: Type.String(),
-  object: Type.Literal('account'),
-  changed: Type.Array(Type.String()),
 });
 
 export const GrantMade = Type.Object({

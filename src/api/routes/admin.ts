@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { request as httpRequest } from 'undici';
+import { AppError } from '../../domain/errors.ts';
 import { newId } from '../../domain/ids.ts';
 import { audit } from '../../flow/audit.ts';
 import { oneAtATime } from '../../flow/one-at-a-time.ts';
@@ -43,6 +44,7 @@ export function adminRoutes(app: FastifyInstance, api: Api): void {
       }),
     },
     async (request) => {
+      if (simUrl === null) throw new AppError('not_found', { message: 'There is no simulator here.' });
       const { body } = await httpRequest(`${simUrl}/calls?limit=${request.query.limit}`);
       return { object: 'list', data: (await body.json()) as unknown };
     },

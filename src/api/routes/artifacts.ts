@@ -195,9 +195,7 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
     const range = parseRange(request.headers.range, artifact.bytes);
     const content = await ctx.storage
       .open(artifact.storageKey, range ?? undefined)
-      .catch((error: unknown) => {
-        throw error instanceof StorageMissing ? new AppError('data_deleted', { cause: error }) : error;
-      });
+      .catch((error: unknown) => missing(artifact, error));
     reply
       .type(artifact.contentType)
       .header('accept-ranges', 'bytes')
@@ -209,6 +207,14 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
       .header('content-length', range ? range.end - range.start + 1 : artifact.bytes);
     if (range) reply.code(206).header('content-range', `bytes ${range.start}-${range.end}/${artifact.bytes}`);
     return reply.send(content);
+  }
+
+  /** Deleted while it was asked for; else it should be there, and somebody has to look for it. */
+  async function missing({ id }: StoredArtifact, error: unknown): Promise<never> {
+    if (!(error instanceof StorageMissing)) throw error;
+    present(await findArtifactById(ctx.flow, id));
+    ctx.log.error({ artifact: id, dir: ctx.config.dataDir }, 'the bytes of an artifact are missing');
+    throw new AppError('storage_unavailable');
   }
 }
 

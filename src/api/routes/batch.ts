@@ -159,7 +159,7 @@ async function resultOf(
     return `{"index":${index},"status":${isFinal(job.status) ? 200 : 202},"job":${json}}`;
   } catch (error) {
     const known = toAppError(error);
-    noteFailure(request, known);
+    noteFailure(api.ctx, request, known);
     const path = pathOf(request.url);
     return JSON.stringify({ index, status: known.status, error: errorBody(known, { path, id: request.id }) });
   }

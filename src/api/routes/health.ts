@@ -3,6 +3,7 @@ import { Type } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
 import { servedQueues } from '../../store/workers.ts';
 import type { Api } from '../api.ts';
+import { METRICS_TYPE } from '../../metrics.ts';
 import { openMetrics } from '../metrics.ts';
 
 const CHECK_MS = 3_000;
@@ -66,7 +67,7 @@ export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
         response: { 200: { description: 'Metrics', content: { 'text/plain': { schema: Type.String() } } } },
       },
     },
-    async (_request, reply) => reply.type('text/plain; version=0.0.4; charset=utf-8').send(await metrics()),
+    async (_request, reply) => reply.type(METRICS_TYPE).send(await metrics()),
   );
 }
 

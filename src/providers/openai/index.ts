@@ -1,4 +1,5 @@
 // Any server with OpenAI's chat completions, named by base URL and key.
+import { PROVIDER_KINDS } from '../../domain/providers.ts';
 import { openAgent, targetOf } from '../exchange.ts';
 import type { Call, CallResult, Provider, Route } from '../provider.ts';
 import { chat, type Limits } from './chat.ts';
@@ -10,7 +11,7 @@ export function openaiProvider(limits: Partial<Limits> = {}): Provider {
   const agent = openAgent();
   return {
     name: 'openai',
-    kinds: ['chat'],
+    kinds: PROVIDER_KINDS.openai,
     async call(route: Route, call: Call): Promise<CallResult> {
       if (call.kind !== 'chat') throw new Error(`openai does no ${call.kind}`);
       const own = { agent, limits: { ...CHAT_LIMITS, ...limits } };

@@ -1,5 +1,6 @@
 // The simulator as a provider: all four kinds, real answers over HTTP, nothing to install and nothing to pay.
 import type { Kind } from '../../domain/job.ts';
+import { PROVIDER_KINDS } from '../../domain/providers.ts';
 import { exchange, openAgent, targetOf } from '../exchange.ts';
 import { parsed } from '../failure.ts';
 import type { CallKey, CallResult, Provider } from '../provider.ts';
@@ -49,7 +50,7 @@ export function simProvider({ url, totalMs, idleMs = IDLE_MS }: SimOptions): Pro
   const link: Link = { agent, url: origin + path, totalMs: { ...TOTAL_MS, ...totalMs }, idleMs };
   return {
     name: 'sim',
-    kinds: ['chat', 'image', 'tts', 'stt'],
+    kinds: PROVIDER_KINDS.sim,
     call: (route, call) => CALLS[call.kind](link, { route, call }),
     stop: (_route, key) => stop(link, key),
     lookup: (route, call, earlier) => lookup(link, { route, call }, earlier),

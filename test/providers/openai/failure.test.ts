@@ -5,8 +5,6 @@ import { answer, answered, failure, opened, provider, stream, word } from './bad
 describe('what goes wrong', () => {
   it.each([
     [400, 'provider_rejected', false],
-    [401, 'provider_rejected', false],
-    [403, 'provider_rejected', false],
     [404, 'provider_rejected', false],
     [422, 'provider_rejected', false],
     [302, 'provider_rejected', false],
@@ -30,6 +28,20 @@ describe('what goes wrong', () => {
     );
     expect((result as { message: string }).message).toContain('It is closed.');
   });
+
+  it.each([401, 402, 403])(
+    'a status of %d is the operator’s to mend, and the client is not told what the vendor said',
+    async (status) => {
+      const result = await answered(
+        answer(status, '{"error":{"message":"It is closed.","code":"no_credit"}}'),
+      );
+      const evidence = { http_status: status, note: 'no_credit' };
+      expect(result).toMatchObject(failure('provider_unavailable', true, { oursToMend: true, evidence }));
+      expect((result as { message: string }).message).toBe(
+        'The provider does not serve this platform at present.',
+      );
+    },
+  );
 
   it.each([
     ['retry-after: 7', 7_000],

@@ -14,7 +14,7 @@ it('has everything running', async () => {
   const member = folder.member();
   const env = { MILLRACE_DATA_DIR: folder.dataDir, PORT: '0' };
   const platform = runNode(['src/main.ts'], { env, leads: true });
-  await Promise.all([platform.said(/^Millrace is at/), spawnApi(installation)]);
+  await Promise.all([platform.said(/Millrace is at/), spawnApi(installation)]);
   await member.join();
   // One that is frozen cannot see by itself that it should go.
   const worker = await spawnWorker(installation);

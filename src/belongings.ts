@@ -1,0 +1,66 @@
+// What lies outside the database and yet belongs to it: the pepper of its keys, the folder of its artifacts. A process
+// that was started with another's would refuse every key, or find no bytes; so it is not started.
+import { createHash, randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import type { Context } from './context.ts';
+import type { Db } from './db/pool.ts';
+
+/** @throws if keys in this database were hashed under another pepper: no key would be valid */
+export async function holdPepper(db: Db, pepper: Buffer): Promise<void> {
+  const mark = createHash('sha256').update('millrace.pepper').update(pepper).digest('hex');
+  if ((await settingOr(db, 'pepper', mark)) === mark) return;
+  throw new Error(
+    "This database's API keys were made with another MILLRACE_KEY_PEPPER. " +
+      'Set it to what is called pepper in secrets.json of the data folder that made them.',
+  );
+}
+
+/**
+ * Folder and database bear the same mark, which whoever starts first gives them. Called under a lock of the database.
+ * @throws if the artifacts here are those of another database, or this database's are elsewhere
+ */
+export async function holdStorage({
+  flow,
+  storage,
+  config,
+}: Pick<Context, 'flow' | 'storage' | 'config'>): Promise<void> {
+  const folder = join(config.dataDir, 'artifacts');
+  const [here, known] = [await storage.mark(), await setting(flow, 'storage')];
+  if (here !== null && here === known) return;
+  if (known !== null) {
+    throw new Error(
+      `This database's artifacts are not in ${folder}. All roles share one such folder: set MILLRACE_DATA_DIR to the one that ` +
+        `holds it${here === null ? `, or if it is lost for good, write ${known} into ${join(folder, 'storage-id')}` : ''}.`,
+    );
+  }
+  // A first start that died half-way leaves a mark and no bytes. With bytes it is another's, whose sweep and ours would
+  // remove what the other keeps.
+  if (here !== null && (await hasBytes(storage))) {
+    throw new Error(
+      `The artifacts in ${folder} belong to another database. Set MILLRACE_DATA_DIR to a folder of this database's own, or if ` +
+        `that one is gone for good, remove ${folder}.`,
+    );
+  }
+  const mark = here ?? randomUUID();
+  if (here === null) await storage.setMark(mark);
+  await settingOr(flow, 'storage', mark);
+}
+
+async function hasBytes(storage: Context['storage']): Promise<boolean> {
+  for await (const _ of storage.list()) return true;
+  return false;
+}
+
+async function setting(db: Db, name: string): Promise<string | null> {
+  const { rows } = await db.query<{ value: string }>('select value from settings where name = $1', [name]);
+  return rows[0]?.value ?? null;
+}
+
+/** What the setting is, which is `value` if it was nothing yet. */
+async function settingOr(db: Db, name: string, value: string): Promise<string | undefined> {
+  const { rows } = await db.query<{ value: string }>(
+    'insert into settings (name, value) values ($1, $2) on conflict (name) do update set name = excluded.name returning value',
+    [name, value],
+  );
+  return rows[0]?.value;
+}
