@@ -76,6 +76,7 @@ export const VARIABLES = {
     default: 'embedded',
     meaning:
       'A running simulator to use instead of the embedded one, which each API and worker starts otherwise.',
+    roles: ['api', 'worker'],
   },
   SUPPORT_URL: {
     default: 'none',
