@@ -21,7 +21,7 @@ declare module 'vitest' {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const postgres = await startTestPostgres();
-  const redis = await startRedis({ databases: 1000 });
+  const redis = await startRedis({ databases: 4_000 });
   const sim = await startSim();
   const url = await postgres.createDatabase();
   await migrate(url, () => {});

@@ -1,5 +1,6 @@
 // A whole Millrace for a test: a database of its own on the run's PostgreSQL, an API on a real socket, real workers, the
 // run's simulator. In this process by default, which is quick; `spawn.ts` runs the roles as processes, which can be killed.
+import { Redis } from 'ioredis';
 import { inject } from 'vitest';
 import { startApi } from '../../src/api/start.ts';
 import { readConfig } from '../../src/config.ts';
@@ -19,15 +20,19 @@ export type { Installation } from './installation.ts';
 export const BACKENDS = ['postgres', 'redis'] as const;
 export type BackendName = (typeof BACKENDS)[number];
 
-let databases = 0;
+/** One of the run's Redis that no other installation has: the Redis itself counts, since files run side by side. */
+async function freshRedisDatabase(url: string): Promise<string> {
+  const redis = new Redis(url);
+  const number = await redis.incr('databases given to tests');
+  await redis.quit();
+  return `${url}/${number}`;
+}
 
 /** A fresh database (a copy of the migrated template), data folder and queue. @param env over the defaults of tests */
 export async function install(backend: BackendName, env: Record<string, string> = {}): Promise<Installation> {
   const postgres = await shareTestPostgres(inject('postgresFolder'));
   const url = await postgres.createDatabase(inject('template'));
-  // Each worker of the run has a hundred Redis databases to itself, used one after the other.
-  const redisDatabase = (Number(process.env['VITEST_POOL_ID'] ?? 1) % 10) * 100 + (databases++ % 100);
-  const redisUrl = backend === 'redis' ? `${inject('redisUrl')}/${redisDatabase}` : null;
+  const redisUrl = backend === 'redis' ? await freshRedisDatabase(inject('redisUrl')) : null;
   return installOn({ postgres, databaseUrl: url, redisUrl, simUrl: inject('simUrl') }, env);
 }
 
