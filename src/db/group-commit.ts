@@ -68,13 +68,19 @@ export function groupCommit<I, O>(
       await attempt(list);
     } catch (error) {
       if (isContention(error)) apart.put(list);
-      else if (list.length === 1 || isConnectionError(error)) for (const { reject } of list) reject(error);
-      else {
-        const middle = list.length >> 1;
-        await settle(list.slice(0, middle));
-        await settle(list.slice(middle));
-      }
+      else await divide(list, error);
     }
+  };
+
+  /** What becomes of a list that failed for anything but a lock. */
+  const divide = async (list: Waiting<I, O>[], error: unknown): Promise<void> => {
+    if (list.length === 1 || isConnectionError(error)) {
+      for (const { reject } of list) reject(error);
+      return;
+    }
+    const middle = list.length >> 1;
+    await settle(list.slice(0, middle));
+    await settle(list.slice(middle));
   };
 
   const attempt = async (list: Waiting<I, O>[]): Promise<void> => {
@@ -97,7 +103,7 @@ export function groupCommit<I, O>(
         await attempt(wanted);
         return [];
       } catch (error) {
-        if (!isContention(error)) return settle(wanted).then(() => []);
+        if (!isContention(error)) return divide(wanted, error).then(() => []);
         for (const one of wanted) if (left(one) <= 0) one.reject(refuse?.with() ?? error);
         return wanted.filter((one) => left(one) > 0);
       }
