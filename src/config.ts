@@ -94,7 +94,8 @@ export const VARIABLES = {
   },
   MILLRACE_SECRET_KEY: {
     default: '`key` of secrets.json in the data folder',
-    meaning: "Seals vendors' keys and signs links. 32 bytes, base64.",
+    meaning:
+      'Seals secrets at rest and signs links. 32 bytes, base64; while it is replaced `new,old`: the first seals, all open.',
   },
   DRAIN_SECONDS: {
     default: '20',

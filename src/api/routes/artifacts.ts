@@ -127,7 +127,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
     async (request, reply) => {
       const { id } = await own(request);
       const expires = Math.floor(Date.now() / 1000) + request.body.expires_in_s;
-      const signature = linkSignature(ctx.secrets.key, { id, expires });
+      const signature = linkSignature(ctx.secrets.keys, { id, expires });
       const url = `${ctx.publicUrl()}/v1/artifacts/${id}/content?expires=${expires}&signature=${signature}`;
       return reply.code(201).send({ url, expires_at: new Date(expires * 1000).toISOString() });
     },
@@ -172,7 +172,7 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
         throw new AppError('not_found');
       }
       if (signature !== undefined && expires !== undefined) {
-        if (!verifyLink(ctx.secrets.key, { id, expires, signature }))
+        if (!verifyLink(ctx.secrets.keys, { id, expires, signature }))
           throw new AppError('not_found', { message: 'The link is not valid any more.' });
         return sendContent(request, reply, present(await findArtifactById(ctx.flow, id)));
       }
