@@ -14,7 +14,7 @@ import { openLog } from './logging.ts';
 import type { OpenQueue } from './queue/queue.ts';
 import type { Life } from './process.ts';
 import { reach } from './reach.ts';
-import { holdPepper, holdStorage } from './belongings.ts';
+import { holdKeys, holdPepper, holdStorage } from './belongings.ts';
 import { readSecrets } from './secrets.ts';
 
 export interface Platform {
@@ -114,6 +114,7 @@ async function firstStart(ctx: Context, { artifacts }: { artifacts: boolean }): 
     await lock.query(`set lock_timeout = 0`);
     await lock.query(`select pg_advisory_lock(hashtext('millrace.first-start'))`);
     await holdPepper(ctx.flow, ctx.secrets.pepper);
+    await holdKeys(ctx.flow, ctx.secrets.keys);
     if (artifacts) await holdStorage(ctx);
     await transaction(ctx.flow, seed);
     await ctx.refreshCatalogue();
