@@ -12,6 +12,8 @@ export interface Config {
   databaseUrl: string | null;
   databaseClientUrl: string | null;
   databaseFlowUrl: string | null;
+  /** Whether a start brings the schema up to date. */
+  migrate: boolean;
   redisUrl: string | null;
   simUrl: string | null;
   supportUrl: string | null;
@@ -67,6 +69,10 @@ export const VARIABLES = {
   DATABASE_FLOW_URL: {
     default: 'DATABASE_URL',
     meaning: 'PostgreSQL, as a login that may SET ROLE millrace_flow.',
+  },
+  MIGRATE: {
+    default: 'on',
+    meaning: '`off`: a start on an older schema is refused, and `npm run migrate` brings it up to date.',
   },
   REDIS_URL: {
     default: 'none',
@@ -179,6 +185,7 @@ export function readConfig(env: Env = process.env): Config {
     databaseUrl: url('DATABASE_URL', postgres),
     databaseClientUrl: url('DATABASE_CLIENT_URL', postgres),
     databaseFlowUrl: url('DATABASE_FLOW_URL', postgres),
+    migrate: oneOf('MIGRATE', ['on', 'off']) === 'on',
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
     simUrl: url('SIM_URL', ['http:', 'https:']),
     supportUrl: url('SUPPORT_URL', ['http:', 'https:']),
