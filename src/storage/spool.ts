@@ -45,7 +45,8 @@ export async function spool(
   const written = { bytes, sha256: hash.digest('hex') };
   if (!file) return { ...written, content: () => Buffer.concat(chunks), close: async () => {} };
   const filled = file;
-  const read = (): Readable => filled.createReadStream({ start: 0, autoClose: false });
+  // With an end: those who send it want to know how long it is.
+  const read = (): Readable => filled.createReadStream({ start: 0, end: bytes - 1, autoClose: false });
   return { ...written, content: read, close: () => filled.close() };
 }
 
