@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type CrashAt, parseCrashAt } from './crash.ts';
+import { readS3Config, type S3Config } from './s3-config.ts';
 
 export interface Config {
   host: string;
@@ -15,6 +16,8 @@ export interface Config {
   /** Whether a start brings the schema up to date. */
   migrate: boolean;
   redisUrl: string | null;
+  /** Null: artifacts are files in the data folder. */
+  s3: S3Config | null;
   simUrl: string | null;
   supportUrl: string | null;
   corsOrigins: string[];
@@ -56,7 +59,7 @@ export const VARIABLES = {
   MILLRACE_DATA_DIR: {
     default: '.millrace',
     meaning:
-      'Folder of the embedded database, artifacts and credentials. Roles that are started apart share its `artifacts/`.',
+      'Folder of the embedded database, artifacts and credentials. Roles that are started apart share its `artifacts/`, unless S3_BUCKET is set.',
   },
   DATABASE_URL: {
     default: 'embedded',
@@ -77,6 +80,23 @@ export const VARIABLES = {
   REDIS_URL: {
     default: 'none',
     meaning: 'Redis or Valkey for the queue and wake-ups; without it PostgreSQL does both.',
+  },
+  S3_BUCKET: {
+    default: 'none',
+    meaning:
+      'Bucket for artifacts, instead of `artifacts/` in the data folder. Credentials come as to any AWS SDK: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, the role of the machine.',
+  },
+  S3_ENDPOINT: {
+    default: 'AWS',
+    meaning: 'Root of another S3 server than AWS. Buckets are then named in the path.',
+  },
+  S3_REGION: { default: 'us-east-1', meaning: 'Region of the bucket.' },
+  S3_PREFIX: { default: 'none', meaning: 'Before every name in the bucket, as `millrace/live`.' },
+  S3_PUBLIC_ENDPOINT: {
+    default: 'none',
+    meaning:
+      'Root under which clients reach the same server. With it, and at AWS always, they fetch and upload bytes past the API, by presigned URLs.',
+    roles: ['api'],
   },
   SIM_URL: {
     default: 'embedded',
@@ -187,6 +207,7 @@ export function readConfig(env: Env = process.env): Config {
     databaseFlowUrl: url('DATABASE_FLOW_URL', postgres),
     migrate: oneOf('MIGRATE', ['on', 'off']) === 'on',
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
+    s3: readS3Config({ text, url, region: VARIABLES.S3_REGION.default }),
     simUrl: url('SIM_URL', ['http:', 'https:']),
     supportUrl: url('SUPPORT_URL', ['http:', 'https:']),
     corsOrigins: (text('CORS_ORIGINS') ?? '')

@@ -14,6 +14,7 @@ import { assertNoEviction } from './queue/bull-redis.ts';
 import { openBullQueue } from './queue/bullmq.ts';
 import type { OpenQueue, Queue } from './queue/queue.ts';
 import { openFileStorage } from './storage/files.ts';
+import { openS3Storage } from './storage/s3.ts';
 import type { Storage } from './storage/storage.ts';
 import { reach } from './reach.ts';
 import { type Catalogue, readCatalogue } from './store/catalogue.ts';
@@ -115,6 +116,7 @@ export async function openContext({
   const queue = await openQueue({ redisUrl, databaseUrl: flowUrl, onError: bell.note });
   const bus =
     redisUrl === null ? await openPostgresBus(flowUrl, bell.note) : await openRedisBus(redisUrl, bell.note);
+  const storage = openStorage(config);
   const alarms = openAlarms(log);
   let catalogue = await readCatalogue(flow);
   let begun = 0;
@@ -139,7 +141,7 @@ export async function openContext({
     prisma: new PrismaClient({ adapter: new PrismaPg(flow), errorFormat: 'minimal' }),
     queue,
     bus,
-    storage: openFileStorage(join(config.dataDir, 'artifacts')),
+    storage,
     catalogue: () => catalogue,
     refreshCatalogue,
     secrets,
@@ -151,9 +153,16 @@ export async function openContext({
       over();
       clearInterval(reread);
       alarms.close();
+      storage.close();
       await queue.close();
       await bus.close();
       await Promise.all([flow.end(), client.end()]);
     },
   };
+}
+
+/** One rule: the variable is set, or it is not. */
+function openStorage({ s3, dataDir }: Config): Storage {
+  if (s3) return openS3Storage(s3, { spoolDir: join(dataDir, 'spool') });
+  return openFileStorage(join(dataDir, 'artifacts'));
 }
