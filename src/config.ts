@@ -2,11 +2,17 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type CrashAt, parseCrashAt } from './crash.ts';
+import { openEnvironment } from './environment.ts';
 import { readS3Config, type S3Config } from './s3-config.ts';
 
 export interface Config {
   host: string;
   port: number;
+  adminHost: string;
+  /** Null: /v1/admin, /metrics and the checks of /readyz are served on `port`. */
+  adminPort: number | null;
+  /** Whose X-Forwarded-For and -Proto are believed: addresses and networks. */
+  trustedProxies: string[];
   /** Absolute root of every URL we hand out, without a trailing slash; null: from host and port, once they are known. */
   publicUrl: string | null;
   dataDir: string;
@@ -50,6 +56,19 @@ interface Variable {
 export const VARIABLES = {
   PORT: { default: '8080', meaning: 'Port of the API. 0 takes a free one.', roles: ['api'] },
   HOST: { default: '127.0.0.1', meaning: 'Address the API listens on.', roles: ['api'] },
+  ADMIN_PORT: {
+    default: 'none',
+    meaning:
+      'Port of its own for /v1/admin, /metrics and the checks of /readyz, which PORT then does not serve. 0 takes a free one.',
+    roles: ['api'],
+  },
+  ADMIN_HOST: { default: 'HOST', meaning: 'Address that ADMIN_PORT is of.', roles: ['api'] },
+  TRUSTED_PROXIES: {
+    default: 'none',
+    meaning:
+      'Addresses and networks, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed.',
+    roles: ['api'],
+  },
   PUBLIC_URL: {
     default: 'http://HOST:PORT',
     meaning:
@@ -166,64 +185,40 @@ export function variablesOf(roles: readonly Role[]): [string, Variable][] {
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
-type Env = Partial<Record<string, string>>;
-
 /** @throws Error naming the variable and what it should be. */
-export function readConfig(env: Env = process.env): Config {
-  const text = (name: keyof typeof VARIABLES) => (env[name]?.trim() ? env[name].trim() : null);
-  const whole = (name: keyof typeof VARIABLES, min: number, max: number): number => {
-    const raw = text(name) ?? VARIABLES[name].default;
-    const value = Number(raw);
-    if (!Number.isInteger(value) || value < min || value > max) {
-      throw new Error(`${name} is "${raw}"; it must be a whole number from ${min} to ${max}.`);
-    }
-    return value;
-  };
-  const url = (name: keyof typeof VARIABLES, protocols: string[]): string | null => {
-    const raw = text(name);
-    if (raw === null) return null;
-    if (!URL.canParse(raw) || !protocols.includes(new URL(raw).protocol)) {
-      throw new Error(
-        `${name} must be a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}.`,
-      );
-    }
-    return raw.replace(/\/+$/, '');
-  };
-  const oneOf = (name: keyof typeof VARIABLES, values: readonly string[]): string => {
-    const value = text(name) ?? VARIABLES[name].default;
-    if (values.includes(value)) return value;
-    throw new Error(`${name} is "${value}"; it must be one of ${values.join(', ')}.`);
-  };
+export function readConfig(env: Partial<Record<string, string>> = process.env): Config {
+  const environment = openEnvironment(env, VARIABLES);
+  const { text, url } = environment;
   const postgres = ['postgres:', 'postgresql:'];
   const production = text('NODE_ENV') === 'production';
   const crashAt = text('CRASH_AT');
   return Object.freeze({
     host: text('HOST') ?? VARIABLES.HOST.default,
-    port: whole('PORT', 0, 65_535),
+    port: environment.whole('PORT', 0, 65_535),
+    adminHost: text('ADMIN_HOST') ?? text('HOST') ?? VARIABLES.HOST.default,
+    adminPort: environment.port('ADMIN_PORT'),
+    trustedProxies: environment.networks('TRUSTED_PROXIES'),
     publicUrl: url('PUBLIC_URL', ['http:', 'https:']),
     dataDir: resolve(text('MILLRACE_DATA_DIR') ?? VARIABLES.MILLRACE_DATA_DIR.default),
     databaseUrl: url('DATABASE_URL', postgres),
     databaseClientUrl: url('DATABASE_CLIENT_URL', postgres),
     databaseFlowUrl: url('DATABASE_FLOW_URL', postgres),
-    migrate: oneOf('MIGRATE', ['on', 'off']) === 'on',
+    migrate: environment.oneOf('MIGRATE', ['on', 'off']) === 'on',
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
     s3: readS3Config({ text, url, region: VARIABLES.S3_REGION.default }),
     simUrl: url('SIM_URL', ['http:', 'https:']),
     supportUrl: url('SUPPORT_URL', ['http:', 'https:']),
-    corsOrigins: (text('CORS_ORIGINS') ?? '')
-      .split(',')
-      .map((origin) => origin.trim())
-      .filter(Boolean),
+    corsOrigins: environment.list('CORS_ORIGINS'),
     keyPepper: text('MILLRACE_KEY_PEPPER'),
     secretKey: text('MILLRACE_SECRET_KEY'),
-    drainSeconds: whole('DRAIN_SECONDS', 0, 24),
-    leaseMs: whole('LEASE_MS', 500, 600_000),
-    sweepMs: whole('SWEEP_MS', 50, 60_000),
-    heartbeatMs: whole('HEARTBEAT_MS', 50, 60_000),
-    logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
+    drainSeconds: environment.whole('DRAIN_SECONDS', 0, 24),
+    leaseMs: environment.whole('LEASE_MS', 500, 600_000),
+    sweepMs: environment.whole('SWEEP_MS', 50, 60_000),
+    heartbeatMs: environment.whole('HEARTBEAT_MS', 50, 60_000),
+    logLevel: environment.oneOf('LOG_LEVEL', LOG_LEVELS),
     production,
     crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),
-    metricsPort: text('METRICS_PORT') === null ? null : whole('METRICS_PORT', 0, 65_535),
+    metricsPort: environment.port('METRICS_PORT'),
     hostName: hostname(),
   });
 }

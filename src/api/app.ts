@@ -2,6 +2,8 @@
 import cors from '@fastify/cors';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import { once } from 'node:events';
+import type { Server } from 'node:http';
 import type { Context } from '../context.ts';
 import { newId } from '../domain/ids.ts';
 import { openAdmission } from '../flow/admit.ts';
@@ -16,6 +18,7 @@ import { BODY_MAX_BYTES, installBodies } from './body.ts';
 import { installErrors } from './errors.ts';
 import { EXPOSED_HEADERS, headFault, identify } from './headers.ts';
 import { countRequests } from './count-requests.ts';
+import { openDoors } from './doors.ts';
 import { watchHandlers } from './in-hand.ts';
 import { installOpenApi } from './openapi.ts';
 import { accountRoutes } from './routes/account.ts';
@@ -35,6 +38,8 @@ const IDLE_LOOK_MS = 50;
 
 export interface ApiServer {
   app: FastifyInstance;
+  /** Of ADMIN_PORT, to be listened with. */
+  admin: Server | null;
   /** Answers waits, ends streams, takes no more. */
   close(): Promise<void>;
 }
@@ -44,15 +49,6 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
   const announcer = openAnnouncer(ctx);
   const hub = openHub(ctx.bus);
   const shower = openShower(ctx);
-  const api: Api = {
-    ctx,
-    admit: tellDrainRate(openAdmission(ctx, announcer), shower),
-    announcer,
-    shower,
-    hub,
-    simUrl,
-    closing: closing.signal,
-  };
   const app: FastifyInstance = Fastify({
     ...SERVER_OPTIONS,
     loggerInstance: quietLog(ctx.log) as FastifyBaseLogger,
@@ -63,6 +59,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
     bodyLimit: BODY_MAX_BYTES,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
+    trustProxy: ctx.config.trustedProxies.length > 0 && ctx.config.trustedProxies,
   });
   app.setValidatorCompiler(({ schema, httpPart }) => compile(schema as object, httpPart));
   // Schemas of answers document; what is sent is what was built.
@@ -79,7 +76,18 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
     if (closing.signal.aborted) reply.header('connection', 'close');
     done();
   });
-  await installOpenApi(app, ctx);
+  const { admin, isOperators } = openDoors(app, ctx.config);
+  const api: Api = {
+    ctx,
+    admit: tellDrainRate(openAdmission(ctx, announcer), shower),
+    announcer,
+    shower,
+    hub,
+    simUrl,
+    isOperators,
+    closing: closing.signal,
+  };
+  await installOpenApi(app, api);
   const origins = ctx.config.corsOrigins;
   // Nobody allowed, nothing to say: with an empty list the plugin would still answer preflights.
   if (origins.length > 0) {
@@ -117,10 +125,11 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
   });
   return {
     app,
+    admin,
     async close() {
       closing.abort();
       hub.close();
-      await closeServer(app, ctx.config.drainSeconds * 1000);
+      await closeServers(app, { admin, forMs: ctx.config.drainSeconds * 1000 });
       await handlers.done();
       await announcer.quiet();
     },
@@ -131,11 +140,23 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
  * Closes a connection once what was asked on it has been answered: Node closes only those that are idle when it is told, and
  * one that was waited on would be kept alive for its next request. Who is not done when the time is over is cut off.
  */
-async function closeServer(app: FastifyInstance, forMs: number): Promise<void> {
-  const idle = setInterval(() => app.server.closeIdleConnections(), IDLE_LOOK_MS);
-  const cut = setTimeout(() => app.server.closeAllConnections(), forMs);
+async function closeServers(
+  app: FastifyInstance,
+  { admin, forMs }: { admin: Server | null; forMs: number },
+): Promise<void> {
+  const servers = admin ? [app.server, admin] : [app.server];
+  const each = (close: (server: Server) => void) => (): void => servers.forEach(close);
+  const idle = setInterval(
+    each((server) => server.closeIdleConnections()),
+    IDLE_LOOK_MS,
+  );
+  const cut = setTimeout(
+    each((server) => server.closeAllConnections()),
+    forMs,
+  );
+  const closed = admin?.listening ? once(admin.close(), 'close') : null;
   try {
-    await app.close();
+    await Promise.all([app.close(), closed]);
   } finally {
     clearInterval(idle);
     clearTimeout(cut);

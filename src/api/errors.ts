@@ -16,7 +16,7 @@ export interface ErrorBody {
   details: Record<string, unknown>;
 }
 
-const NO_ADDRESS = 'There is no such address. /reference shows those there are.';
+export const NO_ADDRESS = 'There is no such address. /reference shows those there are.';
 
 /** An address may be as long as a head. */
 const PATH_SHOWN = 500;
@@ -114,6 +114,7 @@ export function noteFailure(
     request: request.id,
     method,
     route: routeOptions.url ?? 'none',
+    ip: request.ip,
     status: error.status,
     code: error.code,
   };

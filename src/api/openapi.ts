@@ -1,15 +1,15 @@
 // The OpenAPI document, from the very schemas that validate, and a page to read it by.
 import swagger from '@fastify/swagger';
 import type { FastifyInstance, FastifySchema } from 'fastify';
-import type { Context } from '../context.ts';
 import { INPUTS } from '../domain/submission.ts';
-import { VERSION } from './api.ts';
+import { type Api, VERSION } from './api.ts';
+import { isForOperators } from './doors.ts';
 import { EXAMPLES } from './examples.ts';
 import { JSON_TYPE } from './headers.ts';
 import { installReference } from './reference.ts';
 import { ErrorAnswer } from './shapes.ts';
 
-export async function installOpenApi(app: FastifyInstance, ctx: Context): Promise<void> {
+export async function installOpenApi(app: FastifyInstance, { ctx, isOperators }: Api): Promise<void> {
   app.addHook('onRoute', ({ url, schema }) => {
     if (!url.startsWith('/v1/') || !schema) return;
     // Where nothing may be asked for, what is asked for is unknown.
@@ -49,9 +49,12 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
     transformObject: (document) =>
       'openapiObject' in document ? completed(document.openapiObject) : document.swaggerObject,
   });
-  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
-    // Where we are reached is known once we listen.
-    const document = { ...app.swagger(), servers: [{ url: ctx.publicUrl() }] };
+  app.get('/openapi.json', { schema: { hide: true } }, async (request, reply) => {
+    const whole = app.swagger();
+    const both = ctx.config.adminPort === null;
+    // Where we are reached is known once we listen; the operators' port, to who asks there.
+    const servers = [{ url: both || !isOperators(request) ? ctx.publicUrl() : '/' }];
+    const document = { ...(isOperators(request) ? whole : forClients(whole)), servers };
     return reply.type(JSON_TYPE).send(JSON.stringify(document));
   });
   // For who comes without an address.
@@ -65,6 +68,13 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
     };
   });
   installReference(app);
+}
+
+/** Without what another port serves. */
+function forClients<D extends { paths?: object; tags?: { name: string }[] }>(document: D): D {
+  const paths = Object.entries(document.paths ?? {}).filter(([path]) => !isForOperators(path));
+  const tags = document.tags?.filter(({ name }) => name !== 'admin');
+  return { ...document, paths: Object.fromEntries(paths), tags };
 }
 
 /** The router's `*`, which takes slashes, is to readers a parameter like any other. */

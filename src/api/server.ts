@@ -38,7 +38,7 @@ const CODES: Record<string, ErrorCode> = {
 };
 
 /** What could not be read as HTTP, or did not come in time. Nothing of it is logged: it may hold a key. */
-function answerSocket(error: NodeJS.ErrnoException, socket: Socket): void {
+export function answerSocket(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
   if (!socket.writable || hasAnswered(socket)) return void socket.destroy();
   const code = CODES[error.code ?? ''];

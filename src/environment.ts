@@ -1,0 +1,58 @@
+// Values of the environment, each read by what it has to be. An error names the variable and what it should be.
+import { isIP } from 'node:net';
+
+type Env = Partial<Record<string, string>>;
+
+/** @param variables what is read when a variable is empty or not set */
+export function openEnvironment<Name extends string>(env: Env, variables: Record<Name, { default: string }>) {
+  const text = (name: Name): string | null => (env[name]?.trim() ? env[name].trim() : null);
+  return {
+    text,
+    whole(name: Name, min: number, max: number): number {
+      const raw = text(name) ?? variables[name].default;
+      const value = Number(raw);
+      if (Number.isInteger(value) && value >= min && value <= max) return value;
+      throw new Error(`${name} is "${raw}"; it must be a whole number from ${min} to ${max}.`);
+    },
+    /** Null: there is none. */
+    port(name: Name): number | null {
+      return text(name) === null ? null : this.whole(name, 0, 65_535);
+    },
+    /** Without a trailing slash. */
+    url(name: Name, protocols: string[]): string | null {
+      const raw = text(name);
+      if (raw === null) return null;
+      if (URL.canParse(raw) && protocols.includes(new URL(raw).protocol)) return raw.replace(/\/+$/, '');
+      throw new Error(
+        `${name} must be a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}.`,
+      );
+    },
+    oneOf(name: Name, values: readonly string[]): string {
+      const value = text(name) ?? variables[name].default;
+      if (values.includes(value)) return value;
+      throw new Error(`${name} is "${value}"; it must be one of ${values.join(', ')}.`);
+    },
+    /** What stands between commas. */
+    list(name: Name): string[] {
+      return (text(name) ?? '')
+        .split(',')
+        .map((one) => one.trim())
+        .filter(Boolean);
+    },
+    /** Addresses, and networks such as 10.0.0.0/8. */
+    networks(name: Name): string[] {
+      const networks = this.list(name);
+      const wrong = networks.find((network) => !isNetwork(network));
+      if (wrong === undefined) return networks;
+      throw new Error(
+        `${name} has "${wrong}"; it must be addresses or networks such as 10.0.0.0/8, with commas between.`,
+      );
+    },
+  };
+}
+
+function isNetwork(text: string): boolean {
+  const [, address = '', bits] = /^([^/]+?)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const family = isIP(address);
+  return family !== 0 && Number(bits ?? 0) <= (family === 4 ? 32 : 128);
+}
