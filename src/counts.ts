@@ -38,6 +38,8 @@ interface Attempted {
 export class Counts {
   readonly routes: RouteCount[] = [];
   readonly refusals = new Map<string, number>();
+  /** Of this process's workers. */
+  leasesLost = 0;
   readonly #ended = new Map<Kind, Map<FinalStatus, number>>();
   readonly #attempts = new Map<string, Map<string, Attempted & { count: number }>>();
 

@@ -61,6 +61,11 @@ export function openProcessMetrics({
     { help: 'Requests, and jobs of batches, that were refused', labelNames: ['code'] },
     () => [...counts.refusals].map(([code, count]) => ({ labels: { code }, count })),
   );
+  counter(
+    'millrace_leases_lost_total',
+    { help: 'Leases of workers that lapsed, so that their calls were ended', labelNames: [] },
+    () => [{ labels: {}, count: counts.leasesLost }],
+  );
   return { registry, text: async () => `${await registry.metrics()}${durations(counts.routes)}` };
 }
 

@@ -4,6 +4,7 @@ import type { Context } from '../context.ts';
 import { KINDS } from '../domain/job.ts';
 import { openProcessMetrics } from '../metrics.ts';
 import type { Hub } from '../live/hub.ts';
+import { lastVerdict } from '../store/audit-verdict.ts';
 import { readGauges } from '../store/gauges.ts';
 
 /** Well below the time that Prometheus gives a scrape. */
@@ -30,14 +31,23 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
   const queue = gauge('millrace_queue_messages', 'Messages that wait in the queue or are being handled', [
     'kind',
   ]);
+  const breaches = gauge('millrace_audit_breaches', 'What the last audit found wrong; 0: nothing');
+  const audited = gauge(
+    'millrace_audit_age_seconds',
+    'Since the last audit that was complete or found a breach',
+  );
   const watches = gauge('millrace_watches', 'Streams and waits that are open in this process');
-  const answers = gauge('millrace_answers', 'Whether what the gauges are read from answers: 1 or 0', [
+  const answers = gauge('millrace_answers', 'Whether a server that the platform stands on answers: 1 or 0', [
     'server',
   ]);
   return async () => {
-    const [now, depths] = await Promise.all([
-      orNull('database', () => readGauges(ctx.flow)),
+    const [now, depths, stored] = await Promise.all([
+      orNull('database', async () => ({
+        ...(await readGauges(ctx.flow)),
+        verdict: await lastVerdict(ctx.flow),
+      })),
       orNull('queue', () => Promise.all(KINDS.map((kind) => ctx.queue.depth(kind)))),
+      orNull('storage', async () => (await ctx.storage.ping(), true)),
     ]);
     for (const metric of [jobs, oldest, workers, credits, operator, queue]) metric.reset();
     for (const { kind, state, count, oldest_s } of now?.jobs ?? []) {
@@ -45,6 +55,8 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
       if (state === 'queued') oldest.set({ kind }, oldest_s ?? 0);
     }
     for (const [i, kind] of KINDS.entries()) if (depths) queue.set({ kind }, depths[i] ?? 0);
+    // One that nobody serves is told as 0: what is not there raises no alarm.
+    if (now) for (const kind of KINDS) workers.set({ queue: kind }, 0);
     for (const { queue: name, count } of now?.workers ?? []) workers.set({ queue: name }, count);
     for (const [bucket, amount] of Object.entries(now?.credits ?? {}))
       credits.set({ bucket }, Number(amount));
@@ -52,8 +64,13 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
       operator.set({ what: 'waste', provider }, Number(waste));
       operator.set({ what: 'overrun', provider }, Number(overrun));
     }
+    if (now) {
+      breaches.set(now.verdict?.breaches ?? 0);
+      audited.set(now.verdict?.ageS ?? NaN);
+    }
     answers.set({ server: 'database' }, now ? 1 : 0);
     answers.set({ server: 'queue' }, depths ? 1 : 0);
+    answers.set({ server: 'storage' }, stored ? 1 : 0);
     watches.set(hub.watching());
     return text();
   };

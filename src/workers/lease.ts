@@ -54,6 +54,7 @@ export async function holdLease(
   const lose = (): void => {
     if (lost || ended) return;
     lost = true;
+    ctx.counts.leasesLost += 1;
     ctx.log.warn({ worker: workerId }, 'the lease lapsed; running calls are ended');
     options.onLost();
   };
