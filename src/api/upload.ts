@@ -27,13 +27,13 @@ export async function readUpload(ctx: Context, request: FastifyRequest): Promise
     for await (const part of request.parts()) {
       if (part.type !== 'file' || part.fieldname !== 'file' || upload) throw strayPart(part, upload !== null);
       const { file: content, mimetype: contentType } = part;
-      upload = await storeUpload(ctx, request.caller.accountId, { content, contentType });
+      upload = await storeUpload(ctx, { content, contentType });
     }
   } catch (error) {
     // What still comes is let pass, so that the client gets to read the answer.
     request.raw.unpipe();
     request.raw.resume();
-    if (upload) await dropUpload(ctx, upload);
+    if (upload) await dropUpload(upload);
     throw asRefusal(error, request);
   }
   if (upload) return upload;
@@ -44,10 +44,9 @@ function refuseOtherForms(request: FastifyRequest): void {
   const { body } = request;
   if (request.isMultipart()) return;
   if (typeof body !== 'object' || body === null) throw new AppError('unsupported_media_type');
-  const byUrl = 'url' in body;
   throw new AppError('input_unsupported', {
-    message: `${byUrl ? 'Fetching a URL' : 'A direct upload to storage'} is not supported yet. Send the bytes as multipart/form-data.`,
-    details: { field: byUrl ? 'url' : 'content_type' },
+    message: 'Fetching a URL is not supported yet. Send the bytes as multipart/form-data.',
+    details: { field: 'url' },
   });
 }
 

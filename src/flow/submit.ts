@@ -14,6 +14,7 @@ import type { ChatInput, ImageInput, SttInput, Submission, TtsInput } from '../d
 import { wavDurationMs } from '../domain/wav.ts';
 import { findArtifact } from '../store/artifacts.ts';
 import type { Request } from './admit.ts';
+import { usable } from './promised-upload.ts';
 
 export interface Submitter {
   accountId: string;
@@ -210,7 +211,7 @@ async function audioMs(
       message: 'The artifact was deleted.',
       details: { field: 'input.artifact' },
     });
-  return artifact.durationMs;
+  return (await usable(ctx, artifact, 'input.artifact')).durationMs;
 }
 
 function deadlineOf(

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import { readHead } from './spool.ts';
 import {
   assertKey,
   type Content,
@@ -19,20 +20,20 @@ export function openFileStorage(root: string): Storage {
     return join(root, 'objects', key);
   };
   const markPath = join(root, 'storage-id');
-  /** @param place is told what was written, so that a name may be made of it */
-  async function write(
-    content: Content,
-    place: (written: Written) => string,
-    limit?: Limit,
-  ): Promise<Written> {
+  async function stage(content: Content, limit?: Limit): Promise<Written & { draft: string }> {
     const draft = join(root, 'drafts', randomUUID());
     await mkdir(dirname(draft), { recursive: true });
     try {
-      const written = await writeWhole(draft, content, limit?.maxBytes ?? Number.POSITIVE_INFINITY);
-      const path = place(written);
+      return { draft, ...(await writeWhole(draft, content, limit?.maxBytes ?? Number.POSITIVE_INFINITY)) };
+    } catch (error) {
+      await rm(draft, { force: true });
+      throw error;
+    }
+  }
+  async function settle(draft: string, path: string): Promise<void> {
+    try {
       await mkdir(dirname(path), { recursive: true });
       await rename(draft, path);
-      return written;
     } catch (error) {
       await rm(draft, { force: true });
       throw error;
@@ -40,14 +41,24 @@ export function openFileStorage(root: string): Storage {
   }
   return {
     place: root,
-    variables: ['MILLRACE_DATA_DIR'],
     async put(key, content, limit) {
       const path = pathOf(key);
-      return write(content, () => path, limit);
+      const { draft, ...written } = await stage(content, limit);
+      await settle(draft, path);
+      return written;
     },
-    async keep(owner, content, limit) {
-      const written = await write(content, ({ sha256 }) => pathOf(`${owner}/${sha256}`), limit);
-      return { ...written, key: `${owner}/${written.sha256}` };
+    async stage(content, limit) {
+      const { draft, ...written } = await stage(content, limit);
+      return {
+        ...written,
+        head: (bytes) => headOf(draft, bytes),
+        async keep(owner) {
+          const key = `${owner}/${written.sha256}`;
+          await settle(draft, pathOf(key));
+          return key;
+        },
+        drop: () => rm(draft, { force: true }),
+      };
     },
     async open(key, range) {
       const path = pathOf(key);
@@ -85,7 +96,10 @@ export function openFileStorage(root: string): Storage {
       const text = await readFile(markPath, 'utf8').catch((error: unknown) => unlessMissing(error));
       return text?.trim() || null;
     },
-    setMark: async (mark) => void (await write(Buffer.from(`${mark}\n`), () => markPath)),
+    async setMark(mark) {
+      const { draft } = await stage(Buffer.from(`${mark}\n`));
+      await settle(draft, markPath);
+    },
     async ping() {
       await mkdir(root, { recursive: true });
     },
@@ -109,6 +123,15 @@ async function writeWhole(path: string, content: Content, maxBytes: number) {
     await file.close();
   }
   return { bytes, sha256: hash.digest('hex') };
+}
+
+async function headOf(path: string, most: number): Promise<Buffer> {
+  const file = await open(path);
+  try {
+    return await readHead(file, most);
+  } finally {
+    await file.close();
+  }
 }
 
 function missing(error: unknown, key: string): never {

@@ -15,15 +15,8 @@ import { openS3Client, type S3Options } from './s3-client.ts';
 import { readObject } from './s3-read.ts';
 import { troubleOf } from './s3-trouble.ts';
 import { writeObject } from './s3-write.ts';
-import { spool } from './spool.ts';
-import {
-  assertKey,
-  type Content,
-  type Limit,
-  type Storage,
-  StorageMissing,
-  type Written,
-} from './storage.ts';
+import { spool, type Spooled } from './spool.ts';
+import { assertKey, type Storage, StorageMissing, type Written } from './storage.ts';
 
 export type { S3Options } from './s3-client.ts';
 
@@ -49,14 +42,10 @@ export function openS3Storage(options: S3Options, { spoolDir }: { spoolDir: stri
     throw troubleOf(error, options);
   };
 
-  async function write(
-    content: Content,
-    place: (written: Written) => string,
-    limit?: Limit,
-  ): Promise<Written> {
-    const spooled = await spool(spoolDir, content, limit?.maxBytes);
+  /** Ends with the spool closed, whatever comes of it. */
+  async function send(spooled: Spooled, Key: string): Promise<Written> {
     try {
-      await writeObject(client, { Bucket, Key: place(spooled) }, spooled).catch(told);
+      await writeObject(client, { Bucket, Key }, spooled).catch(told);
     } finally {
       await spooled.close();
     }
@@ -70,15 +59,25 @@ export function openS3Storage(options: S3Options, { spoolDir }: { spoolDir: stri
     });
 
   return {
-    place: `s3://${Bucket}/${prefix}${endpoint === null ? '' : ` at ${new URL(endpoint).host}`}`,
-    variables: ['S3_BUCKET', 'S3_PREFIX', 'S3_ENDPOINT'],
+    place: `s3://${Bucket}/${prefix}`,
     async put(key, content, limit) {
       const { Key } = at(key);
-      return write(content, () => Key, limit);
+      return send(await spool(spoolDir, content, limit?.maxBytes), Key);
     },
-    async keep(owner, content, limit) {
-      const written = await write(content, ({ sha256 }) => at(`${owner}/${sha256}`).Key, limit);
-      return { ...written, key: `${owner}/${written.sha256}` };
+    async stage(content, limit) {
+      const spooled = await spool(spoolDir, content, limit?.maxBytes);
+      const { bytes, sha256 } = spooled;
+      return {
+        bytes,
+        sha256,
+        head: (most) => spooled.head(most),
+        async keep(owner) {
+          const key = `${owner}/${sha256}`;
+          await send(spooled, at(key).Key);
+          return key;
+        },
+        drop: () => spooled.close(),
+      };
     },
     open,
     read: async (key) => buffer(await open(key)),
@@ -146,7 +145,7 @@ export function openS3Storage(options: S3Options, { spoolDir }: { spoolDir: stri
       }
     },
     async setMark(mark) {
-      await write(Buffer.from(`${mark}\n`), () => markAt.Key);
+      await send(await spool(spoolDir, Buffer.from(`${mark}\n`)), markAt.Key);
     },
     async ping() {
       await client.send(new HeadBucketCommand({ Bucket }), within(ASK_MS)).catch(told);

@@ -8,6 +8,7 @@ import { type Content, StorageTooLarge, type Written } from './storage.ts';
 export interface Spooled extends Written {
   /** From the first byte, as often as it is asked for. */
   content(): Content;
+  head(bytes: number): Promise<Buffer>;
   close(): Promise<void>;
 }
 
@@ -43,11 +44,31 @@ export async function spool(
     throw error;
   }
   const written = { bytes, sha256: hash.digest('hex') };
-  if (!file) return { ...written, content: () => Buffer.concat(chunks), close: async () => {} };
+  if (!file) {
+    const all = Buffer.concat(chunks);
+    return {
+      ...written,
+      content: () => all,
+      head: async (most) => all.subarray(0, most),
+      close: async () => {},
+    };
+  }
   const filled = file;
   // With an end: those who send it want to know how long it is.
   const read = (): Readable => filled.createReadStream({ start: 0, end: bytes - 1, autoClose: false });
-  return { ...written, content: read, close: () => filled.close() };
+  return { ...written, content: read, head: (most) => readHead(filled, most), close: () => filled.close() };
+}
+
+/** The first bytes of a file: `most`, or all it has. */
+export async function readHead(file: FileHandle, most: number): Promise<Buffer> {
+  const head = Buffer.alloc(most);
+  let filled = 0;
+  for (let more = true; more && filled < most;) {
+    const { bytesRead } = await file.read(head, filled, most - filled, filled);
+    filled += bytesRead;
+    more = bytesRead > 0;
+  }
+  return head.subarray(0, filled);
 }
 
 /** Its name is removed at once, and its bytes when it is closed. */

@@ -4,12 +4,10 @@ import type { Readable } from 'node:stream';
 export interface Storage {
   /** Where that is, in words for an operator. */
   readonly place: string;
-  /** The variables that say so. */
-  readonly variables: readonly string[];
   /** Writes the whole of it or nothing; a reader never sees half. Overwrites, and is then as young as if it were new. */
   put(key: string, content: Content, limit?: Limit): Promise<Written>;
-  /** A put under a key made of the content itself: `<owner>/<sha256>`. Equal bytes of one owner are there once. */
-  keep(owner: string, content: Content, limit?: Limit): Promise<Written & { key: string }>;
+  /** Reads content to its end before it has a place, so that its hash can be its name, or that it can be refused. */
+  stage(content: Content, limit?: Limit): Promise<Staged>;
   /** @throws StorageMissing if there is nothing under that key */
   open(key: string, range?: { start: number; end: number }): Promise<Readable>;
   read(key: string): Promise<Buffer>;
@@ -41,6 +39,15 @@ export interface Limit {
 export interface Written {
   bytes: number;
   sha256: string;
+}
+
+/** Content that nobody can see yet: to be kept or dropped, or it goes when this process does, or with old drafts. */
+export interface Staged extends Written {
+  /** Its first bytes: so many, or all there are. */
+  head(bytes: number): Promise<Buffer>;
+  /** Puts it under `<owner>/<sha256>` and answers that key. Equal bytes of one owner are there once, as old as the latest. */
+  keep(owner: string): Promise<string>;
+  drop(): Promise<void>;
 }
 
 export interface LinkOut {

@@ -238,15 +238,14 @@ describe('content types', () => {
         const plain = { body: 'x', headers: { 'content-type': 'text/plain' } };
         const refusal = await client.send(operation.method, path, plain);
         expectRefusal(refusal, 'unsupported_media_type');
-        const form = operation.path === '/v1/artifacts' ? ['multipart/form-data'] : ['application/json'];
+        const json = ['application/json'];
+        const form = operation.path === '/v1/artifacts' ? ['multipart/form-data', ...json] : json;
         const taken = operation.body === null && operation.path !== '/v1/artifacts' ? [] : form;
         expect(refusal.body.details.accept, named(operation)).toEqual(taken);
         expect(refusal.headers['accept'] ?? '').toBe(taken.join(', '));
         expect(refusal.body.message).toContain(taken[0] ?? 'no body');
         const stray = await client.send(operation.method, path, { body: { [`stray_${'x'}`]: 1 } });
-        const code = operation.path === '/v1/artifacts' ? 'input_unsupported' : 'invalid_request';
-        expect(stray.body, named(operation)).toMatchObject({ code });
-        expectRefusal(stray, code);
+        expectRefusal(stray, 'invalid_request');
       }
     });
   });
@@ -592,10 +591,6 @@ describe('forms', () => {
 
   it('in JSON are told what is not there yet', async () => {
     expectRefusal(await account.post('/v1/artifacts', { url: 'http://127.0.0.1/' }), 'input_unsupported');
-    expectRefusal(
-      await account.post('/v1/artifacts', { content_type: 'a/b', bytes: 1 }),
-      'input_unsupported',
-    );
   });
 
   it('that break off with the connection leave nothing', async () => {

@@ -46,6 +46,7 @@ const terms = (caps: Cap[] = [], rest: Partial<PlanTerms> = {}): PlanTerms => ({
   caps,
   maxAudioMs: 600_000,
   maxDeadlineS: 86_400,
+  retentionDays: null,
   ...rest,
 });
 

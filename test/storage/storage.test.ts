@@ -26,6 +26,11 @@ describe.each(STORAGES)('storage on %s', (kind) => {
   });
   afterAll(() => stand.close());
 
+  const keep = async (owner: string, content: Buffer | Readable) => {
+    const staged = await stand.storage.stage(content);
+    const { bytes, sha256 } = staged;
+    return { key: await staged.keep(owner), bytes, sha256 };
+  };
   const keys = async (): Promise<string[]> => {
     const found: string[] = [];
     for await (const { key } of stand.storage.list()) found.push(key);
@@ -64,9 +69,9 @@ describe.each(STORAGES)('storage on %s', (kind) => {
     const bytes = randomBytes(100_000);
     const hash = sha256(bytes);
     const kept = { key: `acc_one/${hash}`, bytes: bytes.length, sha256: hash };
-    expect(await storage.keep('acc_one', streamOf(bytes))).toEqual(kept);
-    expect(await storage.keep('acc_one', bytes)).toEqual(kept);
-    expect(await storage.keep('acc_two', bytes)).toEqual({ ...kept, key: `acc_two/${hash}` });
+    expect(await keep('acc_one', streamOf(bytes))).toEqual(kept);
+    expect(await keep('acc_one', bytes)).toEqual(kept);
+    expect(await keep('acc_two', bytes)).toEqual({ ...kept, key: `acc_two/${hash}` });
     expect((await keys()).filter((key) => key.endsWith(hash))).toEqual([
       `acc_one/${hash}`,
       `acc_two/${hash}`,
@@ -75,15 +80,34 @@ describe.each(STORAGES)('storage on %s', (kind) => {
     expect(await storage.read(`acc_one/${hash}`)).toEqual(bytes);
   });
 
+  it.each([0, 10, 3 * MIB])(
+    'shows the head of what is staged, and nothing to anybody else (%i bytes)',
+    async (length) => {
+      const { storage } = stand;
+      const before = await keys();
+      const bytes = randomBytes(length);
+      const [one, other] = [await storage.stage(streamOf(bytes)), await storage.stage(bytes)];
+      for (const staged of [one, other]) {
+        expect(staged).toMatchObject({ bytes: length, sha256: sha256(bytes) });
+        expect((await staged.head(1_000)).equals(bytes.subarray(0, 1_000))).toBe(true);
+      }
+      expect(await keys()).toEqual(before);
+      await one.drop();
+      expect(await keys()).toEqual(before);
+      expect(await other.keep('acc_stage')).toBe(`acc_stage/${sha256(bytes)}`);
+      expect(await stand.drafts()).toEqual([]);
+    },
+  );
+
   it('tells ages, and makes young again what is put again', async () => {
     const { storage } = stand;
-    const { key } = await storage.keep('acc_old', Buffer.from('old'));
+    const { key } = await keep('acc_old', Buffer.from('old'));
     await stand.grow(key, 30);
     const age = async (): Promise<number> => ((await storage.age(key)) ?? Number.NaN) / 3_600_000;
     expect(await age()).toBeCloseTo(30, 1);
     for await (const one of storage.list())
       if (one.key === key) expect(one.ageMs / 3_600_000).toBeCloseTo(30, 1);
-    await storage.keep('acc_old', Buffer.from('old'));
+    await keep('acc_old', Buffer.from('old'));
     expect(await age()).toBeCloseTo(0, 1);
     expect(await storage.age('acc_old/none')).toBeNull();
   });
@@ -116,9 +140,8 @@ describe.each(STORAGES)('storage on %s', (kind) => {
     const before = await keys();
     const put = storage.put(`acc_x/${name}`, streamOf(randomBytes(maxBytes + 1)), { maxBytes });
     await expect(put).rejects.toBeInstanceOf(StorageTooLarge);
-    await expect(
-      storage.keep('acc_x', streamOf(randomBytes(maxBytes + 1)), { maxBytes }),
-    ).rejects.toBeInstanceOf(StorageTooLarge);
+    const staged = storage.stage(streamOf(randomBytes(maxBytes + 1)), { maxBytes });
+    await expect(staged).rejects.toBeInstanceOf(StorageTooLarge);
     expect(await keys()).toEqual(before);
     expect(await stand.drafts()).toEqual([]);
     const exact = await storage.put(`acc_x/${name}`, streamOf(randomBytes(maxBytes)), { maxBytes });

@@ -38,6 +38,7 @@ export const OverridesForm = Type.Object(
     caps: Type.Optional(Type.Array(CapForm, { maxItems: 100 })),
     max_audio_ms: Type.Optional(Positive),
     max_deadline_s: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400 })),
+    retention_days: Type.Optional(Type.Integer({ minimum: 1, maximum: 36_500 })),
   },
   strict,
 );
@@ -47,7 +48,7 @@ export type OverridesForm = Static<typeof OverridesForm>;
 const orNone = <T extends TSchema & { type: string }>(schema: T) =>
   Type.Optional(Type.Unsafe<Static<T> | null>({ ...schema, type: [schema.type, 'null'] }));
 
-const { slots, line_length, caps, max_audio_ms, max_deadline_s } = OverridesForm.properties;
+const { slots, line_length, caps, max_audio_ms, max_deadline_s, retention_days } = OverridesForm.properties;
 export const OverridesPatch = Type.Object(
   {
     slots: orNone(slots),
@@ -55,6 +56,7 @@ export const OverridesPatch = Type.Object(
     caps: orNone(caps),
     max_audio_ms: orNone(max_audio_ms),
     max_deadline_s: orNone(max_deadline_s),
+    retention_days: orNone(retention_days),
   },
   {
     ...strict,
