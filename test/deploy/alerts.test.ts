@@ -33,10 +33,12 @@ const told = new Map<string, Set<string>>();
 let millrace: TestPlatform;
 beforeAll(async () => {
   millrace = await startPlatform({ worker: false });
-  const worker = await spawnWorker(millrace, { env: { METRICS_PORT: '0' } });
+  const worker = await spawnWorker(millrace, { env: { METRICS_PORT: '0' }, queues: 'chat' });
   const apart = /metrics at (http\S+)\/metrics/.exec(worker.log.join('\n'))?.[1] ?? '';
   const account = await millrace.account();
   await account.run(chat());
+  // One that waits for a worker: only then is there an oldest.
+  await account.submit({ model: 'sim/image', input: { prompt: 'a mill' } });
   await account.get('/v1/jobs/nothing');
   for (const url of [millrace.url, apart]) {
     const text = await (await request(`${url}/metrics`)).body.text();
