@@ -20,7 +20,8 @@ describe.each(PLACES)('a promised upload on %s', (place) => {
   let millrace: Placed;
   let account: TestAccount;
   beforeAll(async () => {
-    millrace = await startOn(place);
+    // What is swept here is swept by the test.
+    millrace = await startOn(place, { env: { SWEEP_MS: '60000' } });
     account = await millrace.account();
   });
   afterAll(() => millrace.stop());
