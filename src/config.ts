@@ -8,6 +8,8 @@ export interface Config {
   port: number;
   /** Absolute root of every URL we hand out, without a trailing slash; null: from host and port, once they are known. */
   publicUrl: string | null;
+  /** Root of the address at which vendors reach the API; null: none does. */
+  callbackUrl: string | null;
   dataDir: string;
   databaseUrl: string | null;
   databaseClientUrl: string | null;
@@ -50,6 +52,12 @@ export const VARIABLES = {
     meaning:
       'Root of every absolute URL that clients are given. To be set where HOST is 0.0.0.0 or ::, else links say localhost.',
     roles: ['api', 'worker'],
+  },
+  CALLBACK_URL: {
+    default: 'PUBLIC_URL, if it is https',
+    meaning:
+      'Root of the address at which vendors may tell that work is done. Without one, workers only poll for it.',
+    roles: ['worker'],
   },
   MILLRACE_DATA_DIR: {
     default: '.millrace',
@@ -170,10 +178,13 @@ export function readConfig(env: Env = process.env): Config {
   const postgres = ['postgres:', 'postgresql:'];
   const production = text('NODE_ENV') === 'production';
   const crashAt = text('CRASH_AT');
+  const publicUrl = url('PUBLIC_URL', ['http:', 'https:']);
   return Object.freeze({
     host: text('HOST') ?? VARIABLES.HOST.default,
     port: whole('PORT', 0, 65_535),
-    publicUrl: url('PUBLIC_URL', ['http:', 'https:']),
+    publicUrl,
+    callbackUrl:
+      url('CALLBACK_URL', ['http:', 'https:']) ?? (publicUrl?.startsWith('https:') ? publicUrl : null),
     dataDir: resolve(text('MILLRACE_DATA_DIR') ?? VARIABLES.MILLRACE_DATA_DIR.default),
     databaseUrl: url('DATABASE_URL', postgres),
     databaseClientUrl: url('DATABASE_CLIENT_URL', postgres),
