@@ -27,13 +27,9 @@ export async function startWorker(
   // Ours alone: what the sweep takes back of others is settled past this.
   const settleOwn: Settle = (settlement) => (draining ? counted(settlement) : settle(settlement));
   const providers = openProviders({ simUrl });
-  const generator = await startGenerating(ctx, {
-    ...options,
-    announcer,
-    settle: settleOwn,
-    provider: (name) => providers.get(name),
-  });
-  const sweeping = startSweeping(ctx, { announcer, settle });
+  const provider = (name: string) => providers.get(name);
+  const generator = await startGenerating(ctx, { ...options, announcer, settle: settleOwn, provider });
+  const sweeping = startSweeping(ctx, { announcer, settle, provider });
   return {
     async drain() {
       draining = true;
