@@ -34,7 +34,7 @@ export interface RouteData {
   /** replicate: what the upstream calls a field of ours; null: it has none, and nothing is sent. */
   input_map?: Record<string, string | null>;
   /** replicate: further fields of each input, as they are. */
-  input?: Record<string, unknown>;
+  input?: Record<string, string | number | boolean>;
   /** replicate: hosts, with their subdomains, from which outputs are fetched over https; the API's own is always one. */
   output_hosts?: string[];
 }
