@@ -1,6 +1,7 @@
 // Which code speaks for a route's provider.
 import { openaiProvider } from './openai/index.ts';
 import type { Provider } from './provider.ts';
+import { replicateProvider } from './replicate/index.ts';
 import { simProvider } from './sim/index.ts';
 
 export interface Providers {
@@ -11,7 +12,11 @@ export interface Providers {
 
 /** `simUrl` null: there is no simulator, and no provider `sim`. */
 export function openProviders({ simUrl }: { simUrl: string | null }): Providers {
-  const all = [openaiProvider(), ...(simUrl === null ? [] : [simProvider({ url: simUrl })])];
+  const all = [
+    openaiProvider(),
+    replicateProvider(),
+    ...(simUrl === null ? [] : [simProvider({ url: simUrl })]),
+  ];
   const byName = new Map(all.map((provider) => [provider.name, provider]));
   return {
     get(name) {
