@@ -99,8 +99,11 @@ describe('a route', () => {
     'of %s to a provider that cannot do it is refused',
     async (model) => {
       const { status, body } = await admin.post('/v1/admin/routes', { model, provider: 'openai', base_url });
-      expect([status, body.details.issues[0]]).toMatchObject([400, { path: 'provider', expected: ['sim'] }]);
-      expect(body.message).toMatch(/openai does no (image|tts|stt), which can be done by sim\.$/);
+      const expected = ['sim', 'replicate'];
+      expect([status, body.details.issues[0]]).toMatchObject([400, { path: 'provider', expected }]);
+      expect(body.message).toMatch(
+        /openai does no (image|tts|stt), which can be done by sim and replicate\.$/,
+      );
     },
   );
 
