@@ -38,6 +38,8 @@ export function callbackRoutes(app: FastifyInstance, { ctx }: Api): void {
       },
       onRequest: async (request) => {
         if (!readCallbackToken(ctx.secrets.key, request.params.token)) throw new AppError('not_found');
+        // Whatever the vendor calls it: what is no media type would be refused before anybody looked.
+        request.raw.headers['content-type'] = 'application/octet-stream';
       },
     },
     async (request, reply) => {
