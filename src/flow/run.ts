@@ -86,6 +86,7 @@ async function attempt(
   const { accountId, jobId, epoch, kind, remainingMs } = claimed;
   const input = claimed.inputJson ?? (await ctx.storage.read(claimed.inputKey ?? '')).toString('utf8');
   const recorder = recordDeltas(tools.appendDeltas, { accountId, jobId, attempt: epoch });
+  const audio = kind === 'stt' ? await openAudio(ctx, accountId, input) : null;
   const inner = new AbortController();
   const pause = tools.pauses.open(jobId);
   const call: Call = {
@@ -95,7 +96,7 @@ async function attempt(
     kind,
     input,
     bounds: JSON.parse(claimed.boundsJson) as Bounds,
-    audio: kind === 'stt' ? await openAudio(ctx, accountId, input) : null,
+    audio,
     signal: inner.signal,
     onDelta: (delta) => recorder.add(delta),
     async onRemoteId(remoteId) {

@@ -60,10 +60,10 @@ describe.each(BACKENDS)('a vendor that calls back, on %s', (backend) => {
     eventually(() => work.polls > than, { what: 'it is polled for', withinMs: 10_000 });
 
   it('is heard within a moment', async () => {
-    const { id, work } = await waiting({ workMs: 1_000, callback: 'done' });
+    const { id, work } = await waiting({ workMs: 2_000, callback: 'done' });
     const job = await account.ended(id);
     expect(job).toMatchObject({ status: 'succeeded', cost: { credits: 500 } });
-    expect(work.polls).toBe(2);
+    expect(work.polls).toBeLessThanOrEqual(2);
     expect(vendor.callbacks.at(-1)).toMatchObject({ status: 204 });
     expect(vendor.callbacks.at(-1)?.url).toContain(`${millrace.url}/v1/callbacks/${id}-1.`);
     const took = Date.parse(job.ended_at) - Date.parse(job.created_at);

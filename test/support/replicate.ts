@@ -17,12 +17,14 @@ export interface Plan {
   workMs?: number;
   /** Statuses that polls are told before it is done, in turn; the last goes on. */
   statuses?: string[];
-  /** Polls that fail before any is answered: `drop` the socket, or a status. */
+  /** Polls that fail before any is answered: `drop` the socket, or a status; 429 asks for a pause of 1 s. */
   polls?: ('drop' | number)[];
   ends?: 'succeeded' | 'failed' | 'canceled' | 'aborted';
   output?: unknown;
   error?: string;
   predictTime?: number;
+  /** Counted by a language model: of input, of output. */
+  tokens?: [number, number];
   /** When the callback is sent: never by default. `early`: while it goes on, once. */
   callback?: 'never' | 'done' | 'early' | 'both';
   /** `deaf`: a cancel is answered, and the work goes on. */
@@ -208,7 +210,13 @@ export async function startReplicate(): Promise<FakeReplicate> {
       output: done ? ('output' in plan ? plan.output : `${origin}/files/mill.png`) : null,
       error: work.status === 'failed' ? (plan.error ?? 'CUDA out of memory') : null,
       logs: 'Using seed: 1',
-      metrics: over ? { predict_time: plan.predictTime ?? 1.25, total_time: 2 } : {},
+      metrics: over
+        ? {
+            predict_time: plan.predictTime ?? 1.25,
+            total_time: 2,
+            ...(plan.tokens && { input_token_count: plan.tokens[0], output_token_count: plan.tokens[1] }),
+          }
+        : {},
       urls: { get: `${origin}/v1/predictions/${id}`, cancel: `${origin}/v1/predictions/${id}/cancel` },
     };
   };
@@ -218,7 +226,8 @@ export async function startReplicate(): Promise<FakeReplicate> {
 const isOver = ({ status }: Work): boolean => ['succeeded', 'failed', 'canceled', 'aborted'].includes(status);
 
 function json(response: ServerResponse, status: number, body: object): void {
-  response.writeHead(status, { 'content-type': 'application/json' });
+  const head = { 'content-type': 'application/json', ...(status === 429 && { 'retry-after': '1' }) };
+  response.writeHead(status, head);
   response.end(JSON.stringify(body));
 }
 

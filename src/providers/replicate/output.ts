@@ -130,8 +130,13 @@ async function readChat(_: Link, asked: Asked, done: Done): Promise<Made | CallR
     model: route.upstreamModel,
     choices: [{ index: 0, message, finish_reason: 'stop' }],
   };
-  // Tokens are not told: the worker counts them.
-  return { output: { kind: 'chat', text, completion: JSON.stringify(completion) }, usage: null };
+  const { tokens } = done.prediction;
+  // Where the vendor does not tell, the worker counts.
+  const usage: UsageLine[] | null = tokens && [
+    { name: 'token', measure: 'input', quantity: tokens.input },
+    { name: 'token', measure: 'output', quantity: tokens.output },
+  ];
+  return { output: { kind: 'chat', text, completion: JSON.stringify(completion) }, usage };
 }
 
 /** Language models bring their text in pieces. Null: no text. */

@@ -1,4 +1,5 @@
 // A prediction as Replicate shows it, as far as it is looked at.
+import { isCount } from '../openai/usage.ts';
 import { parsed } from '../failure.ts';
 import type { Ended } from '../exchange.ts';
 
@@ -11,6 +12,8 @@ export interface Prediction {
   webhook: string | null;
   /** How long the model worked, in ms, rounded up; null: not told. */
   predictMs: number | null;
+  /** Of a language model that counts them. */
+  tokens: { input: number; output: number } | null;
 }
 
 /** Null: no prediction with an id that can be asked by. */
@@ -23,7 +26,15 @@ export function predictionOf(value: unknown): Prediction | null {
     output,
     error,
     webhook: typeof webhook === 'string' ? webhook : null,
-    predictMs: milliseconds((Object(metrics) as { predict_time?: unknown }).predict_time),
+    ...measured(Object(metrics) as Record<string, unknown>),
+  };
+}
+
+function measured(metrics: Record<string, unknown>): Pick<Prediction, 'predictMs' | 'tokens'> {
+  const { predict_time: seconds, input_token_count: input, output_token_count: output } = metrics;
+  return {
+    predictMs: milliseconds(seconds),
+    tokens: isCount(input) && isCount(output) ? { input, output } : null,
   };
 }
 

@@ -50,7 +50,11 @@ async function withoutName(link: Link, asked: Asked, ended: Ended): Promise<Call
   }
   if (status >= 500) {
     // A gateway may say so of work that began behind it.
-    const id = await find(link, asked.route, { callbackUrl: call.callbackUrl, signal: call.signal });
+    const id = await find(link, asked.route, {
+      callbackUrl: call.callbackUrl,
+      signal: call.signal,
+      tries: 2,
+    });
     if (id !== null) {
       await call.onRemoteId(id);
       return follow(link, asked, id);

@@ -56,7 +56,9 @@ describe('images', () => {
       const result = await made('image', output);
       expect(result).toMatchObject({
         type: 'succeeded',
-        output: { images: Array(n).fill({ contentType: 'image/png', width: 64, height: 48 }) },
+        output: {
+          images: Array.from({ length: n }, () => ({ contentType: 'image/png', width: 64, height: 48 })),
+        },
         usage: [{ name: 'image', measure: 'output', quantity: n }],
       });
     }
@@ -185,7 +187,7 @@ describe('first bytes', () => {
     const gif = Buffer.from('474946383961400030008000000000', 'hex');
     expect(pictureOf(gif)).toEqual({ contentType: 'image/gif', width: 64, height: 48 });
     const riff = (rest: string) => Buffer.from(`52494646000000005745425056503820${rest}`, 'hex');
-    const lossy = riff('00000000000000' + '9d012a' + '40003000' + '0000');
+    const lossy = riff('000000000000009d012a400030000000');
     expect(pictureOf(lossy)).toEqual({ contentType: 'image/webp', width: 64, height: 48 });
     const wide = Buffer.from(`5249464600000000574542505650385800000000000000003f00002f0000`, 'hex');
     expect(pictureOf(wide)).toEqual({ contentType: 'image/webp', width: 64, height: 48 });

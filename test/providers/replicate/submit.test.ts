@@ -15,7 +15,7 @@ beforeAll(async () => {
   provider = replicateProvider({
     pace: { firstMs: 5, mostMs: 20 },
     againMs: [20, 40],
-    submitMs: 400,
+    submitMs: 1_500,
     totalMs: { tts: 500 },
   });
 });
@@ -91,7 +91,7 @@ describe('a submit', () => {
   });
 
   it('of a chat says who said what, and is bounded as it was priced', async () => {
-    vendor.plan({ output: ['Good', ' day'] }, { output: 'Good day' });
+    vendor.plan({ output: ['Good', ' day'] }, { output: 'Good day', tokens: [21, 2] });
     const deltas: string[] = [];
     const bounds = { max_output_tokens: 77 };
     const one = await provider.call(
@@ -106,7 +106,14 @@ describe('a submit', () => {
       { role: 'assistant', content: 'Yes?' },
       { role: 'user', content: 'Flour?' },
     ];
-    await provider.call(at(), callOf('chat', { messages, temperature: 0.5, max_tokens: 900 }, { bounds }));
+    const talk = callOf('chat', { messages, temperature: 0.5, max_tokens: 900 }, { bounds });
+    expect(await provider.call(at({}, { timed: true }), talk)).toMatchObject({
+      usage: [
+        { name: 'token', measure: 'input', quantity: 21 },
+        { name: 'token', measure: 'output', quantity: 2 },
+        { name: 'millisecond', measure: 'output', quantity: 1_250 },
+      ],
+    });
     expect(vendor.submits.map(({ body }) => body.input)).toEqual([
       { prompt: hello.messages[0]?.content, max_tokens: 77 },
       {
@@ -226,7 +233,7 @@ describe('polls', () => {
     expect(result.type).toBe('succeeded');
     expect(told).toEqual(['a poll was answered with HTTP 403']);
     expect(result.evidence.note).toContain('HTTP 403');
-    vendor.plan({ workMs: 150, statuses: ['starting', 'warming', 'warming'] });
+    vendor.plan({ workMs: 1_000, statuses: ['starting', 'warming', 'warming'] });
     const again = await provider.call(at(), image({ tell: (note) => void told.push(note) }));
     expect(again).toMatchObject({
       type: 'succeeded',
@@ -237,18 +244,15 @@ describe('polls', () => {
 
   it('slow down, and obey Retry-After', async () => {
     const pauses: number[] = [];
-    vendor.plan({ workMs: 100 });
-    await provider.call(
-      at(),
-      image({
-        pause: async (ms) => {
-          pauses.push(ms);
-          await new Promise((resolve) => setTimeout(resolve, 10));
-        },
-      }),
-    );
-    expect(pauses.slice(0, 4)).toEqual([5, 7.5, 11.25, 16.875]);
-    expect(Math.max(...pauses)).toBe(20);
+    const controller = new AbortController();
+    vendor.plan({ workMs: 60_000, polls: [500, 429] });
+    const pause = async (ms: number) => {
+      if (pauses.push(ms) === 6) controller.abort();
+    };
+    expect(await provider.call(at(), image({ pause, signal: controller.signal }))).toMatchObject({
+      type: 'stopped',
+    });
+    expect(pauses).toEqual([5, 1_000, 11.25, 16.875, 20, 20]);
   });
 
   it('end where the work failed, was canceled, is forgotten, or takes too long', async () => {
