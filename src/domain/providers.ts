@@ -4,6 +4,7 @@ import { type Kind, KINDS } from './job.ts';
 export const PROVIDER_KINDS = {
   sim: KINDS,
   openai: ['chat'],
+  exec: ['image', 'tts', 'stt'],
 } as const satisfies Record<string, readonly Kind[]>;
 
 export type ProviderName = keyof typeof PROVIDER_KINDS;
