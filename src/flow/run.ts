@@ -49,7 +49,8 @@ async function attempt(
 ): Promise<Ended> {
   if (claimed.cancelRequested) return stopped('cancel');
   const row = await findRoute(ctx, claimed.routeId);
-  if (!row?.enabled)
+  // Whether this worker has an engine is for its provider to say.
+  if (!row?.switchedOn)
     return failed({
       code: 'provider_unavailable',
       message: 'The model has no route at present.',

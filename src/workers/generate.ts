@@ -22,6 +22,8 @@ export interface GenerateOptions {
   announcer: Announcer;
   settle: Settle;
   provider(name: string): Provider;
+  /** What this machine's engines can serve. Absent: nothing. */
+  engines?(): string[];
 }
 
 export interface Generator {
@@ -39,6 +41,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   const brakes = new Brakes();
   const lease = await holdLease(ctx, {
     queues,
+    engines: options.engines ?? (() => []),
     onRenewed: () => void compare(),
     onLost: () => brakes.pullAll('leave'),
   });
