@@ -21,14 +21,15 @@ export interface Guards {
   setpriv: string;
 }
 
-const SYSTEM = '/usr/bin:/bin:/usr/sbin:/sbin';
+/** Where a system keeps its own programs, whatever ENGINE_PATH says. */
+export const SYSTEM_PATH = '/usr/local/bin:/usr/bin:/bin';
 /** The first look at memory may come late for a program that is quick to take it. */
 const KERNEL_FACTOR = 2;
 
 /** Null: they are not installed, or too old, or may not be used here. */
 export async function findGuards(path: string): Promise<Guards | null> {
-  const [prlimit, setpriv] = ['prlimit', 'setpriv'].map((name) => which(name, `${path}:${SYSTEM}`));
-  const program = which('true', `${path}:${SYSTEM}`);
+  const [prlimit, setpriv] = ['prlimit', 'setpriv'].map((name) => which(name, `${path}:${SYSTEM_PATH}`));
+  const program = which('true', `${path}:${SYSTEM_PATH}`);
   if (!prlimit || !setpriv || !program) return null;
   const task = { program, args: [], limits: { ms: 0, memoryBytes: 1 << 30, outputBytes: 1 << 20 } };
   const { command, words } = guarded(task, { prlimit, setpriv });

@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants, setPriority } from 'node:os';
 import type { Writable } from 'node:stream';
-import { type Guards, groupMemory, guarded, type Limits, sizeOf } from './limits.ts';
+import { type Guards, groupMemory, guarded, type Limits, sizeOf, SYSTEM_PATH } from './limits.ts';
 
 export interface Task {
   program: string;
@@ -149,7 +149,7 @@ function lowerPriority({ pid }: ChildProcess): void {
 
 /** Nothing of ours: no address, no key, no NODE_OPTIONS. */
 function environment({ path, folder }: Task): Record<string, string> {
-  return { PATH: path, HOME: folder, TMPDIR: folder, LANG: 'C.UTF-8', TZ: 'UTC' };
+  return { PATH: `${path}:${SYSTEM_PATH}`, HOME: folder, TMPDIR: folder, LANG: 'C.UTF-8', TZ: 'UTC' };
 }
 
 const HINTS: [RegExp, string][] = [

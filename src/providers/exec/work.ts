@@ -1,4 +1,5 @@
 // What the three kinds of work share: what is asked, of which engine, and how it is run.
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Call, CallResult } from '../provider.ts';
 import { failureOf, rejected } from './failure.ts';
@@ -28,7 +29,8 @@ export async function runOnce(
   const places = { out: join(folder, out), stem: join(folder, out.replace(/\.\w+$/, '')) };
   let args: string[];
   try {
-    args = fill(found.engine.args, { threads: found.engine.threads, ...places, ...values });
+    const threads = Math.min(found.engine.threads, availableParallelism());
+    args = fill(found.engine.args, { threads, ...places, ...values });
   } catch {
     return rejected('The input holds what cannot be handed to the engine.');
   }
