@@ -54,9 +54,12 @@ function commandsOf({ root }: Tree): Record<'flite' | 'pocketsphinx_continuous',
     flite: [join(root, 'usr/bin/flite')],
     pocketsphinx_continuous: [
       join(root, 'usr/bin/pocketsphinx_continuous'),
-      ...['-hmm', join(model, 'en-us')],
-      ...['-lm', join(model, 'en-us.lm.bin')],
-      ...['-dict', join(model, 'cmudict-en-us.dict')],
+      '-hmm',
+      join(model, 'en-us'),
+      '-lm',
+      join(model, 'en-us.lm.bin'),
+      '-dict',
+      join(model, 'cmudict-en-us.dict'),
     ],
   };
 }

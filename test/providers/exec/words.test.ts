@@ -129,8 +129,13 @@ describe('an engine', () => {
     await model('piper', 'amy.onnx.json');
     await model('sd', 'sd1.5.gguf');
     expect(provider.engines()).toEqual([
-      ...['piper', 'piper:amy', 'whisper-cli', 'whisper-cli:ggml-base.en', 'whisper-cli:ggml-tiny'],
-      ...['sd', 'sd:sd1.5'],
+      'piper',
+      'piper:amy',
+      'whisper-cli',
+      'whisper-cli:ggml-base.en',
+      'whisper-cli:ggml-tiny',
+      'sd',
+      'sd:sd1.5',
     ]);
   });
 
