@@ -73,17 +73,34 @@ async function mixed(
 /** A windowed sinc, cut off below the lower of the two rates' halves: what lies above would come back as false tones. */
 async function resampled(samples: Float32Array, rate: number): Promise<Float32Array> {
   const ratio = rate / SAMPLE_RATE;
-  const cutoff = Math.min(1, 1 / ratio) * 0.95;
-  const reach = LOBES / cutoff;
+  const { taps, phases, reach, table } = filterFor(rate);
   return strides(new Float32Array(Math.max(1, Math.floor(samples.length / ratio))), (i) => {
-    const at = i * ratio;
-    const last = Math.min(samples.length - 1, Math.floor(at + reach));
+    const step = Math.round(i * ratio * phases);
+    const phase = step % phases;
+    const first = (step - phase) / phases - reach + 1;
     let sum = 0;
-    for (let j = Math.max(0, Math.ceil(at - reach)); j <= last; j++)
-      sum += samples[j]! * lowPass(at - j, cutoff, reach);
+    for (let k = Math.max(0, -first); k < taps && first + k < samples.length; k++)
+      sum += samples[first + k]! * table[phase * taps + k]!;
     return sum;
   });
 }
+
+/** Where between two samples a new one may lie: everywhere it does for common rates, else the nearest of so many places. */
+const MOST_PHASES = 512;
+
+function filterFor(rate: number): { taps: number; phases: number; reach: number; table: Float32Array } {
+  const cutoff = Math.min(1, SAMPLE_RATE / rate) * 0.95;
+  const reach = Math.ceil(LOBES / cutoff);
+  const taps = 2 * reach;
+  const phases = Math.min(MOST_PHASES, SAMPLE_RATE / commonDivisor(rate, SAMPLE_RATE));
+  const table = Float32Array.from({ length: phases * taps }, (_, i) => {
+    const [phase, k] = [Math.floor(i / taps), i % taps];
+    return lowPass(phase / phases + reach - 1 - k, cutoff, reach);
+  });
+  return { taps, phases, reach, table };
+}
+
+const commonDivisor = (a: number, b: number): number => (b === 0 ? a : commonDivisor(b, a % b));
 
 function lowPass(x: number, cutoff: number, reach: number): number {
   if (x === 0) return cutoff;

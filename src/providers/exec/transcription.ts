@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import type { EngineName } from '../../domain/engines.ts';
 import type { SttInput } from '../../domain/submission.ts';
-import type { CallResult } from '../provider.ts';
+import type { Call, CallResult } from '../provider.ts';
 import { evidenceOf, failed, malformed, rejected } from './failure.ts';
 import { heardByPocketsphinx, heardByWhisper, type Transcript } from './heard.ts';
 import { engineSound } from './sound.ts';
@@ -19,22 +19,16 @@ export async function transcribe(work: Work): Promise<CallResult> {
     return rejected(
       `${name} hears ${engine.language ?? 'languages named by two or three letters'}. Change input.language, or leave it out.`,
     );
-  const bytes =
-    call.audio &&
-    (await call.audio
-      .open()
-      .then(buffer)
-      .catch(() => null));
-  if (!bytes)
+  const file = join(folder, 'sound.wav');
+  const durationMs = await prepare(call, file);
+  if (durationMs === 'lost')
     return failed(null, {
       code: 'storage_unavailable',
       retryable: call.audio !== null,
       message: 'The audio could not be read.',
     });
-  const sound = await engineSound(bytes, call.bounds.audio_ms ?? Infinity);
-  if (!sound) return rejected(`${name} hears WAV files of 8, 16, 24 or 32 bits a sample. Send such a file.`);
-  const file = join(folder, 'sound.wav');
-  await writeFile(file, sound.file);
+  if (durationMs === null)
+    return rejected(`${name} hears WAV files of 8, 16, 24 or 32 bits a sample. Send such a file.`);
   const model = work.variant ?? [...found.variants.keys()][0] ?? '';
   const ended = await runOnce(work, {
     values: { sound: file, language, model: found.variants.get(model)?.model },
@@ -46,10 +40,24 @@ export async function transcribe(work: Work): Promise<CallResult> {
   if (!heard) return malformed(ended, 'no transcript');
   return {
     type: 'succeeded',
-    output: { kind: 'stt', durationMs: sound.durationMs, ...heard },
+    output: { kind: 'stt', durationMs, ...heard },
     usage: null,
     evidence: evidenceOf(ended),
   };
+}
+
+/** Writes what is to be heard into the file, so that no sound lies in memory while a call waits for its turn. Its length in ms. */
+async function prepare({ audio, bounds }: Call, file: string): Promise<number | null | 'lost'> {
+  const bytes =
+    audio &&
+    (await audio
+      .open()
+      .then(buffer)
+      .catch(() => null));
+  if (!bytes) return 'lost';
+  const sound = await engineSound(bytes, bounds.audio_ms ?? Infinity);
+  if (sound) await writeFile(file, sound.file);
+  return sound && sound.durationMs;
 }
 
 const READERS: Partial<Record<EngineName, (from: { stdout: string; written: string }) => Transcript | null>> =

@@ -56,6 +56,7 @@ describe('engineSound', () => {
     { rate: 44_100, channels: 2, bits: 24 },
     { rate: 48_000, channels: 1, bits: 32, float: true },
     { rate: 22_050, channels: 6, bits: 32 },
+    { rate: 44_101, channels: 1, bits: 16 },
   ])('makes 16 kHz, mono, 16 bits of %j', async (kind) => {
     const sound = await engineSound(tone(1_000, kind), 60_000);
     expect(wavInfo(sound!.file)).toMatchObject({
