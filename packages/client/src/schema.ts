@@ -3858,7 +3858,7 @@ export interface paths {
                     "application/json": {
                         model: string;
                         /** @enum {unknown} */
-                        provider: "sim" | "openai";
+                        provider: "sim" | "openai" | "exec";
                         upstream_model?: string;
                         /** @description Root of the vendor's API: http or https, without a query. */
                         base_url?: string;
