@@ -5,6 +5,7 @@ export const PROVIDER_KINDS = {
   sim: KINDS,
   openai: ['chat'],
   replicate: KINDS,
+  exec: ['image', 'tts', 'stt'],
 } as const satisfies Record<string, readonly Kind[]>;
 
 export type ProviderName = keyof typeof PROVIDER_KINDS;

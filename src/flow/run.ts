@@ -175,7 +175,8 @@ async function callOnce(
   { call, claimed, underway }: Asking,
 ): Promise<CallResult | null> {
   const row = await findRoute(ctx, claimed.routeId);
-  if (!row?.enabled) return null;
+  // Whether this worker has an engine is for its provider to say.
+  if (!row?.switchedOn) return null;
   const { accountId, jobId, attempt, callbackUrl } = call;
   const route = openRoute(ctx, row);
   const provider = tools.provider(row.provider);

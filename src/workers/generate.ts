@@ -23,6 +23,8 @@ export interface GenerateOptions {
   announcer: Announcer;
   settle: Settle;
   provider(name: string): Provider;
+  /** What this machine's engines can serve. Absent: nothing. */
+  engines?(): string[];
 }
 
 export interface Generator {
@@ -41,6 +43,7 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   const pauses = new Pauses();
   const lease = await holdLease(ctx, {
     queues,
+    engines: options.engines ?? (() => []),
     onRenewed: () => void compare(),
     onLost: () => brakes.pullAll('leave'),
   });
