@@ -233,7 +233,7 @@ describe('on redis', () => {
     const { id } = await stage().workerDies('remote-known', () =>
       stage().account.submit({
         model: 'sim/image',
-        input: { prompt: 'a mill', size: '64x64', sim: { fault: 'async', latency_ms: 6_000 } },
+        input: { prompt: 'a mill', size: '64x64', sim: { fault: 'async', latency_ms: 3_500 } },
       }),
     );
     await stage().endedOnce(await stage().recovers(id));
@@ -244,7 +244,7 @@ describe('on redis', () => {
     const { id } = await stage().workerDies('remote-stored', () =>
       stage().account.submit({
         model: 'sim/image',
-        input: { prompt: 'a mill', size: '64x64', sim: { fault: 'async', latency_ms: 6_000 } },
+        input: { prompt: 'a mill', size: '64x64', sim: { fault: 'async', latency_ms: 3_500 } },
       }),
     );
     await stage().endedOnce(await stage().recovers(id));
