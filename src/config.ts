@@ -1,6 +1,6 @@
 // Every variable Millrace reads, once, at start. docs/configuration.md is the same table; a test compares them.
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type CrashAt, parseCrashAt } from './crash.ts';
 import { openEnvironment } from './environment.ts';
 import { readS3Config, type S3Config } from './s3-config.ts';
@@ -15,6 +15,8 @@ export interface Config {
   trustedProxies: string[];
   /** Absolute root of every URL we hand out, without a trailing slash; null: from host and port, once they are known. */
   publicUrl: string | null;
+  /** Root of the address at which vendors reach the API; null: none does. */
+  callbackUrl: string | null;
   dataDir: string;
   databaseUrl: string | null;
   databaseClientUrl: string | null;
@@ -25,6 +27,9 @@ export interface Config {
   /** Null: artifacts are files in the data folder. */
   s3: S3Config | null;
   simUrl: string | null;
+  /** Folders, as PATH has them, in which engines on the command line are looked for. */
+  enginePath: string;
+  engineModelsDir: string;
   supportUrl: string | null;
   corsOrigins: string[];
   keyPepper: string | null;
@@ -75,6 +80,12 @@ export const VARIABLES = {
       'Root of every absolute URL that clients are given. To be set where HOST is 0.0.0.0 or ::, else links say localhost.',
     roles: ['api', 'worker'],
   },
+  CALLBACK_URL: {
+    default: 'PUBLIC_URL, if it is https',
+    meaning:
+      'Root of the address at which vendors may tell that work is done. Without one, workers only poll for it.',
+    roles: ['worker'],
+  },
   MILLRACE_DATA_DIR: {
     default: '.millrace',
     meaning:
@@ -122,6 +133,17 @@ export const VARIABLES = {
     meaning:
       'A running simulator to use instead of the embedded one, which each API and worker starts otherwise.',
     roles: ['api', 'worker'],
+  },
+  ENGINE_PATH: {
+    default: 'PATH',
+    meaning:
+      'Folders, as PATH has them, in which a worker looks for engines on the command line. One without any: no engines.',
+    roles: ['worker'],
+  },
+  ENGINE_MODELS_DIR: {
+    default: '`engines` in the data folder',
+    meaning: 'Holds a folder for each engine that needs model files: `whisper-cli`, `piper`, `sd`.',
+    roles: ['worker'],
   },
   SUPPORT_URL: {
     default: 'none',
@@ -187,38 +209,43 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 
 /** @throws Error naming the variable and what it should be. */
 export function readConfig(env: Partial<Record<string, string>> = process.env): Config {
-  const environment = openEnvironment(env, VARIABLES);
-  const { text, url } = environment;
+  const { text, whole, url, oneOf, port, list, networks } = openEnvironment(env, VARIABLES);
   const postgres = ['postgres:', 'postgresql:'];
   const production = text('NODE_ENV') === 'production';
   const crashAt = text('CRASH_AT');
+  const dataDir = resolve(text('MILLRACE_DATA_DIR') ?? VARIABLES.MILLRACE_DATA_DIR.default);
+  const publicUrl = url('PUBLIC_URL', ['http:', 'https:']);
   return Object.freeze({
     host: text('HOST') ?? VARIABLES.HOST.default,
-    port: environment.whole('PORT', 0, 65_535),
+    port: whole('PORT', 0, 65_535),
     adminHost: text('ADMIN_HOST') ?? text('HOST') ?? VARIABLES.HOST.default,
-    adminPort: environment.port('ADMIN_PORT'),
-    trustedProxies: environment.networks('TRUSTED_PROXIES'),
-    publicUrl: url('PUBLIC_URL', ['http:', 'https:']),
-    dataDir: resolve(text('MILLRACE_DATA_DIR') ?? VARIABLES.MILLRACE_DATA_DIR.default),
+    adminPort: port('ADMIN_PORT'),
+    trustedProxies: networks('TRUSTED_PROXIES'),
+    publicUrl,
+    callbackUrl:
+      url('CALLBACK_URL', ['http:', 'https:']) ?? (publicUrl?.startsWith('https:') ? publicUrl : null),
+    dataDir,
     databaseUrl: url('DATABASE_URL', postgres),
     databaseClientUrl: url('DATABASE_CLIENT_URL', postgres),
     databaseFlowUrl: url('DATABASE_FLOW_URL', postgres),
-    migrate: environment.oneOf('MIGRATE', ['on', 'off']) === 'on',
+    migrate: oneOf('MIGRATE', ['on', 'off']) === 'on',
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
     s3: readS3Config({ text, url, region: VARIABLES.S3_REGION.default }),
     simUrl: url('SIM_URL', ['http:', 'https:']),
+    enginePath: text('ENGINE_PATH') ?? env.PATH ?? '',
+    engineModelsDir: resolve(text('ENGINE_MODELS_DIR') ?? join(dataDir, 'engines')),
     supportUrl: url('SUPPORT_URL', ['http:', 'https:']),
-    corsOrigins: environment.list('CORS_ORIGINS'),
+    corsOrigins: list('CORS_ORIGINS'),
     keyPepper: text('MILLRACE_KEY_PEPPER'),
     secretKey: text('MILLRACE_SECRET_KEY'),
-    drainSeconds: environment.whole('DRAIN_SECONDS', 0, 24),
-    leaseMs: environment.whole('LEASE_MS', 500, 600_000),
-    sweepMs: environment.whole('SWEEP_MS', 50, 60_000),
-    heartbeatMs: environment.whole('HEARTBEAT_MS', 50, 60_000),
-    logLevel: environment.oneOf('LOG_LEVEL', LOG_LEVELS),
+    drainSeconds: whole('DRAIN_SECONDS', 0, 24),
+    leaseMs: whole('LEASE_MS', 500, 600_000),
+    sweepMs: whole('SWEEP_MS', 50, 60_000),
+    heartbeatMs: whole('HEARTBEAT_MS', 50, 60_000),
+    logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
     production,
     crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),
-    metricsPort: environment.port('METRICS_PORT'),
+    metricsPort: port('METRICS_PORT'),
     hostName: hostname(),
   });
 }

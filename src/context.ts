@@ -14,7 +14,6 @@ import { assertNoEviction } from './queue/bull-redis.ts';
 import { openBullQueue } from './queue/bullmq.ts';
 import type { OpenQueue, Queue } from './queue/queue.ts';
 import { openFileStorage } from './storage/files.ts';
-import { openS3Storage } from './storage/s3.ts';
 import type { Storage } from './storage/storage.ts';
 import { reach } from './reach.ts';
 import { type Catalogue, readCatalogue } from './store/catalogue.ts';
@@ -116,7 +115,7 @@ export async function openContext({
   const queue = await openQueue({ redisUrl, databaseUrl: flowUrl, onError: bell.note });
   const bus =
     redisUrl === null ? await openPostgresBus(flowUrl, bell.note) : await openRedisBus(redisUrl, bell.note);
-  const storage = openStorage(config);
+  const storage = await openStorage(config);
   const alarms = openAlarms(log);
   let catalogue = await readCatalogue(flow);
   let begun = 0;
@@ -161,8 +160,11 @@ export async function openContext({
   };
 }
 
-/** One rule: the variable is set, or it is not. */
-function openStorage({ s3, dataDir }: Config): Storage {
-  if (s3) return openS3Storage(s3, { spoolDir: join(dataDir, 'spool') });
+/** One rule: the variable is set, or it is not. The SDK is loaded by those alone who use it. */
+async function openStorage({ s3, dataDir }: Config): Promise<Storage> {
+  if (s3) {
+    const { openS3Storage } = await import('./storage/s3.ts');
+    return openS3Storage(s3, { spoolDir: join(dataDir, 'spool') });
+  }
   return openFileStorage(join(dataDir, 'artifacts'));
 }

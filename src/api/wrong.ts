@@ -27,6 +27,7 @@ export const FORMS: Record<string, Words> = {
     is: 'a SHA-256 in 64 hexadecimal digits, in lower case',
     like: '0123456789abcdef'.repeat(4),
   },
+  '^[a-z0-9-]+(\\.[a-z0-9-]+)+$': { is: 'the name of a host', like: 'files.example.com' },
   '^[!-~]{1,500}$': { is: 'printable ASCII without a space', like: 'key-123' },
 };
 

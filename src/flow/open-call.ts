@@ -1,6 +1,7 @@
 // What a call needs besides the job's row: its route with the key opened, and the audio to hear.
 import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
+import { isComputeTime } from '../domain/pricing.ts';
 import type { Call, Route } from '../providers/provider.ts';
 import { type Artifact, findArtifact } from '../store/artifacts.ts';
 import type { FullRoute } from '../store/catalogue.ts';
@@ -20,6 +21,8 @@ export function openRoute(ctx: Context, row: FullRoute): Route {
     upstreamModel: row.upstreamModel,
     baseUrl: row.baseUrl ?? '',
     apiKey,
+    data: row.data,
+    timed: row.cost.some(isComputeTime),
   };
 }
 

@@ -85,15 +85,15 @@ describe.each(rules)('the alert $alert', ({ alert, expr, labels, annotations }) 
   });
 
   it('has its lines in the runbook', () => {
-    expect(annotations.runbook).toBe(`docs/operating.md#${alert.toLowerCase()}`);
-    const [, lines = ''] = readText('docs/operating.md').split(`\n### ${alert}\n`);
+    expect(annotations.runbook).toBe(`docs/alerts.md#${alert.toLowerCase()}`);
+    const [, lines = ''] = readText('docs/alerts.md').split(`\n## ${alert}\n`);
     const [section = ''] = lines.split('\n#');
     expect(section.trim().length, alert).toBeGreaterThan(100);
   });
 });
 
 it('leaves no alert in the runbook that is none', () => {
-  const headed = [...readText('docs/operating.md').matchAll(/^### (Millrace\w+)$/gm)].map(([, name]) => name);
+  const headed = [...readText('docs/alerts.md').matchAll(/^## (Millrace\w+)$/gm)].map(([, name]) => name);
   expect(headed.toSorted()).toEqual(rules.map(({ alert }) => alert).toSorted());
 });
 

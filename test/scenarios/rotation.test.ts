@@ -1,4 +1,4 @@
-// MILLRACE_SECRET_KEY is replaced on a platform that runs, role by role, in the steps of docs/operating.md: at each of them
+// MILLRACE_SECRET_KEY is replaced on a platform that runs, role by role, in the steps of docs/deploying.md: at each of them
 // vendors are called with their keys, repeats are answered and links lead to their bytes.
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';

@@ -1,6 +1,6 @@
 // Bytes that do not come with the request that makes their artifact: they are promised, and sent to a URL (contract 15).
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { Readable } from 'node:stream';
+import { PassThrough, type Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
 import type { Context } from '../../context.ts';
 import { AppError, invalidRequest } from '../../domain/errors.ts';
@@ -84,6 +84,7 @@ export function promisedUploadRoutes(scope: FastifyInstance, { ctx }: Api): void
   scope.put<{ Params: { id: string }; Querystring: { expires: number; signature: string } }>(
     '/v1/artifacts/:id/content',
     {
+      bodyLimit: ARTIFACT_MAX_BYTES,
       schema: {
         // Nobody makes up this address: it is taken from `upload.url`, as one of an S3 server's would be.
         hide: true,
@@ -105,15 +106,24 @@ export function promisedUploadRoutes(scope: FastifyInstance, { ctx }: Api): void
       const artifact = presentArtifact(await findArtifactById(ctx.flow, id));
       refuseEncoding(request);
       assertHeaders(request, artifact);
-      // What still comes after a refusal is let pass, so that the client gets to read the answer.
-      const content = Readable.from(request.raw.iterator({ destroyOnReturn: false }));
-      await receiveUpload(ctx, artifact, content).catch((error: unknown) => {
+      await receiveUpload(ctx, artifact, bodyOf(request)).catch((error: unknown) => {
+        // What still comes is let pass, so that the client gets to read the answer.
+        request.raw.unpipe();
         request.raw.resume();
         throw request.raw.destroyed ? brokenOff(error) : error;
       });
       return reply.code(204).send();
     },
   );
+}
+
+/** The body, of which a reader may break off without the connection being closed. */
+function bodyOf({ raw }: FastifyRequest): Readable {
+  const content = raw.pipe(new PassThrough());
+  raw.once('close', () => {
+    if (!raw.complete) content.destroy(new Error('aborted'));
+  });
+  return content;
 }
 
 function assertHeaders(
