@@ -365,7 +365,7 @@ export interface paths {
         };
         /**
          * An artifact's bytes
-         * @description By key, or by a link from POST /v1/artifacts/:id/links. Takes a Range.
+         * @description By key, or by a link from POST /v1/artifacts/:id/links. Takes a Range. Where clients can reach the storage they are sent there, to a URL that is good for five minutes.
          */
         get: {
             parameters: {
@@ -398,6 +398,13 @@ export interface paths {
                     content: {
                         "*/*": string;
                     };
+                };
+                /** @description The bytes are at `Location`, which needs no key */
+                302: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
                 };
                 /** @description An error */
                 "4XX": {
@@ -2665,7 +2672,7 @@ export interface paths {
         put?: never;
         /**
          * Upload an artifact
-         * @description As multipart/form-data with one field `file`, to 100 MiB.
+         * @description As multipart/form-data with one field `file`, to 100 MiB. Or promised in JSON, and then sent to `upload.url`: such an artifact is refused until its bytes are there, listed once it was first used, and given up after two hours.
          */
         post: {
             parameters: {
@@ -2680,10 +2687,15 @@ export interface paths {
                         /** Format: binary */
                         file: string;
                     };
+                    "application/json": {
+                        content_type: string;
+                        bytes: number;
+                        sha256?: string;
+                    };
                 };
             };
             responses: {
-                /** @description An artifact */
+                /** @description An artifact; of one that was promised also where its bytes go */
                 201: {
                     headers: {
                         [name: string]: unknown;
@@ -2705,6 +2717,17 @@ export interface paths {
                             /** Format: date-time */
                             created_at: string;
                             expires_at: string | null;
+                            /** @description Where to send the bytes that were promised, with these headers and in one piece. */
+                            upload?: {
+                                /** @enum {string} */
+                                method: "PUT";
+                                url: string;
+                                headers: {
+                                    [key: string]: string;
+                                };
+                                /** Format: date-time */
+                                expires_at: string;
+                            };
                         };
                     };
                 };
@@ -3055,6 +3078,7 @@ export interface paths {
                             })[];
                             max_audio_ms?: number;
                             max_deadline_s?: number;
+                            retention_days?: number;
                         };
                     };
                 };
@@ -3178,6 +3202,7 @@ export interface paths {
                                 })[];
                                 max_audio_ms?: number;
                                 max_deadline_s?: number;
+                                retention_days?: number;
                             };
                             livemode: boolean;
                             balance: {
@@ -3304,6 +3329,7 @@ export interface paths {
                             })[] | null;
                             max_audio_ms?: number | null;
                             max_deadline_s?: number | null;
+                            retention_days?: number | null;
                         };
                         reason: string;
                     };
@@ -3340,6 +3366,7 @@ export interface paths {
                                 })[];
                                 max_audio_ms?: number;
                                 max_deadline_s?: number;
+                                retention_days?: number;
                             };
                             livemode: boolean;
                             balance: {
@@ -4324,6 +4351,7 @@ export interface paths {
                                 }[];
                                 max_audio_ms: number;
                                 max_deadline_s: number;
+                                retention_days: number | null;
                             }[];
                         };
                     };

@@ -50,7 +50,10 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
         consumes: ['multipart/form-data', 'application/json'],
         body: Type.Object({ file: Type.String({ format: 'binary' }) }, { additionalProperties: false }),
         response: {
-          201: Type.Object({ ...ArtifactAnswer.properties, upload: Type.Optional(UploadAnswer) }),
+          201: Type.Object(
+            { ...ArtifactAnswer.properties, upload: Type.Optional(UploadAnswer) },
+            { description: 'An artifact; of one that was promised also where its bytes go' },
+          ),
         },
       },
       // A form is read as it comes, and judged part by part.
@@ -210,8 +213,10 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
     if (elsewhere !== null)
       return reply.code(302).headers({ location: elsewhere, 'cache-control': 'private, no-store' }).send();
     const range = parseRange(request.headers.range, artifact.bytes);
+    // Of what a HEAD is answered nothing is sent: one byte shows that they are there.
+    const looked = request.method === 'HEAD' && artifact.bytes > 0 ? { start: 0, end: 0 } : range;
     const content = await ctx.storage
-      .open(artifact.storageKey, range ?? undefined)
+      .open(artifact.storageKey, looked ?? undefined)
       .catch((error: unknown) => missing(artifact, error));
     reply
       .type(artifact.contentType)
