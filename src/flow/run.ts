@@ -3,13 +3,15 @@ import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import type { Bounds, UsageLine } from '../domain/job.ts';
 import type { Outcome } from '../domain/outcome.ts';
-import type { Call, CallResult, Evidence, Provider, Route } from '../providers/provider.ts';
+import type { Call, CallResult, Provider, Route } from '../providers/provider.ts';
 import { noteRemoteId } from '../store/attempts.ts';
 import type { Claimed } from '../store/claims.ts';
 import { applyBrake, type Brake, type StopReason } from './brake.ts';
 import { countOutput, countRefused, countStored, partialChat } from './count.ts';
+import { broken, type Ended, failed, stopped } from './ended.ts';
+import { hear } from './hear.ts';
 import { keepOutput } from './keep-output.ts';
-import { findRoute, openAudio, openRoute } from './open-call.ts';
+import { findRoute, openRoute } from './open-call.ts';
 import { type AppendStep, recordDeltas } from './record-deltas.ts';
 import type { Settlement } from './settle.ts';
 
@@ -17,8 +19,6 @@ export interface RunTools {
   provider(name: string): Provider;
   appendDeltas: AppendStep;
 }
-
-type Ended = Pick<Settlement, 'outcome' | 'evidence' | 'artifacts'>;
 
 export async function run(
   ctx: Context,
@@ -38,10 +38,6 @@ export function unwritten({ accountId, jobId, epoch }: Settlement): Settlement {
   return { accountId, jobId, epoch, ...broken() };
 }
 
-function broken(): Ended {
-  return failed({ code: 'internal', message: 'Something went wrong on our side.', retryable: true });
-}
-
 async function attempt(
   ctx: Context,
   tools: RunTools,
@@ -58,6 +54,8 @@ async function attempt(
   const provider = tools.provider(row.provider);
   const route = openRoute(ctx, row);
   const input = claimed.inputJson ?? (await ctx.storage.read(claimed.inputKey ?? '')).toString('utf8');
+  const heard = claimed.kind === 'stt' ? await hear(ctx, { claimed, input, brake }) : { audio: null };
+  if ('outcome' in heard) return heard;
   const recorder = recordDeltas(tools.appendDeltas, {
     accountId: claimed.accountId,
     jobId: claimed.jobId,
@@ -71,7 +69,7 @@ async function attempt(
     kind: claimed.kind,
     input,
     bounds: JSON.parse(claimed.boundsJson) as Bounds,
-    audio: claimed.kind === 'stt' ? await openAudio(ctx, claimed.accountId, input) : null,
+    audio: heard.audio,
     signal: inner.signal,
     onDelta: (delta) => recorder.add(delta),
     onRemoteId: (remoteId) => keepRemoteId(ctx, claimed, remoteId),
@@ -199,36 +197,4 @@ async function usedSoFar(
   const counted = { ...call, model: claimed.model };
   const usage = result.usage ?? (await countStored(ctx, counted, call)).usage;
   return { output: partialChat(result.text), usage };
-}
-
-function stopped(
-  reason: 'cancel' | 'deadline',
-  rest: { evidence?: Evidence; output?: string; usage?: UsageLine[] } = {},
-): Ended {
-  const { evidence = null, output = null, usage = [] } = rest;
-  return { outcome: { type: 'stopped', reason, output, usage }, evidence, artifacts: [] };
-}
-
-type Failure = Pick<Outcome & { type: 'failed' }, 'code' | 'message' | 'retryable'> &
-  Partial<Outcome & { type: 'failed' }>;
-
-function failed(failure: Failure, evidence: Evidence | null = null): Ended {
-  const { code, message, retryable, retryAfterMs = null, ambiguous = false, billed = null } = failure;
-  const { oursToMend = false } = failure;
-  const unsent = code === 'provider_unavailable' && evidence?.sent === false;
-  return {
-    outcome: {
-      type: 'failed',
-      code,
-      message,
-      retryable,
-      retryAfterMs,
-      ambiguous,
-      unsent,
-      oursToMend,
-      billed,
-    },
-    evidence,
-    artifacts: [],
-  };
 }
