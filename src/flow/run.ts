@@ -2,7 +2,6 @@
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
 import type { Bounds, UsageLine } from '../domain/job.ts';
-import type { Outcome } from '../domain/outcome.ts';
 import type { Call, CallResult, Provider, Route } from '../providers/provider.ts';
 import { noteRemoteId } from '../store/attempts.ts';
 import type { Claimed } from '../store/claims.ts';

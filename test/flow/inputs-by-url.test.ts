@@ -15,7 +15,8 @@ import { wavFile } from '../../src/providers/sim/sound/wav.ts';
 import { eventually } from '../support/eventually.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
 
-const WORDS = 'The wheel turns by night.';
+const WORDS =
+  'The wheel turns by night, and by day the miller sleeps beside it while the river goes where it will, over stones and under bridges, to the sea and never back, and asks nobody what it costs him to wake.';
 const AUDIO = wavFile(speak(WORDS, { voice: 'alloy', speed: 1 }));
 const CANARY = 'canary-of-the-far-side';
 
