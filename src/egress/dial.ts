@@ -55,6 +55,7 @@ async function addressesOf(
   { host, literal, allowed }: Target,
   { resolve, signal }: { resolve: Resolve; signal: AbortSignal },
 ): Promise<string[]> {
+  signal.throwIfAborted();
   const found = literal ? [host] : await named(host, { resolve, signal, allowed });
   signal.throwIfAborted();
   if (found.length === 0) throw new Refused('unresolvable');
