@@ -22,13 +22,15 @@ export class Unheard extends Error {
   }
 }
 
+export type Hearing = Pick<Claimed, 'accountId' | 'jobId' | 'boundsJson'>;
+
 /**
- * @param signal ends a fetch
+ * @param signal ends a fetch, and what has just been fetched is not heard; what was fetched before is, since a vendor may be at work on it
  * @throws Unheard
  */
 export async function openAudio(
   ctx: Context,
-  claimed: Claimed,
+  claimed: Hearing,
   { input, signal }: { input: string; signal: AbortSignal },
 ): Promise<Call['audio']> {
   const {
@@ -57,12 +59,14 @@ export async function openAudio(
 /** What an earlier attempt fetched is what the job hears, whatever stands behind the URL by now. */
 async function fetched(
   ctx: Context,
-  { accountId, jobId, boundsJson }: Claimed,
+  { accountId, jobId, boundsJson }: Hearing,
   { url, signal }: { url: string; signal: AbortSignal },
 ): Promise<Artifact> {
-  const kept =
-    (await findFetched(ctx.flow, accountId, jobId)) ??
-    (await keep(ctx, { accountId, jobId }, await fetchAudio(ctx, accountId, { url, signal })));
+  let kept: Artifact | null = await findFetched(ctx.flow, accountId, jobId);
+  if (!kept) {
+    kept = await keep(ctx, { accountId, jobId }, await fetchAudio(ctx, accountId, { url, signal }));
+    signal.throwIfAborted();
+  }
   const { audio_ms: most } = JSON.parse(boundsJson) as Bounds;
   if (kept.durationMs !== null && most !== undefined && kept.durationMs > most)
     throw new Unheard(

@@ -1,5 +1,6 @@
 // What a call needs besides the job's row: its route with the key opened.
 import type { Context } from '../context.ts';
+import { isComputeTime } from '../domain/pricing.ts';
 import type { Route } from '../providers/provider.ts';
 import type { FullRoute } from '../store/catalogue.ts';
 import { openSeal } from './seal.ts';
@@ -18,5 +19,7 @@ export function openRoute(ctx: Context, row: FullRoute): Route {
     upstreamModel: row.upstreamModel,
     baseUrl: row.baseUrl ?? '',
     apiKey,
+    data: row.data,
+    timed: row.cost.some(isComputeTime),
   };
 }

@@ -153,6 +153,89 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/callbacks/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell that work moved on
+         * @description For vendors, at the address they were given with the work. Any body is taken and none is read: a worker that waits for the work looks at once.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    token: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models": {
         parameters: {
             query?: never;
@@ -476,13 +559,13 @@ export interface paths {
                                         bytes: number;
                                         sha256: string;
                                         expires_at: string | null;
-                                        duration_ms: number;
-                                        sample_rate: number;
+                                        duration_ms: number | null;
+                                        sample_rate: number | null;
                                     };
                                 } | {
                                     text: string;
                                     language: string | null;
-                                    duration_ms: number;
+                                    duration_ms: number | null;
                                     segments: {
                                         start_ms: number;
                                         end_ms: number;
@@ -775,13 +858,13 @@ export interface paths {
                                     bytes: number;
                                     sha256: string;
                                     expires_at: string | null;
-                                    duration_ms: number;
-                                    sample_rate: number;
+                                    duration_ms: number | null;
+                                    sample_rate: number | null;
                                 };
                             } | {
                                 text: string;
                                 language: string | null;
-                                duration_ms: number;
+                                duration_ms: number | null;
                                 segments: {
                                     start_ms: number;
                                     end_ms: number;
@@ -947,13 +1030,13 @@ export interface paths {
                                     bytes: number;
                                     sha256: string;
                                     expires_at: string | null;
-                                    duration_ms: number;
-                                    sample_rate: number;
+                                    duration_ms: number | null;
+                                    sample_rate: number | null;
                                 };
                             } | {
                                 text: string;
                                 language: string | null;
-                                duration_ms: number;
+                                duration_ms: number | null;
                                 segments: {
                                     start_ms: number;
                                     end_ms: number;
@@ -1158,13 +1241,13 @@ export interface paths {
                                     bytes: number;
                                     sha256: string;
                                     expires_at: string | null;
-                                    duration_ms: number;
-                                    sample_rate: number;
+                                    duration_ms: number | null;
+                                    sample_rate: number | null;
                                 };
                             } | {
                                 text: string;
                                 language: string | null;
-                                duration_ms: number;
+                                duration_ms: number | null;
                                 segments: {
                                     start_ms: number;
                                     end_ms: number;
@@ -1380,13 +1463,13 @@ export interface paths {
                                     bytes: number;
                                     sha256: string;
                                     expires_at: string | null;
-                                    duration_ms: number;
-                                    sample_rate: number;
+                                    duration_ms: number | null;
+                                    sample_rate: number | null;
                                 };
                             } | {
                                 text: string;
                                 language: string | null;
-                                duration_ms: number;
+                                duration_ms: number | null;
                                 segments: {
                                     start_ms: number;
                                     end_ms: number;
@@ -1871,13 +1954,13 @@ export interface paths {
                                             bytes: number;
                                             sha256: string;
                                             expires_at: string | null;
-                                            duration_ms: number;
-                                            sample_rate: number;
+                                            duration_ms: number | null;
+                                            sample_rate: number | null;
                                         };
                                     } | {
                                         text: string;
                                         language: string | null;
-                                        duration_ms: number;
+                                        duration_ms: number | null;
                                         segments: {
                                             start_ms: number;
                                             end_ms: number;
@@ -3641,6 +3724,16 @@ export interface paths {
                                         /** @enum {unknown} */
                                         unknown_fields?: "pass" | "refuse";
                                         fields?: string[];
+                                        /** @description replicate: what the upstream calls a field of ours; null: it has none. */
+                                        input_map?: {
+                                            [key: string]: string | null;
+                                        };
+                                        /** @description replicate: further fields of each input, as they are. */
+                                        input?: {
+                                            [key: string]: string | number | boolean;
+                                        };
+                                        /** @description replicate: hosts, with their subdomains, that outputs are fetched from over https. */
+                                        output_hosts?: string[];
                                     };
                                     disabled_reason: string | null;
                                 }[];
@@ -3858,7 +3951,7 @@ export interface paths {
                     "application/json": {
                         model: string;
                         /** @enum {unknown} */
-                        provider: "sim" | "openai";
+                        provider: "sim" | "openai" | "replicate" | "exec";
                         upstream_model?: string;
                         /** @description Root of the vendor's API: http or https, without a query. */
                         base_url?: string;
@@ -3877,6 +3970,16 @@ export interface paths {
                             /** @enum {unknown} */
                             unknown_fields?: "pass" | "refuse";
                             fields?: string[];
+                            /** @description replicate: what the upstream calls a field of ours; null: it has none. */
+                            input_map?: {
+                                [key: string]: string | null;
+                            };
+                            /** @description replicate: further fields of each input, as they are. */
+                            input?: {
+                                [key: string]: string | number | boolean;
+                            };
+                            /** @description replicate: hosts, with their subdomains, that outputs are fetched from over https. */
+                            output_hosts?: string[];
                         };
                     };
                 };
@@ -3909,6 +4012,16 @@ export interface paths {
                                 /** @enum {unknown} */
                                 unknown_fields?: "pass" | "refuse";
                                 fields?: string[];
+                                /** @description replicate: what the upstream calls a field of ours; null: it has none. */
+                                input_map?: {
+                                    [key: string]: string | null;
+                                };
+                                /** @description replicate: further fields of each input, as they are. */
+                                input?: {
+                                    [key: string]: string | number | boolean;
+                                };
+                                /** @description replicate: hosts, with their subdomains, that outputs are fetched from over https. */
+                                output_hosts?: string[];
                             };
                         };
                     };
