@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type CrashAt, parseCrashAt } from './crash.ts';
 import { readS3Config, type S3Config } from './s3-config.ts';
+import { canonicalHost } from './egress/judge.ts';
 
 export interface Config {
   host: string;
@@ -24,6 +25,8 @@ export interface Config {
   engineModelsDir: string;
   supportUrl: string | null;
   corsOrigins: string[];
+  /** Hosts that webhooks and inputs may be on though they are private, as `canonicalHost` gives them. */
+  egressAllow: string[];
   keyPepper: string | null;
   secretKey: string | null;
   drainSeconds: number;
@@ -130,6 +133,12 @@ export const VARIABLES = {
     meaning: 'Origins that browsers may call from, separated by commas.',
     roles: ['api'],
   },
+  EGRESS_ALLOW: {
+    default: 'none',
+    meaning:
+      'Hosts, names or addresses, separated by commas, that webhooks and inputs by URL may name though they are private, over plain http too, on any port.',
+    roles: ['api', 'worker'],
+  },
   MILLRACE_KEY_PEPPER: {
     default: '`pepper` of secrets.json in the data folder',
     meaning: 'Secret under which API keys are hashed. 32 bytes or more.',
@@ -209,6 +218,11 @@ export function readConfig(env: Env = process.env): Config {
     if (values.includes(value)) return value;
     throw new Error(`${name} is "${value}"; it must be one of ${values.join(', ')}.`);
   };
+  const list = (name: keyof typeof VARIABLES): string[] =>
+    (text(name) ?? '')
+      .split(',')
+      .map((item) => item.trim())
+      .filter(Boolean);
   const postgres = ['postgres:', 'postgresql:'];
   const production = text('NODE_ENV') === 'production';
   const crashAt = text('CRASH_AT');
@@ -230,10 +244,13 @@ export function readConfig(env: Env = process.env): Config {
     enginePath: text('ENGINE_PATH') ?? env.PATH ?? '',
     engineModelsDir: resolve(text('ENGINE_MODELS_DIR') ?? join(dataDir, 'engines')),
     supportUrl: url('SUPPORT_URL', ['http:', 'https:']),
-    corsOrigins: (text('CORS_ORIGINS') ?? '')
-      .split(',')
-      .map((origin) => origin.trim())
-      .filter(Boolean),
+    corsOrigins: list('CORS_ORIGINS'),
+    egressAllow: list('EGRESS_ALLOW').map((raw) => {
+      const host = canonicalHost(raw);
+      if (host === null)
+        throw new Error(`EGRESS_ALLOW names "${raw}"; it must be a host name or an address, without a port.`);
+      return host;
+    }),
     keyPepper: text('MILLRACE_KEY_PEPPER'),
     secretKey: text('MILLRACE_SECRET_KEY'),
     drainSeconds: whole('DRAIN_SECONDS', 0, 24),

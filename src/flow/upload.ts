@@ -42,15 +42,17 @@ export async function dropUpload({ staged }: Upload): Promise<void> {
   await staged.drop();
 }
 
-/** Makes the account's artifact of it. */
+/** Makes the account's artifact of it; with a job's id, an input of that job. */
 export async function keepUpload(
   ctx: Context,
   accountId: string,
   { contentType, staged }: Upload,
+  jobId: string | null = null,
 ): Promise<StoredArtifact> {
   const known = await keepStaged(ctx, accountId, staged);
   const { now, expiresAt } = await retentionOf(ctx, accountId);
-  const artifact: Artifact = { id: newId('art'), direction: 'input', contentType, ...known, expiresAt };
+  const rest = { id: newId('art'), direction: 'input', jobId, contentType, expiresAt } as const;
+  const artifact: Artifact = { ...known, ...rest };
   await transaction(ctx.flow, async (tx) => insertArtifacts(tx, [artifact], now));
   return { ...artifact, createdAt: now, deletedAt: null };
 }

@@ -193,7 +193,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -215,7 +215,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -311,7 +311,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -333,7 +333,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -415,7 +415,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -437,7 +437,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -581,7 +581,7 @@ export interface paths {
                                 } | null;
                                 error: {
                                     /** @enum {unknown} */
-                                    code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                    code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                     message: string;
                                     retryable: boolean;
                                     details: {
@@ -647,7 +647,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -669,7 +669,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -880,7 +880,7 @@ export interface paths {
                             } | null;
                             error: {
                                 /** @enum {unknown} */
-                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                 message: string;
                                 retryable: boolean;
                                 details: {
@@ -1052,7 +1052,7 @@ export interface paths {
                             } | null;
                             error: {
                                 /** @enum {unknown} */
-                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                 message: string;
                                 retryable: boolean;
                                 details: {
@@ -1115,7 +1115,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1137,7 +1137,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1263,7 +1263,7 @@ export interface paths {
                             } | null;
                             error: {
                                 /** @enum {unknown} */
-                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                 message: string;
                                 retryable: boolean;
                                 details: {
@@ -1333,7 +1333,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1355,7 +1355,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1485,7 +1485,7 @@ export interface paths {
                             } | null;
                             error: {
                                 /** @enum {unknown} */
-                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                 message: string;
                                 retryable: boolean;
                                 details: {
@@ -1548,7 +1548,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1570,7 +1570,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1724,7 +1724,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1746,7 +1746,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1976,7 +1976,7 @@ export interface paths {
                                     } | null;
                                     error: {
                                         /** @enum {unknown} */
-                                        code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                        code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                         message: string;
                                         retryable: boolean;
                                         details: {
@@ -2032,7 +2032,7 @@ export interface paths {
                                 error?: {
                                     statusCode: number;
                                     /** @enum {unknown} */
-                                    code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                                    code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                                     message: string;
                                     path: string;
                                     requestId: string;
@@ -2056,7 +2056,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2078,7 +2078,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2149,7 +2149,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2171,7 +2171,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2259,7 +2259,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2281,7 +2281,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2411,7 +2411,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2433,7 +2433,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2523,7 +2523,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2545,7 +2545,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2632,7 +2632,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2654,7 +2654,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2672,7 +2672,7 @@ export interface paths {
         put?: never;
         /**
          * Upload an artifact
-         * @description As multipart/form-data with one field `file`, to 100 MiB. Or promised in JSON, and then sent to `upload.url`: such an artifact is refused until its bytes are there, listed once it was first used, and given up after two hours.
+         * @description As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB.
          */
         post: {
             parameters: {
@@ -2688,9 +2688,8 @@ export interface paths {
                         file: string;
                     };
                     "application/json": {
-                        content_type: string;
-                        bytes: number;
-                        sha256?: string;
+                        /** @description https, on port 443 or 8443 of a public host; 3 redirects, 60 s in all. */
+                        url: string;
                     };
                 };
             };
@@ -2740,7 +2739,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2762,7 +2761,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2836,7 +2835,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2858,7 +2857,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2903,7 +2902,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2925,7 +2924,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2993,7 +2992,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3015,7 +3014,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3110,7 +3109,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3132,7 +3131,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3254,7 +3253,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3276,7 +3275,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3418,7 +3417,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3440,7 +3439,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3525,7 +3524,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3547,7 +3546,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3614,7 +3613,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3636,7 +3635,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3779,7 +3778,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3801,7 +3800,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3912,7 +3911,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3934,7 +3933,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4062,7 +4061,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4084,7 +4083,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4160,7 +4159,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4182,7 +4181,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4264,7 +4263,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4286,7 +4285,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4365,7 +4364,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4387,7 +4386,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4465,7 +4464,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4487,7 +4486,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4576,7 +4575,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4598,7 +4597,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;

@@ -25,7 +25,7 @@ import { readUpload } from '../upload.ts';
 import { exceptBody } from '../validate.ts';
 import { listOf } from '../shapes.ts';
 import { ArtifactAnswer } from '../shapes-account.ts';
-import { answerPromise, isPromise, UploadAnswer } from './promised-uploads.ts';
+import { answerPromise, ARTIFACT_BODIES, ArtifactMade, isPromise } from './promised-uploads.ts';
 
 const Id = Type.Object({ id: Type.String() });
 const Bytes = {
@@ -45,16 +45,12 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
         tags: ['artifacts'],
         summary: 'Upload an artifact',
         description:
-          'As multipart/form-data with one field `file`, to 100 MiB. Or promised in JSON, and then sent to `upload.url`: such an ' +
-          'artifact is refused until its bytes are there, listed once it was first used, and given up after two hours.',
-        consumes: ['multipart/form-data', 'application/json'],
-        body: Type.Object({ file: Type.String({ format: 'binary' }) }, { additionalProperties: false }),
-        response: {
-          201: Type.Object(
-            { ...ArtifactAnswer.properties, upload: Type.Optional(UploadAnswer) },
-            { description: 'An artifact; of one that was promised also where its bytes go' },
-          ),
-        },
+          'As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB. Or promised in JSON, and ' +
+          'then sent to `upload.url`: such an artifact is refused until its bytes are there, listed once it was first used, and ' +
+          'given up after two hours.',
+        consumes: Object.keys(ARTIFACT_BODIES),
+        body: { content: ARTIFACT_BODIES },
+        response: { 201: ArtifactMade },
       },
       // A form is read as it comes, and judged part by part.
       validatorCompiler: exceptBody,
