@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type CrashAt, parseCrashAt } from './crash.ts';
-import { readS3Config, type S3Config } from './s3-config.ts';
+import { readS3Config, S3_VARIABLES, type S3Config } from './s3-config.ts';
 import { canonicalHost } from './egress/judge.ts';
 
 export interface Config {
@@ -89,23 +89,7 @@ export const VARIABLES = {
     default: 'none',
     meaning: 'Redis or Valkey for the queue and wake-ups; without it PostgreSQL does both.',
   },
-  S3_BUCKET: {
-    default: 'none',
-    meaning:
-      'Bucket for artifacts, instead of `artifacts/` in the data folder. Credentials come as to any AWS SDK: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, the role of the machine.',
-  },
-  S3_ENDPOINT: {
-    default: 'AWS',
-    meaning: 'Root of another S3 server than AWS. Buckets are then named in the path.',
-  },
-  S3_REGION: { default: 'us-east-1', meaning: 'Region of the bucket.' },
-  S3_PREFIX: { default: 'none', meaning: 'Before every name in the bucket, as `millrace/live`.' },
-  S3_PUBLIC_ENDPOINT: {
-    default: 'none',
-    meaning:
-      'Root under which clients reach the same server. With it, and at AWS always, they fetch and upload bytes past the API, by presigned URLs.',
-    roles: ['api'],
-  },
+  ...S3_VARIABLES,
   SIM_URL: {
     default: 'embedded',
     meaning:
@@ -239,7 +223,7 @@ export function readConfig(env: Env = process.env): Config {
     databaseClientUrl: url('DATABASE_CLIENT_URL', postgres),
     databaseFlowUrl: url('DATABASE_FLOW_URL', postgres),
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
-    s3: readS3Config({ text, url, region: VARIABLES.S3_REGION.default }),
+    s3: readS3Config({ text, url }),
     simUrl: url('SIM_URL', ['http:', 'https:']),
     enginePath: text('ENGINE_PATH') ?? env.PATH ?? '',
     engineModelsDir: resolve(text('ENGINE_MODELS_DIR') ?? join(dataDir, 'engines')),

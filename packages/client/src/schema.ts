@@ -2672,7 +2672,7 @@ export interface paths {
         put?: never;
         /**
          * Upload an artifact
-         * @description As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB.
+         * @description As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB. Or promised in JSON, and then sent to `upload.url`: such an artifact is refused until its bytes are there, listed once it was first used, and given up after two hours.
          */
         post: {
             parameters: {
@@ -2690,6 +2690,10 @@ export interface paths {
                     "application/json": {
                         /** @description https, on port 443 or 8443 of a public host; 3 redirects, 60 s in all. */
                         url: string;
+                    } | {
+                        content_type: string;
+                        bytes: number;
+                        sha256?: string;
                     };
                 };
             };
