@@ -1,8 +1,9 @@
-// What a call needs besides the job's row: its route with the key opened, and the audio to hear.
+// What a call needs besides the job's row: its route with the key opened, and the bytes its input refers to.
 import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
-import type { Call, Route } from '../providers/provider.ts';
-import { type Artifact, findArtifact } from '../store/artifacts.ts';
+import { wavDurationMs } from '../domain/wav.ts';
+import type { OpenedArtifact, Route } from '../providers/provider.ts';
+import { findArtifact } from '../store/artifacts.ts';
 import type { FullRoute } from '../store/catalogue.ts';
 import { openSeal } from './seal.ts';
 
@@ -20,20 +21,33 @@ export function openRoute(ctx: Context, row: FullRoute): Route {
     upstreamModel: row.upstreamModel,
     baseUrl: row.baseUrl ?? '',
     apiKey,
+    data: row.data,
   };
 }
 
-export async function openAudio(ctx: Context, accountId: string, input: string): Promise<Call['audio']> {
+/** Null: the input refers to none. @throws where the one it refers to is not the account's, which admission lets in never */
+export async function openArtifact(
+  ctx: Context,
+  accountId: string,
+  input: string,
+): Promise<OpenedArtifact | null> {
   const { artifact: id, audio } = JSON.parse(input) as { artifact?: string; audio?: string };
   if (audio !== undefined) {
     const bytes = Buffer.from(audio, 'base64');
-    return { contentType: 'audio/wav', bytes: bytes.length, open: async () => Readable.from([bytes]) };
+    return {
+      contentType: 'audio/wav',
+      bytes: bytes.length,
+      durationMs: wavDurationMs(bytes),
+      open: async () => Readable.from([bytes]),
+    };
   }
-  const artifact: Artifact | null = id === undefined ? null : await findArtifact(ctx.flow, accountId, id);
-  if (!artifact) return null;
+  if (id === undefined) return null;
+  const artifact = await findArtifact(ctx.flow, accountId, id);
+  if (!artifact) throw new Error(`the artifact ${id} of an input is not there`);
   return {
     contentType: artifact.contentType,
     bytes: artifact.bytes,
+    durationMs: artifact.durationMs,
     open: () => ctx.storage.open(artifact.storageKey),
   };
 }

@@ -7,9 +7,9 @@ import type { Call, CallResult, Evidence, Provider, Route } from '../providers/p
 import { noteRemoteId } from '../store/attempts.ts';
 import type { Claimed } from '../store/claims.ts';
 import { applyBrake, type Brake, type StopReason } from './brake.ts';
-import { countOutput, countRefused, countStored, partialChat } from './count.ts';
+import { countRefused, countStored, partialChat, usageOf } from './count.ts';
 import { keepOutput } from './keep-output.ts';
-import { findRoute, openAudio, openRoute } from './open-call.ts';
+import { findRoute, openArtifact, openRoute } from './open-call.ts';
 import { type AppendStep, recordDeltas } from './record-deltas.ts';
 import type { Settlement } from './settle.ts';
 
@@ -71,7 +71,10 @@ async function attempt(
     kind: claimed.kind,
     input,
     bounds: JSON.parse(claimed.boundsJson) as Bounds,
-    audio: claimed.kind === 'stt' ? await openAudio(ctx, claimed.accountId, input) : null,
+    artifact:
+      claimed.kind === 'stt' || claimed.kind === 'image'
+        ? await openArtifact(ctx, claimed.accountId, input)
+        : null,
     signal: inner.signal,
     onDelta: (delta) => recorder.add(delta),
     onRemoteId: (remoteId) => keepRemoteId(ctx, claimed, remoteId),
@@ -137,7 +140,7 @@ async function conclude(ctx: Context, { claimed, call, result, reason }: Result)
     case 'succeeded':
       try {
         const { outputJson, artifacts } = await keepOutput(ctx, claimed, result.output);
-        const usage = result.usage ?? countOutput(ctx, counted, result.output);
+        const usage = usageOf(ctx, counted, result);
         return { outcome: { type: 'succeeded', output: outputJson, usage }, evidence, artifacts };
       } catch (error) {
         ctx.log.error({ err: error, job: claimed.jobId }, 'an output could not be stored');

@@ -2,6 +2,7 @@
 // A provider never throws for a fault of the vendor: it answers with a value.
 import type { Readable } from 'node:stream';
 import type { Bounds, JobErrorCode, Kind, UsageLine } from '../domain/job.ts';
+import type { RouteData } from '../domain/model.ts';
 
 /** Where a call goes. Rows of the `routes` table, with the key already opened. */
 export interface Route {
@@ -12,6 +13,18 @@ export interface Route {
   /** Root of the vendor's API, without a trailing slash, for example `https://api.example.com/v1`. */
   baseUrl: string;
   apiKey: string | null;
+  /** How this upstream differs from others of its dialect. */
+  data: RouteData;
+}
+
+/** The bytes an input refers to, or holds: audio to hear, an image to edit. */
+export interface OpenedArtifact {
+  contentType: string;
+  bytes: number;
+  /** How long it sounds, as measured by us; null: not known, or no sound. */
+  durationMs: number | null;
+  /** May be called more than once. Rejects, or its stream fails, where storage does not give the bytes. */
+  open(): Promise<Readable>;
 }
 
 /** Names one attempt; doubles as the idempotency key we give to vendors (`<jobId>-<attempt>`). */
@@ -27,8 +40,8 @@ export interface Call extends CallKey {
   /** JSON text of the job's `input`: the bytes that the client sent. */
   input: string;
   bounds: Bounds;
-  /** stt only: the audio to hear. May be opened more than once. */
-  audio: { contentType: string; bytes: number; open(): Promise<Readable> } | null;
+  /** stt: the audio to hear. image: the one to edit, null where one is to be made. */
+  artifact: OpenedArtifact | null;
   /** Once aborted: close the socket at once and answer `stopped`. */
   signal: AbortSignal;
   /** chat streams: one `choices[].delta` of the vendor, as JSON text, in order of arrival. */
@@ -60,12 +73,20 @@ export interface ImageOutput {
 export type Output =
   | { kind: 'chat'; text: string; /** The vendor's chat.completion as JSON text. */ completion: string }
   | { kind: 'image'; images: ImageOutput[] }
-  | { kind: 'tts'; bytes: Buffer; contentType: string; durationMs: number; sampleRate: number }
+  | {
+      kind: 'tts';
+      bytes: Buffer;
+      contentType: string;
+      /** Null where the bytes do not tell. */
+      durationMs: number | null;
+      sampleRate: number | null;
+    }
   | {
       kind: 'stt';
       text: string;
       language: string | null;
-      durationMs: number;
+      /** Null where neither the vendor nor the audio tells. */
+      durationMs: number | null;
       segments: { start_ms: number; end_ms: number; text: string }[];
     };
 

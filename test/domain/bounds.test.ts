@@ -316,9 +316,6 @@ describe('the worst case', () => {
     expect(
       refusal(() => worstCase(image({ n: 5 }), modelOf('image', { max_images: 4 }), terms())),
     ).toMatchObject({ code: 'invalid_request' });
-    expect(refusal(() => worstCase(image({ artifact: 'art_1' }), modelOf('image'), terms()))).toMatchObject({
-      code: 'input_unsupported',
-    });
   });
 });
 
