@@ -1,7 +1,7 @@
 // What a call needs besides the job's row: its route with the key opened, and the bytes its input refers to.
 import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
-import { wavDurationMs } from '../domain/wav.ts';
+import { recognise } from '../domain/measure-sound.ts';
 import type { OpenedArtifact, Route } from '../providers/provider.ts';
 import { findArtifact } from '../store/artifacts.ts';
 import type { FullRoute } from '../store/catalogue.ts';
@@ -34,10 +34,11 @@ export async function openArtifact(
   const { artifact: id, audio } = JSON.parse(input) as { artifact?: string; audio?: string };
   if (audio !== undefined) {
     const bytes = Buffer.from(audio, 'base64');
+    const { contentType, durationMs } = await recognise(bytes);
     return {
-      contentType: 'audio/wav',
+      contentType: contentType ?? 'application/octet-stream',
       bytes: bytes.length,
-      durationMs: wavDurationMs(bytes),
+      durationMs,
       open: async () => Readable.from([bytes]),
     };
   }

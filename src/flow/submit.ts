@@ -5,12 +5,12 @@ import { AppError, invalidRequest } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
 import { type Kind, PRIORITIES } from '../domain/job.ts';
 import type { Model, ModelRoute } from '../domain/model.ts';
+import { recognise } from '../domain/measure-sound.ts';
 import type { PlanTerms } from '../domain/plan.ts';
 import { nearest } from '../domain/nearest.ts';
 import { promptSize } from '../domain/prompt.ts';
 import { openRoutes } from '../domain/routes.ts';
 import type { ChatInput, ImageInput, SttInput, Submission, TtsInput } from '../domain/submission.ts';
-import { wavDurationMs } from '../domain/wav.ts';
 import { findArtifact, type StoredArtifact } from '../store/artifacts.ts';
 import type { Request } from './admit.ts';
 import { assertKnownFields } from './known-fields.ts';
@@ -172,7 +172,7 @@ async function audioMs(
       details: { field: 'input.url' },
     });
   }
-  if (audio !== undefined) return wavDurationMs(Buffer.from(audio, 'base64'));
+  if (audio !== undefined) return (await recognise(Buffer.from(audio, 'base64'))).durationMs;
   return (await theArtifact(ctx, accountId, id ?? '')).durationMs;
 }
 

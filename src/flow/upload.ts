@@ -4,13 +4,17 @@ import type { Context } from '../context.ts';
 import { transaction } from '../db/transaction.ts';
 import { AppError } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
-import { wavFormat } from '../domain/wav.ts';
+import { measureStream } from '../domain/measure-sound.ts';
+import { settledType } from '../domain/media-types.ts';
+import { pictureOf } from '../domain/picture.ts';
+import { markedSound, soundType } from '../domain/sound.ts';
 import { StorageTooLarge } from '../storage/storage.ts';
 import { databaseNow } from '../store/clock.ts';
 import { type Artifact, insertArtifacts, type StoredArtifact } from '../store/artifacts.ts';
 
 export const ARTIFACT_MAX_BYTES = 100 * 1024 * 1024;
-const HEAD_BYTES = 64 * 1024;
+/** Cameras write previews and profiles before an image's sides. */
+const HEAD_BYTES = 512 * 1024;
 
 /** Bytes that are in storage and not yet anybody's artifact. */
 export interface Upload {
@@ -50,29 +54,35 @@ export async function dropUpload(ctx: Context, { storageKey }: Upload): Promise<
 
 /** Makes the account's artifact of it. */
 export async function keepUpload(ctx: Context, accountId: string, upload: Upload): Promise<StoredArtifact> {
-  const wave = await waveOf(ctx, upload.storageKey, upload.bytes);
+  const found = await lookAt(ctx, upload);
   const now = await databaseNow(ctx.flow);
-  const rest = { direction: 'input', jobId: null, width: null, height: null, ...wave } as const;
-  const artifact: Artifact = { ...upload, accountId, ...rest };
+  const artifact: Artifact = { ...upload, accountId, direction: 'input', jobId: null, ...found };
   await transaction(ctx.flow, async (tx) => insertArtifacts(tx, [artifact], now));
   return { ...artifact, createdAt: now, expiresAt: null, deletedAt: null };
 }
 
-/** Only the head is read; the length that counts is the stored one, not the one the header claims. */
-async function waveOf(
-  ctx: Context,
-  key: string,
-  bytes: number,
-): Promise<{ durationMs: number | null; sampleRate: number | null }> {
+type Found = Pick<Artifact, 'contentType' | 'width' | 'height' | 'durationMs' | 'sampleRate'>;
+
+/** What the bytes themselves say; holds are made by it, so nothing that the client says of them counts. */
+async function lookAt(ctx: Context, { storageKey, contentType, bytes }: Upload): Promise<Found> {
+  const unknown = { contentType, width: null, height: null, durationMs: null, sampleRate: null };
+  if (bytes === 0) return unknown;
+  const head = await readHead(ctx, storageKey, Math.min(HEAD_BYTES, bytes));
+  const picture = pictureOf(head);
+  if (picture) return { ...unknown, ...picture, contentType: settledType(contentType, picture.contentType) };
+  // A frame's few bits may be there by chance, in what is no sound.
+  const maySound = contentType.startsWith('audio/') || contentType === 'application/octet-stream';
+  const type = maySound ? soundType(head) : markedSound(head);
+  if (type === null) return unknown;
+  const sound = await measureStream(await ctx.storage.open(storageKey), { contentType: type, bytes });
+  return { ...unknown, ...sound, contentType: settledType(contentType, type) };
+}
+
+async function readHead(ctx: Context, key: string, bytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  const end = Math.min(HEAD_BYTES, bytes) - 1;
-  if (end >= 0)
-    for await (const chunk of await ctx.storage.open(key, { start: 0, end })) chunks.push(chunk as Buffer);
-  const head = Buffer.concat(chunks);
-  const wave = wavFormat(head);
-  if (!wave) return { durationMs: null, sampleRate: null };
-  const dataBytes = wave.dataBytes + bytes - head.length;
-  return { durationMs: Math.ceil((dataBytes / wave.bytesPerSecond) * 1000), sampleRate: wave.sampleRate };
+  for await (const chunk of await ctx.storage.open(key, { start: 0, end: bytes - 1 }))
+    chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
 }
 
 /** What a client calls its bytes, if that is a media type at all. */

@@ -1,6 +1,7 @@
 // multipart/form-data with one file, streamed: the bytes of the file go from storage to the socket and are never whole in memory.
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { endingOf } from '../domain/media-types.ts';
 import type { OpenedArtifact } from './provider.ts';
 
 export interface Form {
@@ -10,29 +11,6 @@ export interface Form {
   /** Storage did not give the bytes: what came of the request says nothing of the vendor. */
   lost(): boolean;
 }
-
-/** By media type: vendors tell the form of a file by its name. */
-const ENDINGS: Record<string, string> = {
-  'audio/mpeg': 'mp3',
-  'audio/mp3': 'mp3',
-  'audio/mp4': 'm4a',
-  'audio/m4a': 'm4a',
-  'audio/x-m4a': 'm4a',
-  'video/mp4': 'mp4',
-  'audio/ogg': 'ogg',
-  'audio/opus': 'ogg',
-  'audio/webm': 'webm',
-  'video/webm': 'webm',
-  'audio/flac': 'flac',
-  'audio/x-flac': 'flac',
-  'audio/aac': 'aac',
-  'audio/wav': 'wav',
-  'audio/wave': 'wav',
-  'audio/x-wav': 'wav',
-  'image/png': 'png',
-  'image/jpeg': 'jpg',
-  'image/webp': 'webp',
-};
 
 /** @param fields those without a value are left out; what is no text is written as JSON */
 export function formOf(
@@ -80,7 +58,7 @@ function around(
   const type = /^[\w.+-]+\/[\w.+-]+$/.test(artifact.contentType)
     ? artifact.contentType
     : 'application/octet-stream';
-  const ending = ENDINGS[type];
+  const ending = endingOf(type);
   const fileName = ending === undefined ? name : `${name}.${ending}`;
   const opening = `--${boundary}\r\ncontent-disposition: form-data; name="${name}"; filename="${fileName}"\r\ncontent-type: ${type}\r\n\r\n`;
   return { head: Buffer.from(parts.join('') + opening), tail: Buffer.from(`\r\n--${boundary}--\r\n`) };

@@ -23,10 +23,8 @@ export async function simTranscription(link: Link, asked: Asked): Promise<CallRe
     ],
     { name: 'file', artifact: call.artifact },
   );
-  const { headers, ...request } = requestFor(link, asked, '/v1/audio/transcriptions');
   const ended = await exchange(link.agent, {
-    ...request,
-    headers: [...headers.slice(2), ...form.headers],
+    ...requestFor(link, asked, '/v1/audio/transcriptions', form.headers),
     body: form.body,
     maxBytes: MOST_BYTES,
   });
