@@ -46,7 +46,7 @@ const NO_RESPONSE_FORMAT = /(^|\/)(chatgpt|gpt)-image/;
 function controls({ route, call }: Asked): (readonly [name: string, value: unknown])[] {
   const { n, size } = call.bounds;
   const { upstreamModel, data } = route;
-  const asksForm = data.fields?.includes('response_format') ?? !NO_RESPONSE_FORMAT.test(upstreamModel);
+  const asksForm = data.fields?.includes('response_format') || !NO_RESPONSE_FORMAT.test(upstreamModel);
   const all = [
     ['model', upstreamModel],
     ['n', n],
