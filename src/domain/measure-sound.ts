@@ -20,7 +20,7 @@ interface Content {
 
 /** Of bytes that are all there. */
 export function measureSound(bytes: Buffer, contentType: string): Promise<Sound> {
-  return measureStream(Readable.from([bytes]), { contentType, bytes: bytes.length });
+  return measureStream(Readable.from([bytes], { objectMode: false }), { contentType, bytes: bytes.length });
 }
 
 /** Of bytes that are all there, of whatever kind they turn out to be; `contentType` null: no sound that we know. */

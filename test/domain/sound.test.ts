@@ -1,0 +1,86 @@
+// Lengths and kinds of sound, on files that ffmpeg made: a tone of a second at 8 kHz, and what its coders add to it.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import { measureStream, recognise } from '../../src/domain/measure-sound.ts';
+import { settledType } from '../../src/domain/media-types.ts';
+import { markedSound } from '../../src/domain/sound.ts';
+import { wavFile } from '../../src/providers/sim/sound/wav.ts';
+import { mp3 } from '../support/media-vendor.ts';
+
+const file = (name: string): Buffer => readFileSync(join(import.meta.dirname, 'media', name));
+const wav = wavFile(new Int16Array(16_000));
+const rated = (bytes: Buffer, offset: number, value: number): Buffer => {
+  const other = Buffer.from(bytes);
+  other.writeUInt16LE(value, offset);
+  return other;
+};
+
+describe('sound', () => {
+  it.each([
+    ['tone.mp3', 'audio/mpeg', 1_224],
+    ['tone.aac', 'audio/aac', 1_153],
+    ['tone.m4a', 'audio/mp4', 1_128],
+    ['tone.ogg', 'audio/ogg', 1_000],
+    ['tone.webm', 'audio/webm', 1_008],
+    ['silence.flac', 'audio/flac', 1_000],
+  ])('%s is %s of %d ms, in one piece and in any others', async (name, contentType, durationMs) => {
+    const bytes = file(name);
+    const sound = { durationMs, sampleRate: 8_000 };
+    expect(await recognise(bytes)).toEqual({ contentType, ...sound });
+    for (const size of [1, 7, 600]) {
+      const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+        bytes.subarray(i * size, (i + 1) * size),
+      );
+      const stream = Readable.from(pieces, { objectMode: false });
+      expect(await measureStream(stream, { contentType, bytes: bytes.length })).toEqual(sound);
+    }
+  });
+
+  it.each([
+    ['that was streamed, whose header knows no length', file('streamed.flac')],
+    ['FLAC of which the most is missing', file('silence.flac').subarray(0, 20)],
+    ['MP4 of which the most is missing', file('tone.m4a').subarray(0, 60)],
+    ['MP3 in a WAV', rated(wav, 20, 0x55)],
+    ['a WAV of no believable rate', rated(wav, 24, 1)],
+    [
+      'an ID3 tag with nothing behind it',
+      Buffer.concat([Buffer.from('ID3\x04\0\0\0\0\0\x05'), Buffer.alloc(200)]),
+    ],
+    ['a text', Buffer.from('Once upon a time there was a mill.')],
+    ['nothing', Buffer.alloc(0)],
+  ])('%s has no length that is known', async (_, bytes) => {
+    expect((await recognise(bytes)).durationMs).toBeNull();
+  });
+
+  it('in MP3 lasts as long as its frames, whatever its header claims, behind whatever tag, around whatever junk', async () => {
+    const [first, ...rest] = [mp3(1), mp3(99)];
+    const lie = Buffer.from(first);
+    // "Of one frame", as encoders of variable bit rate say it.
+    Buffer.from('Xing\0\0\0\x01\0\0\0\x01').copy(lie, 36);
+    const tag = Buffer.concat([Buffer.from('ID3\x04\0\0\0\0\x10\0'), mp3(5).subarray(0, 2_048)]);
+    const told = await recognise(Buffer.concat([tag, lie, Buffer.alloc(999), ...rest]));
+    expect(told).toEqual({ contentType: 'audio/mpeg', durationMs: 2_613, sampleRate: 44_100 });
+  });
+
+  it('in FLAC and Ogg is not believed to be shorter than its bytes can be', async () => {
+    const lie = Buffer.concat([file('silence.flac'), Buffer.alloc(2_000_000)]);
+    expect(await recognise(lie)).toMatchObject({ contentType: 'audio/flac', durationMs: null });
+  });
+
+  it('in WAV lasts as long as there are samples, whatever its header claims', async () => {
+    const lie = Buffer.from(wav);
+    lie.writeUInt32LE(2, 40);
+    expect(await recognise(lie)).toMatchObject({ durationMs: 1_000 });
+  });
+
+  it('is called what it is, unless its name is another for the same', () => {
+    expect(settledType('audio/x-m4a', 'audio/mp4')).toBe('audio/x-m4a');
+    expect(settledType('video/mp4', 'audio/mp4')).toBe('video/mp4');
+    expect(settledType('audio/wav', 'audio/mpeg')).toBe('audio/mpeg');
+    expect(settledType('text/plain', 'image/png')).toBe('image/png');
+    expect(settledType('text/plain', null)).toBe('text/plain');
+    expect(markedSound(Buffer.from('RIFF....AVI LIST'))).toBeNull();
+  });
+});
