@@ -1,4 +1,4 @@
-// A vendor of OpenAI's dialect for images, speech and transcriptions: as strict about what it is sent as OpenAI's own API
+// A vendor of OpenAI's dialect for every kind, of chat just a word: as strict about what it is sent as OpenAI's own API
 // description, and as bad as it is told to be. It keeps what it received.
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -104,9 +104,18 @@ const KNOWN: Record<string, readonly string[]> = {
   '/audio/transcriptions': ['model', 'language', 'prompt', 'response_format'],
 };
 
+/** In two words, whatever is asked. */
+const chat = (): Said => {
+  const choices = [{ index: 0, delta: { role: 'assistant', content: 'Good day' }, finish_reason: 'stop' }];
+  const usage = { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 };
+  const chunk = { id: 'c1', object: 'chat.completion.chunk', choices, usage };
+  return { type: 'text/event-stream', body: `data: ${JSON.stringify(chunk)}\n\ndata: [DONE]\n\n` };
+};
+
 async function work(one: Received): Promise<Said> {
   const { path, headers, fields, files } = one;
   if (headers.authorization !== `Bearer ${VENDOR_KEY}`) return refusal(401, 'invalid_api_key');
+  if (path === '/chat/completions') return chat();
   const known = KNOWN[path];
   if (!known) return refusal(404, 'unknown_url');
   const stray = Object.keys(fields).find((name) => !known.includes(name));
