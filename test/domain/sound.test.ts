@@ -1,6 +1,7 @@
 // Lengths and kinds of sound, on files that ffmpeg made: a tone of a second at 8 kHz, and what its coders add to it.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { measureStream, recognise } from '../../src/domain/measure-sound.ts';
@@ -22,8 +23,9 @@ describe('sound', () => {
     ['tone.mp3', 'audio/mpeg', 1_224],
     ['tone.aac', 'audio/aac', 1_153],
     ['tone.m4a', 'audio/mp4', 1_128],
-    ['tone.ogg', 'audio/ogg', 1_000],
-    ['tone.webm', 'audio/webm', 1_008],
+    ['tone.ogg', 'audio/ogg', 1_020],
+    ['tone.webm', 'audio/webm', 1_021],
+    ['live.webm', 'audio/webm', 1_021],
     ['silence.flac', 'audio/flac', 1_000],
   ])('%s is %s of %d ms, in one piece and in any others', async (name, contentType, durationMs) => {
     const bytes = file(name);
@@ -63,6 +65,42 @@ describe('sound', () => {
     const told = await recognise(Buffer.concat([tag, lie, Buffer.alloc(999), ...rest]));
     expect(told).toEqual({ contentType: 'audio/mpeg', durationMs: 2_613, sampleRate: 44_100 });
   });
+
+  it('in Ogg lasts as long as its packets of Opus, whatever position its last page claims', async () => {
+    const lie = Buffer.from(file('tone.ogg'));
+    lie.writeBigUInt64LE(480n, lie.lastIndexOf('OggS') + 6);
+    expect(await recognise(lie)).toMatchObject({ durationMs: 1_020 });
+    // One file behind the other is heard to the end of the second.
+    const twice = Buffer.concat([lie, lie]);
+    expect(await recognise(twice)).toMatchObject({ durationMs: 2_040 });
+  });
+
+  it('in WebM lasts as long as its blocks, whatever times they claim', async () => {
+    const lie = Buffer.from(file('live.webm'));
+    // Behind the cluster's time, which is 0: each block's own time stands behind its name, its size and its track.
+    let [at, blocks] = [lie.indexOf(Buffer.from([0xe7, 0x81, 0x00])) + 3, 0];
+    for (; lie[at] === 0xa3; blocks++) {
+      lie.writeInt16BE(0, at + 3);
+      at += 2 + ((lie[at + 1] as number) & 0x7f);
+    }
+    // The last stands in a group.
+    lie.writeInt16BE(0, lie.indexOf(0xa1, at + 1) + 3);
+    expect(blocks).toBeGreaterThan(40);
+    expect(await recognise(lie)).toMatchObject({ contentType: 'audio/webm', durationMs: 1_020 });
+  });
+
+  it('of a file made of nothing but empty parts is given up in seconds', async () => {
+    const bytes = Buffer.alloc(20 << 20);
+    for (let at = 28; at + 8 <= bytes.length; at += 8) bytes.write('\0\0\0\x08free', at, 'latin1');
+    file('tone.m4a').copy(bytes, 0, 0, 28);
+    const lag = monitorEventLoopDelay();
+    lag.enable();
+    const began = performance.now();
+    expect(await recognise(bytes)).toMatchObject({ contentType: 'audio/mp4', durationMs: null });
+    // Read to its end it takes half a minute, in which nobody else would be served.
+    expect(performance.now() - began).toBeLessThan(12_000);
+    expect(lag.max / 1e6).toBeLessThan(4_000);
+  }, 60_000);
 
   it('in FLAC and Ogg is not believed to be shorter than its bytes can be', async () => {
     const lie = Buffer.concat([file('silence.flac'), Buffer.alloc(2_000_000)]);
