@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { parseStream } from 'music-metadata';
+import { FlacWalk } from './flac.ts';
 import { FrameWalk } from './frames.ts';
 import { OggOpusWalk } from './ogg-opus.ts';
 import { soundType } from './sound.ts';
@@ -89,6 +90,8 @@ function walkOf(contentType: string): Walk | null {
     case 'audio/mpeg':
     case 'audio/aac':
       return new FrameWalk(contentType);
+    case 'audio/flac':
+      return new FlacWalk();
     case 'audio/webm':
       return new WebmWalk();
     default:
@@ -121,8 +124,8 @@ async function beginning(content: Readable, bytes: number): Promise<Buffer> {
   return head;
 }
 
-/** Bytes a second that sound of these types never reaches: what claims to be so short is longer. Of video nothing can be said. */
-const MOST_BYTES_A_SECOND: Record<string, number> = { 'audio/flac': 1_200_000, 'audio/ogg': 200_000 };
+/** Bytes a second that sound in Ogg never reaches: what claims to be so short is longer. Of MP4 nothing can be said: it may be video. */
+const MOST_OGG_BYTES_A_SECOND = 200_000;
 
 /** A file made of nothing but millions of empty parts takes minutes to read; a real one, as long as its bytes take to come. */
 const PATIENCE_MS = 2_000;
@@ -140,7 +143,7 @@ async function byHeader(content: Readable, { contentType, bytes }: Content): Pro
       { duration: true, skipCovers: true, skipPostHeaders: true },
     );
     const seconds = format.duration ?? NaN;
-    const most = MOST_BYTES_A_SECOND[contentType] ?? Infinity;
+    const most = contentType === 'audio/ogg' ? MOST_OGG_BYTES_A_SECOND : Infinity;
     return checked(bytes / seconds > most ? NaN : seconds * 1000, format.sampleRate ?? null);
   } finally {
     clearTimeout(timer);

@@ -27,6 +27,8 @@ describe('sound', () => {
     ['tone.webm', 'audio/webm', 1_021],
     ['live.webm', 'audio/webm', 1_021],
     ['silence.flac', 'audio/flac', 1_000],
+    ['streamed.flac', 'audio/flac', 1_000],
+    ['vorbis.ogg', 'audio/ogg', 1_000],
   ])('%s is %s of %d ms, in one piece and in any others', async (name, contentType, durationMs) => {
     const bytes = file(name);
     const sound = { durationMs, sampleRate: 8_000 };
@@ -41,7 +43,6 @@ describe('sound', () => {
   });
 
   it.each([
-    ['that was streamed, whose header knows no length', file('streamed.flac')],
     ['FLAC of which the most is missing', file('silence.flac').subarray(0, 20)],
     ['MP4 of which the most is missing', file('tone.m4a').subarray(0, 60)],
     ['MP3 in a WAV', rated(wav, 20, 0x55)],
@@ -102,9 +103,18 @@ describe('sound', () => {
     expect(lag.max / 1e6).toBeLessThan(4_000);
   }, 60_000);
 
-  it('in FLAC and Ogg is not believed to be shorter than its bytes can be', async () => {
-    const lie = Buffer.concat([file('silence.flac'), Buffer.alloc(2_000_000)]);
-    expect(await recognise(lie)).toMatchObject({ contentType: 'audio/flac', durationMs: null });
+  it('in FLAC lasts as long as its frames, whatever its header claims and whatever stands between them', async () => {
+    const lie = Buffer.from(file('silence.flac'));
+    // One sample in all.
+    lie.fill(0, 22, 26);
+    lie[25] = 1;
+    const noise = Buffer.alloc(300_000, 0xff);
+    expect(await recognise(Buffer.concat([lie, noise]))).toMatchObject({ durationMs: 1_000 });
+  });
+
+  it('in Vorbis is not believed to be shorter than its bytes can be', async () => {
+    const lie = Buffer.concat([file('vorbis.ogg'), Buffer.alloc(2_000_000)]);
+    expect(await recognise(lie)).toMatchObject({ contentType: 'audio/ogg', durationMs: null });
   });
 
   it('in WAV lasts as long as there are samples, whatever its header claims', async () => {

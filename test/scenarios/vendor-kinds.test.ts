@@ -248,7 +248,7 @@ describe('a transcription', () => {
     ['tone.m4a', 'm4a', 1_128],
     ['tone.ogg', 'ogg', 1_020],
     ['live.webm', 'webm', 1_021],
-    ['silence.flac', 'flac', 1_000],
+    ['streamed.flac', 'flac', 1_000],
   ])(
     'of %s is held for its length, uploaded or sent along, and reaches the vendor as one',
     async (name, ending, ms) => {
