@@ -162,6 +162,18 @@ describe('images', () => {
     expect(vendor.received.length).toBe(before + 1);
   });
 
+  it('that the content policy refuses are charged where the model says so, as if they had been made', async () => {
+    await sell('mill/strict', {
+      kind: 'image',
+      data: { default_size: '64x64', charge_refused: true, image_tokens: 300 },
+      lines: TOKENS,
+    });
+    vendor.says(refusal(400, 'content_policy_violation'));
+    const job = await charged({ model: 'mill/strict', input: { prompt: 'a mill', n: 2 } });
+    expect(job).toMatchObject({ status: 'failed', error: { code: 'content_refused' } });
+    expect(job.cost.credits).toBe(5 * 2 + 40 * 600);
+  });
+
   it('are made at the second attempt where the first was malformed', async () => {
     vendor.says({ body: { data: [{ b64_json: 'AAAA' }] } });
     const job = await charged({ model: 'mill/paint', input: { prompt: 'a mill' } });

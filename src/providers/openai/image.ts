@@ -74,7 +74,8 @@ function imagesOf(ended: Ended, asked: Asked): CallResult {
   const whole = images.filter((one) => one !== null);
   if (whole.length === 0 || whole.length < images.length) {
     const what = images.length === 0 ? 'no images' : 'an image that is no whole PNG, JPEG or WebP';
-    return malformed(ended, { body, what, secrets: secretsOf(asked) });
+    const result = malformed(ended, { body, what, secrets: secretsOf(asked) });
+    return result.type === 'failed' ? { ...result, billed: usage } : result;
   }
   // More than were asked for would cost more than was held.
   const output = { kind: 'image', images: whole.slice(0, asked.call.bounds.n ?? whole.length) } as const;

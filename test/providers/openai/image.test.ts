@@ -111,6 +111,17 @@ describe('an image', () => {
     expect(outputOf(await one.call('image', { prompt: 'a' }, { bounds }), 'image').images).toHaveLength(1);
   });
 
+  it('that is malformed is billed all the same, and it is known for how much', async () => {
+    one.vendor.says({ body: { data: [{}], usage: { input_tokens: 5, output_tokens: 6 } } });
+    expect(await one.call('image', { prompt: 'a' }, { bounds })).toMatchObject({
+      code: 'provider_malformed',
+      billed: [
+        { name: 'token', measure: 'input', quantity: 5 },
+        { name: 'token', measure: 'output', quantity: 6 },
+      ],
+    });
+  });
+
   it.each([
     ['nothing', { data: [] }],
     ['no list', { data: {} }],
