@@ -1,11 +1,10 @@
-// How long sound lasts.
-import { once } from 'node:events';
+// How long sound lasts. It is looked at piece by piece, in time that grows with its length and no faster, whatever it holds.
 import { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
-import { parseStream } from 'music-metadata';
 import { FlacWalk } from './flac.ts';
 import { FrameWalk } from './frames.ts';
-import { OggOpusWalk } from './ogg-opus.ts';
+import { Mp4Walk } from './mp4.ts';
+import { OggWalk } from './ogg.ts';
 import { soundType } from './sound.ts';
 import { wavFormat } from './wav.ts';
 import { WebmWalk } from './webm.ts';
@@ -29,7 +28,7 @@ export function measureSound(bytes: Buffer, contentType: string): Promise<Sound>
   return measureStream(content, { contentType, bytes: bytes.length });
 }
 
-const PIECE_BYTES = 16 << 10;
+const PIECE_BYTES = 64 << 10;
 
 /** With a breath between them: whoever measures takes turns with everything else that goes on. */
 async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
@@ -45,16 +44,14 @@ export async function recognise(bytes: Buffer): Promise<Sound & { contentType: s
   return { contentType, ...(contentType === null ? UNKNOWN : await measureSound(bytes, contentType)) };
 }
 
-/**
- * Of bytes that are read as they are needed and never whole in memory. A stream that fails is of unknown length.
- */
+/** Of bytes that are read as they are needed and never whole in memory. A stream that fails is of unknown length. */
 export async function measureStream(content: Readable, { contentType, bytes }: Content): Promise<Sound> {
   try {
     if (contentType === 'audio/wav') return await wave(content, bytes);
     const walk = walkOf(contentType);
-    if (walk) return await walked(content, walk);
-    if (contentType === 'audio/ogg') return await ogg(content, bytes);
-    return await byHeader(content, { contentType, bytes });
+    if (!walk) return UNKNOWN;
+    for await (const chunk of content) walk.push(chunk as Buffer);
+    return checked(walk.sound());
   } catch {
     return UNKNOWN;
   } finally {
@@ -92,6 +89,10 @@ function walkOf(contentType: string): Walk | null {
       return new FrameWalk(contentType);
     case 'audio/flac':
       return new FlacWalk();
+    case 'audio/ogg':
+      return new OggWalk();
+    case 'audio/mp4':
+      return new Mp4Walk();
     case 'audio/webm':
       return new WebmWalk();
     default:
@@ -99,63 +100,11 @@ function walkOf(contentType: string): Walk | null {
   }
 }
 
-async function walked(content: Readable, walk: Walk): Promise<Sound> {
-  for await (const chunk of content) walk.push(chunk as Buffer);
-  const { durationMs, sampleRate } = walk.sound();
-  return checked(durationMs ?? NaN, sampleRate);
-}
-
-/** Opus is walked; of anything else in Ogg its positions are believed. */
-async function ogg(content: Readable, bytes: number): Promise<Sound> {
-  const opus = (await beginning(content, 64)).includes('OpusHead', 0, 'latin1');
-  return opus ? walked(content, new OggOpusWalk()) : byHeader(content, { contentType: 'audio/ogg', bytes });
-}
-
-/** So many bytes, if there are, which stay to be read. */
-async function beginning(content: Readable, bytes: number): Promise<Buffer> {
-  let head = Buffer.alloc(0);
-  while (head.length < bytes && !content.readableEnded) {
-    const chunk = content.read() as Buffer | null;
-    if (chunk) head = Buffer.concat([head, chunk]);
-    else await once(content, 'readable');
-    if (!chunk && content.readableLength === 0) break;
-  }
-  content.unshift(head);
-  return head;
-}
-
-/** Bytes a second that sound in Ogg never reaches: what claims to be so short is longer. Of MP4 nothing can be said: it may be video. */
-const MOST_OGG_BYTES_A_SECOND = 200_000;
-
-/** A file made of nothing but millions of empty parts takes minutes to read; a real one, as long as its bytes take to come. */
-const PATIENCE_MS = 2_000;
-const SLOWEST_BYTES_A_MS = 10_000;
-
-async function byHeader(content: Readable, { contentType, bytes }: Content): Promise<Sound> {
-  const timer = setTimeout(
-    () => content.destroy(new Error('it takes too long')),
-    PATIENCE_MS + bytes / SLOWEST_BYTES_A_MS,
-  );
-  try {
-    const { format } = await parseStream(
-      content,
-      { mimeType: contentType, size: bytes },
-      { duration: true, skipCovers: true, skipPostHeaders: true },
-    );
-    const seconds = format.duration ?? NaN;
-    const most = contentType === 'audio/ogg' ? MOST_OGG_BYTES_A_SECOND : Infinity;
-    return checked(bytes / seconds > most ? NaN : seconds * 1000, format.sampleRate ?? null);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 /** What a column of the artifact's row holds. */
 const MOST_MS = 2_147_483_647;
 
-function checked(durationMs: number, sampleRate: number | null): Sound {
-  const ms = Math.ceil(durationMs);
-  const rate = Math.round(sampleRate ?? NaN);
+function checked({ durationMs, sampleRate }: Sound): Sound {
+  const [ms, rate] = [durationMs ?? 0, Math.round(sampleRate ?? 0)];
   return {
     durationMs: ms > 0 && ms <= MOST_MS ? ms : null,
     sampleRate: rate > 0 && rate <= 768_000 ? rate : null,
