@@ -46,6 +46,12 @@ export interface RouteData {
   pcm_rate?: number;
   /** tts: the voice where the client names none. */
   voice?: string;
+  /** replicate: what the upstream calls a field of ours; null: it has none, and nothing is sent. */
+  input_map?: Record<string, string | null>;
+  /** replicate: further fields of each input, as they are. */
+  input?: Record<string, string | number | boolean>;
+  /** replicate: hosts, with their subdomains, from which outputs are fetched over https; the API's own is always one. */
+  output_hosts?: string[];
 }
 
 export const TRANSCRIPT_FORMATS = ['json', 'text', 'srt', 'vtt', 'verbose_json'] as const;

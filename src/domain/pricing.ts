@@ -56,6 +56,10 @@ const UNITS: Record<Kind, readonly (readonly Unit[])[]> = {
   stt: [[{ name: 'millisecond', measure: 'input' }], TOKENS],
 };
 
+/** How long the vendor worked. Nobody can bound it beforehand, so that it may be an operator's cost and never a client's price. */
+export const isComputeTime = ({ name, measure }: Unit): boolean =>
+  name === 'millisecond' && measure === 'output';
+
 const nameOf = ({ name, measure }: Unit): string => `${name} ${measure}`;
 
 /** The lines that a price of that kind may consist of, in words: one of these lists. */
@@ -63,14 +67,15 @@ export const unitsOf = (kind: Kind): string[][] => UNITS[kind].map((units) => un
 
 /**
  * Of a price (`whole`): whether its lines are those of one unit that its kind is sold by. Of a cost: whether each line is of
- * some unit of its kind, since what a vendor bills by may be none of what is sold. None may come twice.
+ * some unit of its kind, since what a vendor bills by may be none of what is sold; or of the vendor's time. None may come twice.
  */
 export function fitsKind(kind: Kind, lines: readonly Unit[], { whole }: { whole: boolean }): boolean {
   const given = new Set(lines.map(nameOf));
   if (given.size < lines.length) return false;
   const within = (units: readonly string[]): boolean => [...given].every((name) => units.includes(name));
   const ways = unitsOf(kind);
-  return whole ? ways.some((units) => units.length === given.size && within(units)) : within(ways.flat());
+  if (whole) return ways.some((units) => units.length === given.size && within(units));
+  return lines.every((line) => ways.flat().includes(nameOf(line)) || isComputeTime(line));
 }
 
 /** Whether a price asks for tokens. */

@@ -37,13 +37,18 @@ function assertTaken(
   { kind, input }: { kind: Exclude<Kind, 'chat'>; input: Submission['input'] },
 ): void {
   if ('sim' in input && provider !== 'sim') throw unknownField('input.sim');
-  if (kind === 'image' && 'artifact' in input && (provider === 'sim' || !data.fields?.includes('artifact'))) {
+  if (
+    kind === 'image' &&
+    'artifact' in input &&
+    (provider !== 'openai' || !data.fields?.includes('artifact'))
+  ) {
     throw new AppError('input_unsupported', {
       message: `${model.id} cannot edit images. Leave out input.artifact.`,
       details: { field: 'input.artifact' },
     });
   }
-  if (provider === 'sim') return;
+  // Of the others' models each takes every field of its kind, or knows what to leave.
+  if (provider !== 'openai') return;
   // Only the schema's own fields are there. Those that are let in and then left out are the operator's decision.
   const stranger = Object.keys(input).find(
     (name) => !takesField(kind, data, name) && !data.leave_out?.includes(name),

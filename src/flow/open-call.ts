@@ -4,6 +4,7 @@ import type { Context } from '../context.ts';
 import { recognise } from '../domain/measure-sound.ts';
 import type { OpenedArtifact, Route } from '../providers/provider.ts';
 import { findArtifact } from '../store/artifacts.ts';
+import { isComputeTime } from '../domain/pricing.ts';
 import type { FullRoute } from '../store/catalogue.ts';
 import { openSeal } from './seal.ts';
 
@@ -22,6 +23,7 @@ export function openRoute(ctx: Context, row: FullRoute): Route {
     baseUrl: row.baseUrl ?? '',
     apiKey,
     data: row.data,
+    timed: row.cost.some(isComputeTime),
   };
 }
 

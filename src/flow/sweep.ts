@@ -20,6 +20,7 @@ import {
   ringAgain,
 } from '../store/sweep.ts';
 import { freeSlots, refill } from './changes.ts';
+import { openEndings } from './end-remote.ts';
 import { expireLots, expireWaiting } from './expire.ts';
 import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
@@ -52,9 +53,10 @@ export interface Sweeper {
  */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
   const holder = newId('wkr');
+  const endings = openEndings(ctx, tools);
   const everyPass: Record<string, SweepTask> = {
     ringLost: openRingLost(),
-    takeBack: openTakeBack(),
+    takeBack: openTakeBack(endings),
     ...TASKS,
   };
   const failing = new Map<string, string>();
@@ -91,6 +93,7 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
       return more;
     },
     async leave() {
+      await endings.leave();
       await attempt('leave', async () => (await leaveSweep(ctx.flow, holder), false));
     },
   };

@@ -118,6 +118,15 @@ describe('a cost', () => {
 
 describe('a route', () => {
   const base_url = 'https://vendor.example/v1';
+  it('to a provider that cannot do its kind is refused', async () => {
+    const { status, body } = await admin.post('/v1/admin/routes', { model: 'sim/chat', provider: 'exec' });
+    expect([status, body.details.issues[0]]).toMatchObject([
+      400,
+      { path: 'provider', expected: ['sim', 'openai', 'replicate'] },
+    ]);
+    expect(body.message).toMatch(/exec does no chat, which can be done by sim and openai and replicate\.$/);
+  });
+
   it.each([
     ['sim/chat', { voice: 'alto' }, 'data.voice'],
     ['sim/chat', { leave_out: ['seed'] }, 'data.leave_out'],

@@ -19,22 +19,26 @@ export * as $Enums from './enums.ts'
 export * from './enums.ts';
 /**
  * Model accounts
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type accounts = Prisma.accountsModel
 /**
  * Model api_keys
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type api_keys = Prisma.api_keysModel
 /**
  * Model artifacts
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type artifacts = Prisma.artifactsModel
 /**
  * Model attempts
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type attempts = Prisma.attemptsModel
 /**
@@ -54,47 +58,63 @@ export type audit_log = Prisma.audit_logModel
 export type clock = Prisma.clockModel
 /**
  * Model deliveries
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type deliveries = Prisma.deliveriesModel
 /**
+ * Model delivery_attempts
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
+ */
+export type delivery_attempts = Prisma.delivery_attemptsModel
+/**
  * Model deltas
+ * This table is a partition table and requires additional setup for migrations. Visit https://pris.ly/d/partition-tables for more info.
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
  * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type deltas = Prisma.deltasModel
 /**
  * Model endpoints
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
  * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
+ * This model contains an expression index which requires additional setup for migrations. Visit https://pris.ly/d/expression-indexes for more info.
  */
 export type endpoints = Prisma.endpointsModel
 /**
  * Model events
- * 
+ * This table is a partition table and requires additional setup for migrations. Visit https://pris.ly/d/partition-tables for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type events = Prisma.eventsModel
 /**
  * Model idempotency_keys
- * 
+ * This table is a partition table and requires additional setup for migrations. Visit https://pris.ly/d/partition-tables for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type idempotency_keys = Prisma.idempotency_keysModel
 /**
  * Model jobs
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type jobs = Prisma.jobsModel
 /**
  * Model ledger_lines
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type ledger_lines = Prisma.ledger_linesModel
 /**
  * Model ledger_transactions
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type ledger_transactions = Prisma.ledger_transactionsModel
 /**
  * Model lots
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type lots = Prisma.lotsModel
 /**
@@ -127,6 +147,12 @@ export type routes = Prisma.routesModel
  * 
  */
 export type settings = Prisma.settingsModel
+/**
+ * Model tickets
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
+ */
+export type tickets = Prisma.ticketsModel
 /**
  * Model workers
  * 

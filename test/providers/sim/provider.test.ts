@@ -165,8 +165,8 @@ describe('a simulator that is not there', () => {
       retryable: true,
       evidence: { sent: false },
     });
-    expect(await alone.stop!(at, call)).toBe(false);
-    expect(await alone.lookup!(at, call, { attempt: 1, remoteId: null })).toBeNull();
+    expect(await alone.stop!(at, { ...call, remoteId: null })).toBe(false);
+    expect(await alone.lookup!(at, call, { attempt: 1, remoteId: null, callbackUrl: null })).toBeNull();
     await alone.close();
   });
 });

@@ -405,6 +405,7 @@ export const ModelName = {
   audit_log: 'audit_log',
   clock: 'clock',
   deliveries: 'deliveries',
+  delivery_attempts: 'delivery_attempts',
   deltas: 'deltas',
   endpoints: 'endpoints',
   events: 'events',
@@ -419,6 +420,7 @@ export const ModelName = {
   prices: 'prices',
   routes: 'routes',
   settings: 'settings',
+  tickets: 'tickets',
   workers: 'workers'
 } as const
 
@@ -435,7 +437,7 @@ export type TypeMap<ExtArgs extends runtime.Types.Extensions.InternalArgs = runt
     omit: GlobalOmitOptions
   }
   meta: {
-    modelProps: "accounts" | "api_keys" | "artifacts" | "attempts" | "audit_checkpoints" | "audit_log" | "clock" | "deliveries" | "deltas" | "endpoints" | "events" | "idempotency_keys" | "jobs" | "ledger_lines" | "ledger_transactions" | "lots" | "models" | "operator_requests" | "plans" | "prices" | "routes" | "settings" | "workers"
+    modelProps: "accounts" | "api_keys" | "artifacts" | "attempts" | "audit_checkpoints" | "audit_log" | "clock" | "deliveries" | "delivery_attempts" | "deltas" | "endpoints" | "events" | "idempotency_keys" | "jobs" | "ledger_lines" | "ledger_transactions" | "lots" | "models" | "operator_requests" | "plans" | "prices" | "routes" | "settings" | "tickets" | "workers"
     txIsolationLevel: TransactionIsolationLevel
   }
   model: {
@@ -1028,6 +1030,80 @@ export type TypeMap<ExtArgs extends runtime.Types.Extensions.InternalArgs = runt
         count: {
           args: Prisma.deliveriesCountArgs<ExtArgs>
           result: runtime.Types.Utils.Optional<Prisma.DeliveriesCountAggregateOutputType> | number
+        }
+      }
+    }
+    delivery_attempts: {
+      payload: Prisma.$delivery_attemptsPayload<ExtArgs>
+      fields: Prisma.delivery_attemptsFieldRefs
+      operations: {
+        findUnique: {
+          args: Prisma.delivery_attemptsFindUniqueArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$delivery_attemptsPayload> | null
+        }
+        findUniqueOrThrow: {
+          args: Prisma.delivery_attemptsFindUniqueOrThrowArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$delivery_attemptsPayload>
+        }
+        findFirst: {
+          args: Prisma.delivery_attemptsFindFirstArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$delivery_attemptsPayload> | null
+        }
+        findFirstOrThrow: {
+          args: Prisma.delivery_attemptsFindFirstOrThrowArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$delivery_attemptsPayload>
+        }
+        findMany: {
+          args: Prisma.delivery_attemptsFindManyArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$delivery_attemptsPayload>[]
+        }
+        create: {
+          args: Prisma.delivery_attemptsCreateArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$delivery_attemptsPayload>
+        }
+        createMany: {
+          args: Prisma.delivery_attemptsCreateManyArgs<ExtArgs>
+          result: BatchPayload
+        }
+        createManyAndReturn: {
+          args: Prisma.delivery_attemptsCreateManyAndReturnArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$delivery_attemptsPayload>[]
+        }
+        delete: {
+          args: Prisma.delivery_attemptsDeleteArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$delivery_attemptsPayload>
+        }
+        update: {
+          args: Prisma.delivery_attemptsUpdateArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$delivery_attemptsPayload>
+        }
+        deleteMany: {
+          args: Prisma.delivery_attemptsDeleteManyArgs<ExtArgs>
+          result: BatchPayload
+        }
+        updateMany: {
+          args: Prisma.delivery_attemptsUpdateManyArgs<ExtArgs>
+          result: BatchPayload
+        }
+        updateManyAndReturn: {
+          args: Prisma.delivery_attemptsUpdateManyAndReturnArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$delivery_attemptsPayload>[]
+        }
+        upsert: {
+          args: Prisma.delivery_attemptsUpsertArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$delivery_attemptsPayload>
+        }
+        aggregate: {
+          args: Prisma.Delivery_attemptsAggregateArgs<ExtArgs>
+          result: runtime.Types.Utils.Optional<Prisma.AggregateDelivery_attempts>
+        }
+        groupBy: {
+          args: Prisma.delivery_attemptsGroupByArgs<ExtArgs>
+          result: runtime.Types.Utils.Optional<Prisma.Delivery_attemptsGroupByOutputType>[]
+        }
+        count: {
+          args: Prisma.delivery_attemptsCountArgs<ExtArgs>
+          result: runtime.Types.Utils.Optional<Prisma.Delivery_attemptsCountAggregateOutputType> | number
         }
       }
     }
@@ -2067,6 +2143,80 @@ export type TypeMap<ExtArgs extends runtime.Types.Extensions.InternalArgs = runt
         }
       }
     }
+    tickets: {
+      payload: Prisma.$ticketsPayload<ExtArgs>
+      fields: Prisma.ticketsFieldRefs
+      operations: {
+        findUnique: {
+          args: Prisma.ticketsFindUniqueArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$ticketsPayload> | null
+        }
+        findUniqueOrThrow: {
+          args: Prisma.ticketsFindUniqueOrThrowArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$ticketsPayload>
+        }
+        findFirst: {
+          args: Prisma.ticketsFindFirstArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$ticketsPayload> | null
+        }
+        findFirstOrThrow: {
+          args: Prisma.ticketsFindFirstOrThrowArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$ticketsPayload>
+        }
+        findMany: {
+          args: Prisma.ticketsFindManyArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$ticketsPayload>[]
+        }
+        create: {
+          args: Prisma.ticketsCreateArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$ticketsPayload>
+        }
+        createMany: {
+          args: Prisma.ticketsCreateManyArgs<ExtArgs>
+          result: BatchPayload
+        }
+        createManyAndReturn: {
+          args: Prisma.ticketsCreateManyAndReturnArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$ticketsPayload>[]
+        }
+        delete: {
+          args: Prisma.ticketsDeleteArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$ticketsPayload>
+        }
+        update: {
+          args: Prisma.ticketsUpdateArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$ticketsPayload>
+        }
+        deleteMany: {
+          args: Prisma.ticketsDeleteManyArgs<ExtArgs>
+          result: BatchPayload
+        }
+        updateMany: {
+          args: Prisma.ticketsUpdateManyArgs<ExtArgs>
+          result: BatchPayload
+        }
+        updateManyAndReturn: {
+          args: Prisma.ticketsUpdateManyAndReturnArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$ticketsPayload>[]
+        }
+        upsert: {
+          args: Prisma.ticketsUpsertArgs<ExtArgs>
+          result: runtime.Types.Utils.PayloadToResult<Prisma.$ticketsPayload>
+        }
+        aggregate: {
+          args: Prisma.TicketsAggregateArgs<ExtArgs>
+          result: runtime.Types.Utils.Optional<Prisma.AggregateTickets>
+        }
+        groupBy: {
+          args: Prisma.ticketsGroupByArgs<ExtArgs>
+          result: runtime.Types.Utils.Optional<Prisma.TicketsGroupByOutputType>[]
+        }
+        count: {
+          args: Prisma.ticketsCountArgs<ExtArgs>
+          result: runtime.Types.Utils.Optional<Prisma.TicketsCountAggregateOutputType> | number
+        }
+      }
+    }
     workers: {
       payload: Prisma.$workersPayload<ExtArgs>
       fields: Prisma.workersFieldRefs
@@ -2234,7 +2384,8 @@ export const ArtifactsScalarFieldEnum = {
   storage_key: 'storage_key',
   created_at: 'created_at',
   expires_at: 'expires_at',
-  deleted_at: 'deleted_at'
+  deleted_at: 'deleted_at',
+  pending: 'pending'
 } as const
 
 export type ArtifactsScalarFieldEnum = (typeof ArtifactsScalarFieldEnum)[keyof typeof ArtifactsScalarFieldEnum]
@@ -2299,10 +2450,31 @@ export const DeliveriesScalarFieldEnum = {
   endpoint_id: 'endpoint_id',
   status: 'status',
   next_attempt_at: 'next_attempt_at',
-  created_at: 'created_at'
+  created_at: 'created_at',
+  id: 'id',
+  url: 'url',
+  lane: 'lane',
+  attempts: 'attempts',
+  failures: 'failures',
+  calling_until: 'calling_until',
+  ended_at: 'ended_at'
 } as const
 
 export type DeliveriesScalarFieldEnum = (typeof DeliveriesScalarFieldEnum)[keyof typeof DeliveriesScalarFieldEnum]
+
+
+export const Delivery_attemptsScalarFieldEnum = {
+  account_id: 'account_id',
+  delivery_id: 'delivery_id',
+  n: 'n',
+  started_at: 'started_at',
+  duration_ms: 'duration_ms',
+  http_status: 'http_status',
+  error: 'error',
+  response_body: 'response_body'
+} as const
+
+export type Delivery_attemptsScalarFieldEnum = (typeof Delivery_attemptsScalarFieldEnum)[keyof typeof Delivery_attemptsScalarFieldEnum]
 
 
 export const DeltasScalarFieldEnum = {
@@ -2324,7 +2496,17 @@ export const EndpointsScalarFieldEnum = {
   url: 'url',
   events: 'events',
   enabled: 'enabled',
-  created_at: 'created_at'
+  created_at: 'created_at',
+  for_jobs: 'for_jobs',
+  description: 'description',
+  payload: 'payload',
+  secret: 'secret',
+  old_secret: 'old_secret',
+  old_secret_until: 'old_secret_until',
+  failing_since: 'failing_since',
+  disabled_reason: 'disabled_reason',
+  disabled_at: 'disabled_at',
+  deleted_at: 'deleted_at'
 } as const
 
 export type EndpointsScalarFieldEnum = (typeof EndpointsScalarFieldEnum)[keyof typeof EndpointsScalarFieldEnum]
@@ -2396,7 +2578,8 @@ export const JobsScalarFieldEnum = {
   created_at: 'created_at',
   started_at: 'started_at',
   ended_at: 'ended_at',
-  data_deleted_at: 'data_deleted_at'
+  data_deleted_at: 'data_deleted_at',
+  webhook: 'webhook'
 } as const
 
 export type JobsScalarFieldEnum = (typeof JobsScalarFieldEnum)[keyof typeof JobsScalarFieldEnum]
@@ -2520,13 +2703,29 @@ export const SettingsScalarFieldEnum = {
 export type SettingsScalarFieldEnum = (typeof SettingsScalarFieldEnum)[keyof typeof SettingsScalarFieldEnum]
 
 
+export const TicketsScalarFieldEnum = {
+  id: 'id',
+  account_id: 'account_id',
+  key_id: 'key_id',
+  secret_hmac: 'secret_hmac',
+  all_jobs: 'all_jobs',
+  jobs: 'jobs',
+  expires_at: 'expires_at',
+  used_at: 'used_at',
+  created_at: 'created_at'
+} as const
+
+export type TicketsScalarFieldEnum = (typeof TicketsScalarFieldEnum)[keyof typeof TicketsScalarFieldEnum]
+
+
 export const WorkersScalarFieldEnum = {
   id: 'id',
   lease_until: 'lease_until',
   queues: 'queues',
   host: 'host',
   pid: 'pid',
-  started_at: 'started_at'
+  started_at: 'started_at',
+  engines: 'engines'
 } as const
 
 export type WorkersScalarFieldEnum = (typeof WorkersScalarFieldEnum)[keyof typeof WorkersScalarFieldEnum]
@@ -2841,6 +3040,7 @@ export type GlobalOmitConfig = {
   audit_log?: Prisma.audit_logOmit
   clock?: Prisma.clockOmit
   deliveries?: Prisma.deliveriesOmit
+  delivery_attempts?: Prisma.delivery_attemptsOmit
   deltas?: Prisma.deltasOmit
   endpoints?: Prisma.endpointsOmit
   events?: Prisma.eventsOmit
@@ -2855,6 +3055,7 @@ export type GlobalOmitConfig = {
   prices?: Prisma.pricesOmit
   routes?: Prisma.routesOmit
   settings?: Prisma.settingsOmit
+  tickets?: Prisma.ticketsOmit
   workers?: Prisma.workersOmit
 }
 

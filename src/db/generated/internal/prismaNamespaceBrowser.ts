@@ -59,6 +59,7 @@ export const ModelName = {
   audit_log: 'audit_log',
   clock: 'clock',
   deliveries: 'deliveries',
+  delivery_attempts: 'delivery_attempts',
   deltas: 'deltas',
   endpoints: 'endpoints',
   events: 'events',
@@ -73,6 +74,7 @@ export const ModelName = {
   prices: 'prices',
   routes: 'routes',
   settings: 'settings',
+  tickets: 'tickets',
   workers: 'workers'
 } as const
 
@@ -146,7 +148,8 @@ export const ArtifactsScalarFieldEnum = {
   storage_key: 'storage_key',
   created_at: 'created_at',
   expires_at: 'expires_at',
-  deleted_at: 'deleted_at'
+  deleted_at: 'deleted_at',
+  pending: 'pending'
 } as const
 
 export type ArtifactsScalarFieldEnum = (typeof ArtifactsScalarFieldEnum)[keyof typeof ArtifactsScalarFieldEnum]
@@ -211,10 +214,31 @@ export const DeliveriesScalarFieldEnum = {
   endpoint_id: 'endpoint_id',
   status: 'status',
   next_attempt_at: 'next_attempt_at',
-  created_at: 'created_at'
+  created_at: 'created_at',
+  id: 'id',
+  url: 'url',
+  lane: 'lane',
+  attempts: 'attempts',
+  failures: 'failures',
+  calling_until: 'calling_until',
+  ended_at: 'ended_at'
 } as const
 
 export type DeliveriesScalarFieldEnum = (typeof DeliveriesScalarFieldEnum)[keyof typeof DeliveriesScalarFieldEnum]
+
+
+export const Delivery_attemptsScalarFieldEnum = {
+  account_id: 'account_id',
+  delivery_id: 'delivery_id',
+  n: 'n',
+  started_at: 'started_at',
+  duration_ms: 'duration_ms',
+  http_status: 'http_status',
+  error: 'error',
+  response_body: 'response_body'
+} as const
+
+export type Delivery_attemptsScalarFieldEnum = (typeof Delivery_attemptsScalarFieldEnum)[keyof typeof Delivery_attemptsScalarFieldEnum]
 
 
 export const DeltasScalarFieldEnum = {
@@ -236,7 +260,17 @@ export const EndpointsScalarFieldEnum = {
   url: 'url',
   events: 'events',
   enabled: 'enabled',
-  created_at: 'created_at'
+  created_at: 'created_at',
+  for_jobs: 'for_jobs',
+  description: 'description',
+  payload: 'payload',
+  secret: 'secret',
+  old_secret: 'old_secret',
+  old_secret_until: 'old_secret_until',
+  failing_since: 'failing_since',
+  disabled_reason: 'disabled_reason',
+  disabled_at: 'disabled_at',
+  deleted_at: 'deleted_at'
 } as const
 
 export type EndpointsScalarFieldEnum = (typeof EndpointsScalarFieldEnum)[keyof typeof EndpointsScalarFieldEnum]
@@ -308,7 +342,8 @@ export const JobsScalarFieldEnum = {
   created_at: 'created_at',
   started_at: 'started_at',
   ended_at: 'ended_at',
-  data_deleted_at: 'data_deleted_at'
+  data_deleted_at: 'data_deleted_at',
+  webhook: 'webhook'
 } as const
 
 export type JobsScalarFieldEnum = (typeof JobsScalarFieldEnum)[keyof typeof JobsScalarFieldEnum]
@@ -432,13 +467,29 @@ export const SettingsScalarFieldEnum = {
 export type SettingsScalarFieldEnum = (typeof SettingsScalarFieldEnum)[keyof typeof SettingsScalarFieldEnum]
 
 
+export const TicketsScalarFieldEnum = {
+  id: 'id',
+  account_id: 'account_id',
+  key_id: 'key_id',
+  secret_hmac: 'secret_hmac',
+  all_jobs: 'all_jobs',
+  jobs: 'jobs',
+  expires_at: 'expires_at',
+  used_at: 'used_at',
+  created_at: 'created_at'
+} as const
+
+export type TicketsScalarFieldEnum = (typeof TicketsScalarFieldEnum)[keyof typeof TicketsScalarFieldEnum]
+
+
 export const WorkersScalarFieldEnum = {
   id: 'id',
   lease_until: 'lease_until',
   queues: 'queues',
   host: 'host',
   pid: 'pid',
-  started_at: 'started_at'
+  started_at: 'started_at',
+  engines: 'engines'
 } as const
 
 export type WorkersScalarFieldEnum = (typeof WorkersScalarFieldEnum)[keyof typeof WorkersScalarFieldEnum]

@@ -14,7 +14,8 @@ import type * as Prisma from "../internal/prismaNamespace.ts"
 
 /**
  * Model accounts
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type accountsModel = runtime.Types.Result.DefaultSelection<Prisma.$accountsPayload>
 
@@ -336,6 +337,7 @@ export type accountsWhereInput = {
   audit_checkpoints?: Prisma.XOR<Prisma.Audit_checkpointsNullableScalarRelationFilter, Prisma.audit_checkpointsWhereInput> | null
   endpoints?: Prisma.EndpointsListRelationFilter
   lots?: Prisma.LotsListRelationFilter
+  tickets?: Prisma.TicketsListRelationFilter
 }
 
 export type accountsOrderByWithRelationInput = {
@@ -364,6 +366,7 @@ export type accountsOrderByWithRelationInput = {
   audit_checkpoints?: Prisma.audit_checkpointsOrderByWithRelationInput
   endpoints?: Prisma.endpointsOrderByRelationAggregateInput
   lots?: Prisma.lotsOrderByRelationAggregateInput
+  tickets?: Prisma.ticketsOrderByRelationAggregateInput
 }
 
 export type accountsWhereUniqueInput = Prisma.AtLeast<{
@@ -395,6 +398,7 @@ export type accountsWhereUniqueInput = Prisma.AtLeast<{
   audit_checkpoints?: Prisma.XOR<Prisma.Audit_checkpointsNullableScalarRelationFilter, Prisma.audit_checkpointsWhereInput> | null
   endpoints?: Prisma.EndpointsListRelationFilter
   lots?: Prisma.LotsListRelationFilter
+  tickets?: Prisma.TicketsListRelationFilter
 }, "id" | "test_of">
 
 export type accountsOrderByWithAggregationInput = {
@@ -469,6 +473,7 @@ export type accountsCreateInput = {
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsUncheckedCreateInput = {
@@ -495,6 +500,7 @@ export type accountsUncheckedCreateInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsUpdateInput = {
@@ -521,6 +527,7 @@ export type accountsUpdateInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUncheckedUpdateInput = {
@@ -547,6 +554,7 @@ export type accountsUncheckedUpdateInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsCreateManyInput = {
@@ -901,6 +909,20 @@ export type accountsUncheckedUpdateManyWithoutPlansNestedInput = {
   deleteMany?: Prisma.accountsScalarWhereInput | Prisma.accountsScalarWhereInput[]
 }
 
+export type accountsCreateNestedOneWithoutTicketsInput = {
+  create?: Prisma.XOR<Prisma.accountsCreateWithoutTicketsInput, Prisma.accountsUncheckedCreateWithoutTicketsInput>
+  connectOrCreate?: Prisma.accountsCreateOrConnectWithoutTicketsInput
+  connect?: Prisma.accountsWhereUniqueInput
+}
+
+export type accountsUpdateOneRequiredWithoutTicketsNestedInput = {
+  create?: Prisma.XOR<Prisma.accountsCreateWithoutTicketsInput, Prisma.accountsUncheckedCreateWithoutTicketsInput>
+  connectOrCreate?: Prisma.accountsCreateOrConnectWithoutTicketsInput
+  upsert?: Prisma.accountsUpsertWithoutTicketsInput
+  connect?: Prisma.accountsWhereUniqueInput
+  update?: Prisma.XOR<Prisma.XOR<Prisma.accountsUpdateToOneWithWhereWithoutTicketsInput, Prisma.accountsUpdateWithoutTicketsInput>, Prisma.accountsUncheckedUpdateWithoutTicketsInput>
+}
+
 export type accountsCreateWithoutOther_accountsInput = {
   id: string
   name: string
@@ -924,6 +946,7 @@ export type accountsCreateWithoutOther_accountsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsUncheckedCreateWithoutOther_accountsInput = {
@@ -949,6 +972,7 @@ export type accountsUncheckedCreateWithoutOther_accountsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsCreateOrConnectWithoutOther_accountsInput = {
@@ -979,6 +1003,7 @@ export type accountsCreateWithoutAccountsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsUncheckedCreateWithoutAccountsInput = {
@@ -1004,6 +1029,7 @@ export type accountsUncheckedCreateWithoutAccountsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsCreateOrConnectWithoutAccountsInput = {
@@ -1045,6 +1071,7 @@ export type accountsUpdateWithoutOther_accountsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUncheckedUpdateWithoutOther_accountsInput = {
@@ -1070,6 +1097,7 @@ export type accountsUncheckedUpdateWithoutOther_accountsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUpsertWithoutAccountsInput = {
@@ -1106,6 +1134,7 @@ export type accountsUpdateWithoutAccountsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUncheckedUpdateWithoutAccountsInput = {
@@ -1131,6 +1160,7 @@ export type accountsUncheckedUpdateWithoutAccountsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsCreateWithoutApi_keysInput = {
@@ -1156,6 +1186,7 @@ export type accountsCreateWithoutApi_keysInput = {
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsUncheckedCreateWithoutApi_keysInput = {
@@ -1181,6 +1212,7 @@ export type accountsUncheckedCreateWithoutApi_keysInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsCreateOrConnectWithoutApi_keysInput = {
@@ -1222,6 +1254,7 @@ export type accountsUpdateWithoutApi_keysInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUncheckedUpdateWithoutApi_keysInput = {
@@ -1247,6 +1280,7 @@ export type accountsUncheckedUpdateWithoutApi_keysInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsCreateWithoutArtifactsInput = {
@@ -1272,6 +1306,7 @@ export type accountsCreateWithoutArtifactsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsUncheckedCreateWithoutArtifactsInput = {
@@ -1297,6 +1332,7 @@ export type accountsUncheckedCreateWithoutArtifactsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsCreateOrConnectWithoutArtifactsInput = {
@@ -1338,6 +1374,7 @@ export type accountsUpdateWithoutArtifactsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUncheckedUpdateWithoutArtifactsInput = {
@@ -1363,6 +1400,7 @@ export type accountsUncheckedUpdateWithoutArtifactsInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsCreateWithoutAudit_checkpointsInput = {
@@ -1388,6 +1426,7 @@ export type accountsCreateWithoutAudit_checkpointsInput = {
   artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsUncheckedCreateWithoutAudit_checkpointsInput = {
@@ -1413,6 +1452,7 @@ export type accountsUncheckedCreateWithoutAudit_checkpointsInput = {
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsCreateOrConnectWithoutAudit_checkpointsInput = {
@@ -1454,6 +1494,7 @@ export type accountsUpdateWithoutAudit_checkpointsInput = {
   artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUncheckedUpdateWithoutAudit_checkpointsInput = {
@@ -1479,6 +1520,7 @@ export type accountsUncheckedUpdateWithoutAudit_checkpointsInput = {
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsCreateWithoutEndpointsInput = {
@@ -1504,6 +1546,7 @@ export type accountsCreateWithoutEndpointsInput = {
   artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsUncheckedCreateWithoutEndpointsInput = {
@@ -1529,6 +1572,7 @@ export type accountsUncheckedCreateWithoutEndpointsInput = {
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsCreateOrConnectWithoutEndpointsInput = {
@@ -1570,6 +1614,7 @@ export type accountsUpdateWithoutEndpointsInput = {
   artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUncheckedUpdateWithoutEndpointsInput = {
@@ -1595,6 +1640,7 @@ export type accountsUncheckedUpdateWithoutEndpointsInput = {
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsCreateWithoutLotsInput = {
@@ -1620,6 +1666,7 @@ export type accountsCreateWithoutLotsInput = {
   artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsUncheckedCreateWithoutLotsInput = {
@@ -1645,6 +1692,7 @@ export type accountsUncheckedCreateWithoutLotsInput = {
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsCreateOrConnectWithoutLotsInput = {
@@ -1686,6 +1734,7 @@ export type accountsUpdateWithoutLotsInput = {
   artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUncheckedUpdateWithoutLotsInput = {
@@ -1711,6 +1760,7 @@ export type accountsUncheckedUpdateWithoutLotsInput = {
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsCreateWithoutPlansInput = {
@@ -1736,6 +1786,7 @@ export type accountsCreateWithoutPlansInput = {
   audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsUncheckedCreateWithoutPlansInput = {
@@ -1761,6 +1812,7 @@ export type accountsUncheckedCreateWithoutPlansInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
   endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
   lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
+  tickets?: Prisma.ticketsUncheckedCreateNestedManyWithoutAccountsInput
 }
 
 export type accountsCreateOrConnectWithoutPlansInput = {
@@ -1812,6 +1864,126 @@ export type accountsScalarWhereInput = {
   status_since?: Prisma.DateTimeFilter<"accounts"> | Date | string
 }
 
+export type accountsCreateWithoutTicketsInput = {
+  id: string
+  name: string
+  email?: string | null
+  status?: string
+  livemode: boolean
+  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
+  available?: bigint | number
+  held?: bigint | number
+  debt?: bigint | number
+  busy_slots?: runtime.Bytes
+  line_waiting?: number
+  event_sequence?: bigint | number
+  ledger_sequence?: bigint | number
+  created_at?: Date | string
+  status_since?: Date | string
+  plans: Prisma.plansCreateNestedOneWithoutAccountsInput
+  accounts?: Prisma.accountsCreateNestedOneWithoutOther_accountsInput
+  other_accounts?: Prisma.accountsCreateNestedOneWithoutAccountsInput
+  api_keys?: Prisma.api_keysCreateNestedManyWithoutAccountsInput
+  artifacts?: Prisma.artifactsCreateNestedManyWithoutAccountsInput
+  audit_checkpoints?: Prisma.audit_checkpointsCreateNestedOneWithoutAccountsInput
+  endpoints?: Prisma.endpointsCreateNestedManyWithoutAccountsInput
+  lots?: Prisma.lotsCreateNestedManyWithoutAccountsInput
+}
+
+export type accountsUncheckedCreateWithoutTicketsInput = {
+  id: string
+  name: string
+  email?: string | null
+  status?: string
+  livemode: boolean
+  test_of?: string | null
+  plan_id: string
+  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
+  available?: bigint | number
+  held?: bigint | number
+  debt?: bigint | number
+  busy_slots?: runtime.Bytes
+  line_waiting?: number
+  event_sequence?: bigint | number
+  ledger_sequence?: bigint | number
+  created_at?: Date | string
+  status_since?: Date | string
+  other_accounts?: Prisma.accountsUncheckedCreateNestedOneWithoutAccountsInput
+  api_keys?: Prisma.api_keysUncheckedCreateNestedManyWithoutAccountsInput
+  artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutAccountsInput
+  audit_checkpoints?: Prisma.audit_checkpointsUncheckedCreateNestedOneWithoutAccountsInput
+  endpoints?: Prisma.endpointsUncheckedCreateNestedManyWithoutAccountsInput
+  lots?: Prisma.lotsUncheckedCreateNestedManyWithoutAccountsInput
+}
+
+export type accountsCreateOrConnectWithoutTicketsInput = {
+  where: Prisma.accountsWhereUniqueInput
+  create: Prisma.XOR<Prisma.accountsCreateWithoutTicketsInput, Prisma.accountsUncheckedCreateWithoutTicketsInput>
+}
+
+export type accountsUpsertWithoutTicketsInput = {
+  update: Prisma.XOR<Prisma.accountsUpdateWithoutTicketsInput, Prisma.accountsUncheckedUpdateWithoutTicketsInput>
+  create: Prisma.XOR<Prisma.accountsCreateWithoutTicketsInput, Prisma.accountsUncheckedCreateWithoutTicketsInput>
+  where?: Prisma.accountsWhereInput
+}
+
+export type accountsUpdateToOneWithWhereWithoutTicketsInput = {
+  where?: Prisma.accountsWhereInput
+  data: Prisma.XOR<Prisma.accountsUpdateWithoutTicketsInput, Prisma.accountsUncheckedUpdateWithoutTicketsInput>
+}
+
+export type accountsUpdateWithoutTicketsInput = {
+  id?: Prisma.StringFieldUpdateOperationsInput | string
+  name?: Prisma.StringFieldUpdateOperationsInput | string
+  email?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  status?: Prisma.StringFieldUpdateOperationsInput | string
+  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
+  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
+  available?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  held?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  debt?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  busy_slots?: Prisma.BytesFieldUpdateOperationsInput | runtime.Bytes
+  line_waiting?: Prisma.IntFieldUpdateOperationsInput | number
+  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  plans?: Prisma.plansUpdateOneRequiredWithoutAccountsNestedInput
+  accounts?: Prisma.accountsUpdateOneWithoutOther_accountsNestedInput
+  other_accounts?: Prisma.accountsUpdateOneWithoutAccountsNestedInput
+  api_keys?: Prisma.api_keysUpdateManyWithoutAccountsNestedInput
+  artifacts?: Prisma.artifactsUpdateManyWithoutAccountsNestedInput
+  audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
+  endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
+  lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
+}
+
+export type accountsUncheckedUpdateWithoutTicketsInput = {
+  id?: Prisma.StringFieldUpdateOperationsInput | string
+  name?: Prisma.StringFieldUpdateOperationsInput | string
+  email?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  status?: Prisma.StringFieldUpdateOperationsInput | string
+  livemode?: Prisma.BoolFieldUpdateOperationsInput | boolean
+  test_of?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  plan_id?: Prisma.StringFieldUpdateOperationsInput | string
+  overrides?: Prisma.JsonNullValueInput | runtime.InputJsonValue
+  available?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  held?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  debt?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  busy_slots?: Prisma.BytesFieldUpdateOperationsInput | runtime.Bytes
+  line_waiting?: Prisma.IntFieldUpdateOperationsInput | number
+  event_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  ledger_sequence?: Prisma.BigIntFieldUpdateOperationsInput | bigint | number
+  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  status_since?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  other_accounts?: Prisma.accountsUncheckedUpdateOneWithoutAccountsNestedInput
+  api_keys?: Prisma.api_keysUncheckedUpdateManyWithoutAccountsNestedInput
+  artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutAccountsNestedInput
+  audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
+  endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
+  lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
+}
+
 export type accountsCreateManyPlansInput = {
   id: string
   name: string
@@ -1854,6 +2026,7 @@ export type accountsUpdateWithoutPlansInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUncheckedUpdateWithoutPlansInput = {
@@ -1879,6 +2052,7 @@ export type accountsUncheckedUpdateWithoutPlansInput = {
   audit_checkpoints?: Prisma.audit_checkpointsUncheckedUpdateOneWithoutAccountsNestedInput
   endpoints?: Prisma.endpointsUncheckedUpdateManyWithoutAccountsNestedInput
   lots?: Prisma.lotsUncheckedUpdateManyWithoutAccountsNestedInput
+  tickets?: Prisma.ticketsUncheckedUpdateManyWithoutAccountsNestedInput
 }
 
 export type accountsUncheckedUpdateManyWithoutPlansInput = {
@@ -1910,6 +2084,7 @@ export type AccountsCountOutputType = {
   artifacts: number
   endpoints: number
   lots: number
+  tickets: number
 }
 
 export type AccountsCountOutputTypeSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
@@ -1917,6 +2092,7 @@ export type AccountsCountOutputTypeSelect<ExtArgs extends runtime.Types.Extensio
   artifacts?: boolean | AccountsCountOutputTypeCountArtifactsArgs
   endpoints?: boolean | AccountsCountOutputTypeCountEndpointsArgs
   lots?: boolean | AccountsCountOutputTypeCountLotsArgs
+  tickets?: boolean | AccountsCountOutputTypeCountTicketsArgs
 }
 
 /**
@@ -1957,6 +2133,13 @@ export type AccountsCountOutputTypeCountLotsArgs<ExtArgs extends runtime.Types.E
   where?: Prisma.lotsWhereInput
 }
 
+/**
+ * AccountsCountOutputType without action
+ */
+export type AccountsCountOutputTypeCountTicketsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
+  where?: Prisma.ticketsWhereInput
+}
+
 
 export type accountsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
   id?: boolean
@@ -1984,6 +2167,7 @@ export type accountsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs
   audit_checkpoints?: boolean | Prisma.accounts$audit_checkpointsArgs<ExtArgs>
   endpoints?: boolean | Prisma.accounts$endpointsArgs<ExtArgs>
   lots?: boolean | Prisma.accounts$lotsArgs<ExtArgs>
+  tickets?: boolean | Prisma.accounts$ticketsArgs<ExtArgs>
   _count?: boolean | Prisma.AccountsCountOutputTypeDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["accounts"]>
 
@@ -2061,6 +2245,7 @@ export type accountsInclude<ExtArgs extends runtime.Types.Extensions.InternalArg
   audit_checkpoints?: boolean | Prisma.accounts$audit_checkpointsArgs<ExtArgs>
   endpoints?: boolean | Prisma.accounts$endpointsArgs<ExtArgs>
   lots?: boolean | Prisma.accounts$lotsArgs<ExtArgs>
+  tickets?: boolean | Prisma.accounts$ticketsArgs<ExtArgs>
   _count?: boolean | Prisma.AccountsCountOutputTypeDefaultArgs<ExtArgs>
 }
 export type accountsIncludeCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
@@ -2083,6 +2268,7 @@ export type $accountsPayload<ExtArgs extends runtime.Types.Extensions.InternalAr
     audit_checkpoints: Prisma.$audit_checkpointsPayload<ExtArgs> | null
     endpoints: Prisma.$endpointsPayload<ExtArgs>[]
     lots: Prisma.$lotsPayload<ExtArgs>[]
+    tickets: Prisma.$ticketsPayload<ExtArgs>[]
   }
   scalars: runtime.Types.Extensions.GetPayloadResult<{
     id: string
@@ -2504,6 +2690,7 @@ export interface Prisma__accountsClient<T, Null = never, ExtArgs extends runtime
   audit_checkpoints<T extends Prisma.accounts$audit_checkpointsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accounts$audit_checkpointsArgs<ExtArgs>>): Prisma.Prisma__audit_checkpointsClient<runtime.Types.Result.GetResult<Prisma.$audit_checkpointsPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | null, null, ExtArgs, GlobalOmitOptions>
   endpoints<T extends Prisma.accounts$endpointsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accounts$endpointsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$endpointsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
   lots<T extends Prisma.accounts$lotsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accounts$lotsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$lotsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
+  tickets<T extends Prisma.accounts$ticketsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.accounts$ticketsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$ticketsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
   /**
    * Attaches callbacks for the resolution and/or rejection of the Promise.
    * @param onfulfilled The callback to execute when the Promise is resolved.
@@ -3101,6 +3288,30 @@ export type accounts$lotsArgs<ExtArgs extends runtime.Types.Extensions.InternalA
   take?: number
   skip?: number
   distinct?: Prisma.LotsScalarFieldEnum | Prisma.LotsScalarFieldEnum[]
+}
+
+/**
+ * accounts.tickets
+ */
+export type accounts$ticketsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
+  /**
+   * Select specific fields to fetch from the tickets
+   */
+  select?: Prisma.ticketsSelect<ExtArgs> | null
+  /**
+   * Omit specific fields from the tickets
+   */
+  omit?: Prisma.ticketsOmit<ExtArgs> | null
+  /**
+   * Choose, which related nodes to fetch as well
+   */
+  include?: Prisma.ticketsInclude<ExtArgs> | null
+  where?: Prisma.ticketsWhereInput
+  orderBy?: Prisma.ticketsOrderByWithRelationInput | Prisma.ticketsOrderByWithRelationInput[]
+  cursor?: Prisma.ticketsWhereUniqueInput
+  take?: number
+  skip?: number
+  distinct?: Prisma.TicketsScalarFieldEnum | Prisma.TicketsScalarFieldEnum[]
 }
 
 /**

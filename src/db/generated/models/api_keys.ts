@@ -14,7 +14,8 @@ import type * as Prisma from "../internal/prismaNamespace.ts"
 
 /**
  * Model api_keys
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type api_keysModel = runtime.Types.Result.DefaultSelection<Prisma.$api_keysPayload>
 
@@ -223,6 +224,7 @@ export type api_keysWhereInput = {
   expires_at?: Prisma.DateTimeNullableFilter<"api_keys"> | Date | string | null
   revoked_at?: Prisma.DateTimeNullableFilter<"api_keys"> | Date | string | null
   accounts?: Prisma.XOR<Prisma.AccountsNullableScalarRelationFilter, Prisma.accountsWhereInput> | null
+  tickets?: Prisma.TicketsListRelationFilter
 }
 
 export type api_keysOrderByWithRelationInput = {
@@ -237,6 +239,7 @@ export type api_keysOrderByWithRelationInput = {
   expires_at?: Prisma.SortOrderInput | Prisma.SortOrder
   revoked_at?: Prisma.SortOrderInput | Prisma.SortOrder
   accounts?: Prisma.accountsOrderByWithRelationInput
+  tickets?: Prisma.ticketsOrderByRelationAggregateInput
 }
 
 export type api_keysWhereUniqueInput = Prisma.AtLeast<{
@@ -255,6 +258,7 @@ export type api_keysWhereUniqueInput = Prisma.AtLeast<{
   expires_at?: Prisma.DateTimeNullableFilter<"api_keys"> | Date | string | null
   revoked_at?: Prisma.DateTimeNullableFilter<"api_keys"> | Date | string | null
   accounts?: Prisma.XOR<Prisma.AccountsNullableScalarRelationFilter, Prisma.accountsWhereInput> | null
+  tickets?: Prisma.TicketsListRelationFilter
 }, "id" | "lookup" | "account_id_id">
 
 export type api_keysOrderByWithAggregationInput = {
@@ -300,6 +304,7 @@ export type api_keysCreateInput = {
   expires_at?: Date | string | null
   revoked_at?: Date | string | null
   accounts?: Prisma.accountsCreateNestedOneWithoutApi_keysInput
+  tickets?: Prisma.ticketsCreateNestedManyWithoutApi_keysInput
 }
 
 export type api_keysUncheckedCreateInput = {
@@ -313,6 +318,7 @@ export type api_keysUncheckedCreateInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   revoked_at?: Date | string | null
+  tickets?: Prisma.ticketsUncheckedCreateNestedManyWithoutApi_keysInput
 }
 
 export type api_keysUpdateInput = {
@@ -326,6 +332,7 @@ export type api_keysUpdateInput = {
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   accounts?: Prisma.accountsUpdateOneWithoutApi_keysNestedInput
+  tickets?: Prisma.ticketsUpdateManyWithoutApi_keysNestedInput
 }
 
 export type api_keysUncheckedUpdateInput = {
@@ -339,6 +346,7 @@ export type api_keysUncheckedUpdateInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  tickets?: Prisma.ticketsUncheckedUpdateManyWithoutApi_keysNestedInput
 }
 
 export type api_keysCreateManyInput = {
@@ -433,6 +441,11 @@ export type api_keysMinOrderByAggregateInput = {
   revoked_at?: Prisma.SortOrder
 }
 
+export type Api_keysScalarRelationFilter = {
+  is?: Prisma.api_keysWhereInput
+  isNot?: Prisma.api_keysWhereInput
+}
+
 export type api_keysCreateNestedManyWithoutAccountsInput = {
   create?: Prisma.XOR<Prisma.api_keysCreateWithoutAccountsInput, Prisma.api_keysUncheckedCreateWithoutAccountsInput> | Prisma.api_keysCreateWithoutAccountsInput[] | Prisma.api_keysUncheckedCreateWithoutAccountsInput[]
   connectOrCreate?: Prisma.api_keysCreateOrConnectWithoutAccountsInput | Prisma.api_keysCreateOrConnectWithoutAccountsInput[]
@@ -479,6 +492,20 @@ export type NullableDateTimeFieldUpdateOperationsInput = {
   set?: Date | string | null
 }
 
+export type api_keysCreateNestedOneWithoutTicketsInput = {
+  create?: Prisma.XOR<Prisma.api_keysCreateWithoutTicketsInput, Prisma.api_keysUncheckedCreateWithoutTicketsInput>
+  connectOrCreate?: Prisma.api_keysCreateOrConnectWithoutTicketsInput
+  connect?: Prisma.api_keysWhereUniqueInput
+}
+
+export type api_keysUpdateOneRequiredWithoutTicketsNestedInput = {
+  create?: Prisma.XOR<Prisma.api_keysCreateWithoutTicketsInput, Prisma.api_keysUncheckedCreateWithoutTicketsInput>
+  connectOrCreate?: Prisma.api_keysCreateOrConnectWithoutTicketsInput
+  upsert?: Prisma.api_keysUpsertWithoutTicketsInput
+  connect?: Prisma.api_keysWhereUniqueInput
+  update?: Prisma.XOR<Prisma.XOR<Prisma.api_keysUpdateToOneWithWhereWithoutTicketsInput, Prisma.api_keysUpdateWithoutTicketsInput>, Prisma.api_keysUncheckedUpdateWithoutTicketsInput>
+}
+
 export type api_keysCreateWithoutAccountsInput = {
   id: string
   mode: string
@@ -489,6 +516,7 @@ export type api_keysCreateWithoutAccountsInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   revoked_at?: Date | string | null
+  tickets?: Prisma.ticketsCreateNestedManyWithoutApi_keysInput
 }
 
 export type api_keysUncheckedCreateWithoutAccountsInput = {
@@ -501,6 +529,7 @@ export type api_keysUncheckedCreateWithoutAccountsInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   revoked_at?: Date | string | null
+  tickets?: Prisma.ticketsUncheckedCreateNestedManyWithoutApi_keysInput
 }
 
 export type api_keysCreateOrConnectWithoutAccountsInput = {
@@ -545,6 +574,74 @@ export type api_keysScalarWhereInput = {
   revoked_at?: Prisma.DateTimeNullableFilter<"api_keys"> | Date | string | null
 }
 
+export type api_keysCreateWithoutTicketsInput = {
+  id: string
+  mode: string
+  lookup: string
+  secret_hmac: runtime.Bytes
+  last4: string
+  name?: string
+  created_at?: Date | string
+  expires_at?: Date | string | null
+  revoked_at?: Date | string | null
+  accounts?: Prisma.accountsCreateNestedOneWithoutApi_keysInput
+}
+
+export type api_keysUncheckedCreateWithoutTicketsInput = {
+  id: string
+  account_id?: string | null
+  mode: string
+  lookup: string
+  secret_hmac: runtime.Bytes
+  last4: string
+  name?: string
+  created_at?: Date | string
+  expires_at?: Date | string | null
+  revoked_at?: Date | string | null
+}
+
+export type api_keysCreateOrConnectWithoutTicketsInput = {
+  where: Prisma.api_keysWhereUniqueInput
+  create: Prisma.XOR<Prisma.api_keysCreateWithoutTicketsInput, Prisma.api_keysUncheckedCreateWithoutTicketsInput>
+}
+
+export type api_keysUpsertWithoutTicketsInput = {
+  update: Prisma.XOR<Prisma.api_keysUpdateWithoutTicketsInput, Prisma.api_keysUncheckedUpdateWithoutTicketsInput>
+  create: Prisma.XOR<Prisma.api_keysCreateWithoutTicketsInput, Prisma.api_keysUncheckedCreateWithoutTicketsInput>
+  where?: Prisma.api_keysWhereInput
+}
+
+export type api_keysUpdateToOneWithWhereWithoutTicketsInput = {
+  where?: Prisma.api_keysWhereInput
+  data: Prisma.XOR<Prisma.api_keysUpdateWithoutTicketsInput, Prisma.api_keysUncheckedUpdateWithoutTicketsInput>
+}
+
+export type api_keysUpdateWithoutTicketsInput = {
+  id?: Prisma.StringFieldUpdateOperationsInput | string
+  mode?: Prisma.StringFieldUpdateOperationsInput | string
+  lookup?: Prisma.StringFieldUpdateOperationsInput | string
+  secret_hmac?: Prisma.BytesFieldUpdateOperationsInput | runtime.Bytes
+  last4?: Prisma.StringFieldUpdateOperationsInput | string
+  name?: Prisma.StringFieldUpdateOperationsInput | string
+  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  accounts?: Prisma.accountsUpdateOneWithoutApi_keysNestedInput
+}
+
+export type api_keysUncheckedUpdateWithoutTicketsInput = {
+  id?: Prisma.StringFieldUpdateOperationsInput | string
+  account_id?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  mode?: Prisma.StringFieldUpdateOperationsInput | string
+  lookup?: Prisma.StringFieldUpdateOperationsInput | string
+  secret_hmac?: Prisma.BytesFieldUpdateOperationsInput | runtime.Bytes
+  last4?: Prisma.StringFieldUpdateOperationsInput | string
+  name?: Prisma.StringFieldUpdateOperationsInput | string
+  created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+}
+
 export type api_keysCreateManyAccountsInput = {
   id: string
   mode: string
@@ -567,6 +664,7 @@ export type api_keysUpdateWithoutAccountsInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  tickets?: Prisma.ticketsUpdateManyWithoutApi_keysNestedInput
 }
 
 export type api_keysUncheckedUpdateWithoutAccountsInput = {
@@ -579,6 +677,7 @@ export type api_keysUncheckedUpdateWithoutAccountsInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   revoked_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  tickets?: Prisma.ticketsUncheckedUpdateManyWithoutApi_keysNestedInput
 }
 
 export type api_keysUncheckedUpdateManyWithoutAccountsInput = {
@@ -594,6 +693,35 @@ export type api_keysUncheckedUpdateManyWithoutAccountsInput = {
 }
 
 
+/**
+ * Count Type Api_keysCountOutputType
+ */
+
+export type Api_keysCountOutputType = {
+  tickets: number
+}
+
+export type Api_keysCountOutputTypeSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
+  tickets?: boolean | Api_keysCountOutputTypeCountTicketsArgs
+}
+
+/**
+ * Api_keysCountOutputType without action
+ */
+export type Api_keysCountOutputTypeDefaultArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
+  /**
+   * Select specific fields to fetch from the Api_keysCountOutputType
+   */
+  select?: Prisma.Api_keysCountOutputTypeSelect<ExtArgs> | null
+}
+
+/**
+ * Api_keysCountOutputType without action
+ */
+export type Api_keysCountOutputTypeCountTicketsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
+  where?: Prisma.ticketsWhereInput
+}
+
 
 export type api_keysSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
   id?: boolean
@@ -607,6 +735,8 @@ export type api_keysSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs
   expires_at?: boolean
   revoked_at?: boolean
   accounts?: boolean | Prisma.api_keys$accountsArgs<ExtArgs>
+  tickets?: boolean | Prisma.api_keys$ticketsArgs<ExtArgs>
+  _count?: boolean | Prisma.Api_keysCountOutputTypeDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["api_keys"]>
 
 export type api_keysSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -653,6 +783,8 @@ export type api_keysSelectScalar = {
 export type api_keysOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "account_id" | "mode" | "lookup" | "secret_hmac" | "last4" | "name" | "created_at" | "expires_at" | "revoked_at", ExtArgs["result"]["api_keys"]>
 export type api_keysInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   accounts?: boolean | Prisma.api_keys$accountsArgs<ExtArgs>
+  tickets?: boolean | Prisma.api_keys$ticketsArgs<ExtArgs>
+  _count?: boolean | Prisma.Api_keysCountOutputTypeDefaultArgs<ExtArgs>
 }
 export type api_keysIncludeCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   accounts?: boolean | Prisma.api_keys$accountsArgs<ExtArgs>
@@ -665,6 +797,7 @@ export type $api_keysPayload<ExtArgs extends runtime.Types.Extensions.InternalAr
   name: "api_keys"
   objects: {
     accounts: Prisma.$accountsPayload<ExtArgs> | null
+    tickets: Prisma.$ticketsPayload<ExtArgs>[]
   }
   scalars: runtime.Types.Extensions.GetPayloadResult<{
     id: string
@@ -1072,6 +1205,7 @@ readonly fields: api_keysFieldRefs;
 export interface Prisma__api_keysClient<T, Null = never, ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs, GlobalOmitOptions = {}> extends Prisma.PrismaPromise<T> {
   readonly [Symbol.toStringTag]: "PrismaPromise"
   accounts<T extends Prisma.api_keys$accountsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.api_keys$accountsArgs<ExtArgs>>): Prisma.Prisma__accountsClient<runtime.Types.Result.GetResult<Prisma.$accountsPayload<ExtArgs>, T, "findUniqueOrThrow", GlobalOmitOptions> | null, null, ExtArgs, GlobalOmitOptions>
+  tickets<T extends Prisma.api_keys$ticketsArgs<ExtArgs> = {}>(args?: Prisma.Subset<T, Prisma.api_keys$ticketsArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$ticketsPayload<ExtArgs>, T, "findMany", GlobalOmitOptions> | Null>
   /**
    * Attaches callbacks for the resolution and/or rejection of the Promise.
    * @param onfulfilled The callback to execute when the Promise is resolved.
@@ -1528,6 +1662,30 @@ export type api_keys$accountsArgs<ExtArgs extends runtime.Types.Extensions.Inter
    */
   include?: Prisma.accountsInclude<ExtArgs> | null
   where?: Prisma.accountsWhereInput
+}
+
+/**
+ * api_keys.tickets
+ */
+export type api_keys$ticketsArgs<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
+  /**
+   * Select specific fields to fetch from the tickets
+   */
+  select?: Prisma.ticketsSelect<ExtArgs> | null
+  /**
+   * Omit specific fields from the tickets
+   */
+  omit?: Prisma.ticketsOmit<ExtArgs> | null
+  /**
+   * Choose, which related nodes to fetch as well
+   */
+  include?: Prisma.ticketsInclude<ExtArgs> | null
+  where?: Prisma.ticketsWhereInput
+  orderBy?: Prisma.ticketsOrderByWithRelationInput | Prisma.ticketsOrderByWithRelationInput[]
+  cursor?: Prisma.ticketsWhereUniqueInput
+  take?: number
+  skip?: number
+  distinct?: Prisma.TicketsScalarFieldEnum | Prisma.TicketsScalarFieldEnum[]
 }
 
 /**

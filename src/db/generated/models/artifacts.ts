@@ -14,7 +14,8 @@ import type * as Prisma from "../internal/prismaNamespace.ts"
 
 /**
  * Model artifacts
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type artifactsModel = runtime.Types.Result.DefaultSelection<Prisma.$artifactsPayload>
 
@@ -58,6 +59,7 @@ export type ArtifactsMinAggregateOutputType = {
   created_at: Date | null
   expires_at: Date | null
   deleted_at: Date | null
+  pending: boolean | null
 }
 
 export type ArtifactsMaxAggregateOutputType = {
@@ -76,6 +78,7 @@ export type ArtifactsMaxAggregateOutputType = {
   created_at: Date | null
   expires_at: Date | null
   deleted_at: Date | null
+  pending: boolean | null
 }
 
 export type ArtifactsCountAggregateOutputType = {
@@ -94,6 +97,7 @@ export type ArtifactsCountAggregateOutputType = {
   created_at: number
   expires_at: number
   deleted_at: number
+  pending: number
   _all: number
 }
 
@@ -130,6 +134,7 @@ export type ArtifactsMinAggregateInputType = {
   created_at?: true
   expires_at?: true
   deleted_at?: true
+  pending?: true
 }
 
 export type ArtifactsMaxAggregateInputType = {
@@ -148,6 +153,7 @@ export type ArtifactsMaxAggregateInputType = {
   created_at?: true
   expires_at?: true
   deleted_at?: true
+  pending?: true
 }
 
 export type ArtifactsCountAggregateInputType = {
@@ -166,6 +172,7 @@ export type ArtifactsCountAggregateInputType = {
   created_at?: true
   expires_at?: true
   deleted_at?: true
+  pending?: true
   _all?: true
 }
 
@@ -271,6 +278,7 @@ export type ArtifactsGroupByOutputType = {
   created_at: Date
   expires_at: Date | null
   deleted_at: Date | null
+  pending: boolean
   _count: ArtifactsCountAggregateOutputType | null
   _avg: ArtifactsAvgAggregateOutputType | null
   _sum: ArtifactsSumAggregateOutputType | null
@@ -312,6 +320,7 @@ export type artifactsWhereInput = {
   created_at?: Prisma.DateTimeFilter<"artifacts"> | Date | string
   expires_at?: Prisma.DateTimeNullableFilter<"artifacts"> | Date | string | null
   deleted_at?: Prisma.DateTimeNullableFilter<"artifacts"> | Date | string | null
+  pending?: Prisma.BoolFilter<"artifacts"> | boolean
   accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
   jobs?: Prisma.XOR<Prisma.JobsNullableScalarRelationFilter, Prisma.jobsWhereInput> | null
 }
@@ -332,6 +341,7 @@ export type artifactsOrderByWithRelationInput = {
   created_at?: Prisma.SortOrder
   expires_at?: Prisma.SortOrderInput | Prisma.SortOrder
   deleted_at?: Prisma.SortOrderInput | Prisma.SortOrder
+  pending?: Prisma.SortOrder
   accounts?: Prisma.accountsOrderByWithRelationInput
   jobs?: Prisma.jobsOrderByWithRelationInput
 }
@@ -355,6 +365,7 @@ export type artifactsWhereUniqueInput = Prisma.AtLeast<{
   created_at?: Prisma.DateTimeFilter<"artifacts"> | Date | string
   expires_at?: Prisma.DateTimeNullableFilter<"artifacts"> | Date | string | null
   deleted_at?: Prisma.DateTimeNullableFilter<"artifacts"> | Date | string | null
+  pending?: Prisma.BoolFilter<"artifacts"> | boolean
   accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
   jobs?: Prisma.XOR<Prisma.JobsNullableScalarRelationFilter, Prisma.jobsWhereInput> | null
 }, "id">
@@ -375,6 +386,7 @@ export type artifactsOrderByWithAggregationInput = {
   created_at?: Prisma.SortOrder
   expires_at?: Prisma.SortOrderInput | Prisma.SortOrder
   deleted_at?: Prisma.SortOrderInput | Prisma.SortOrder
+  pending?: Prisma.SortOrder
   _count?: Prisma.artifactsCountOrderByAggregateInput
   _avg?: Prisma.artifactsAvgOrderByAggregateInput
   _max?: Prisma.artifactsMaxOrderByAggregateInput
@@ -401,6 +413,7 @@ export type artifactsScalarWhereWithAggregatesInput = {
   created_at?: Prisma.DateTimeWithAggregatesFilter<"artifacts"> | Date | string
   expires_at?: Prisma.DateTimeNullableWithAggregatesFilter<"artifacts"> | Date | string | null
   deleted_at?: Prisma.DateTimeNullableWithAggregatesFilter<"artifacts"> | Date | string | null
+  pending?: Prisma.BoolWithAggregatesFilter<"artifacts"> | boolean
 }
 
 export type artifactsCreateInput = {
@@ -417,6 +430,7 @@ export type artifactsCreateInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   deleted_at?: Date | string | null
+  pending?: boolean
   accounts: Prisma.accountsCreateNestedOneWithoutArtifactsInput
   jobs?: Prisma.jobsCreateNestedOneWithoutArtifactsInput
 }
@@ -437,6 +451,7 @@ export type artifactsUncheckedCreateInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   deleted_at?: Date | string | null
+  pending?: boolean
 }
 
 export type artifactsUpdateInput = {
@@ -453,6 +468,7 @@ export type artifactsUpdateInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  pending?: Prisma.BoolFieldUpdateOperationsInput | boolean
   accounts?: Prisma.accountsUpdateOneRequiredWithoutArtifactsNestedInput
   jobs?: Prisma.jobsUpdateOneWithoutArtifactsNestedInput
 }
@@ -473,6 +489,7 @@ export type artifactsUncheckedUpdateInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  pending?: Prisma.BoolFieldUpdateOperationsInput | boolean
 }
 
 export type artifactsCreateManyInput = {
@@ -491,6 +508,7 @@ export type artifactsCreateManyInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   deleted_at?: Date | string | null
+  pending?: boolean
 }
 
 export type artifactsUpdateManyMutationInput = {
@@ -507,6 +525,7 @@ export type artifactsUpdateManyMutationInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  pending?: Prisma.BoolFieldUpdateOperationsInput | boolean
 }
 
 export type artifactsUncheckedUpdateManyInput = {
@@ -525,6 +544,7 @@ export type artifactsUncheckedUpdateManyInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  pending?: Prisma.BoolFieldUpdateOperationsInput | boolean
 }
 
 export type ArtifactsListRelationFilter = {
@@ -553,6 +573,7 @@ export type artifactsCountOrderByAggregateInput = {
   created_at?: Prisma.SortOrder
   expires_at?: Prisma.SortOrder
   deleted_at?: Prisma.SortOrder
+  pending?: Prisma.SortOrder
 }
 
 export type artifactsAvgOrderByAggregateInput = {
@@ -579,6 +600,7 @@ export type artifactsMaxOrderByAggregateInput = {
   created_at?: Prisma.SortOrder
   expires_at?: Prisma.SortOrder
   deleted_at?: Prisma.SortOrder
+  pending?: Prisma.SortOrder
 }
 
 export type artifactsMinOrderByAggregateInput = {
@@ -597,6 +619,7 @@ export type artifactsMinOrderByAggregateInput = {
   created_at?: Prisma.SortOrder
   expires_at?: Prisma.SortOrder
   deleted_at?: Prisma.SortOrder
+  pending?: Prisma.SortOrder
 }
 
 export type artifactsSumOrderByAggregateInput = {
@@ -713,6 +736,7 @@ export type artifactsCreateWithoutAccountsInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   deleted_at?: Date | string | null
+  pending?: boolean
   jobs?: Prisma.jobsCreateNestedOneWithoutArtifactsInput
 }
 
@@ -731,6 +755,7 @@ export type artifactsUncheckedCreateWithoutAccountsInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   deleted_at?: Date | string | null
+  pending?: boolean
 }
 
 export type artifactsCreateOrConnectWithoutAccountsInput = {
@@ -778,6 +803,7 @@ export type artifactsScalarWhereInput = {
   created_at?: Prisma.DateTimeFilter<"artifacts"> | Date | string
   expires_at?: Prisma.DateTimeNullableFilter<"artifacts"> | Date | string | null
   deleted_at?: Prisma.DateTimeNullableFilter<"artifacts"> | Date | string | null
+  pending?: Prisma.BoolFilter<"artifacts"> | boolean
 }
 
 export type artifactsCreateWithoutJobsInput = {
@@ -794,6 +820,7 @@ export type artifactsCreateWithoutJobsInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   deleted_at?: Date | string | null
+  pending?: boolean
   accounts: Prisma.accountsCreateNestedOneWithoutArtifactsInput
 }
 
@@ -811,6 +838,7 @@ export type artifactsUncheckedCreateWithoutJobsInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   deleted_at?: Date | string | null
+  pending?: boolean
 }
 
 export type artifactsCreateOrConnectWithoutJobsInput = {
@@ -854,6 +882,7 @@ export type artifactsCreateManyAccountsInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   deleted_at?: Date | string | null
+  pending?: boolean
 }
 
 export type artifactsUpdateWithoutAccountsInput = {
@@ -870,6 +899,7 @@ export type artifactsUpdateWithoutAccountsInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  pending?: Prisma.BoolFieldUpdateOperationsInput | boolean
   jobs?: Prisma.jobsUpdateOneWithoutArtifactsNestedInput
 }
 
@@ -888,6 +918,7 @@ export type artifactsUncheckedUpdateWithoutAccountsInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  pending?: Prisma.BoolFieldUpdateOperationsInput | boolean
 }
 
 export type artifactsUncheckedUpdateManyWithoutAccountsInput = {
@@ -905,6 +936,7 @@ export type artifactsUncheckedUpdateManyWithoutAccountsInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  pending?: Prisma.BoolFieldUpdateOperationsInput | boolean
 }
 
 export type artifactsCreateManyJobsInput = {
@@ -921,6 +953,7 @@ export type artifactsCreateManyJobsInput = {
   created_at?: Date | string
   expires_at?: Date | string | null
   deleted_at?: Date | string | null
+  pending?: boolean
 }
 
 export type artifactsUpdateWithoutJobsInput = {
@@ -937,6 +970,7 @@ export type artifactsUpdateWithoutJobsInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  pending?: Prisma.BoolFieldUpdateOperationsInput | boolean
   accounts?: Prisma.accountsUpdateOneRequiredWithoutArtifactsNestedInput
 }
 
@@ -954,6 +988,7 @@ export type artifactsUncheckedUpdateWithoutJobsInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  pending?: Prisma.BoolFieldUpdateOperationsInput | boolean
 }
 
 export type artifactsUncheckedUpdateManyWithoutJobsInput = {
@@ -970,6 +1005,7 @@ export type artifactsUncheckedUpdateManyWithoutJobsInput = {
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
   expires_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  pending?: Prisma.BoolFieldUpdateOperationsInput | boolean
 }
 
 
@@ -990,6 +1026,7 @@ export type artifactsSelect<ExtArgs extends runtime.Types.Extensions.InternalArg
   created_at?: boolean
   expires_at?: boolean
   deleted_at?: boolean
+  pending?: boolean
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
   jobs?: boolean | Prisma.artifacts$jobsArgs<ExtArgs>
 }, ExtArgs["result"]["artifacts"]>
@@ -1010,6 +1047,7 @@ export type artifactsSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Ext
   created_at?: boolean
   expires_at?: boolean
   deleted_at?: boolean
+  pending?: boolean
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
   jobs?: boolean | Prisma.artifacts$jobsArgs<ExtArgs>
 }, ExtArgs["result"]["artifacts"]>
@@ -1030,6 +1068,7 @@ export type artifactsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Ext
   created_at?: boolean
   expires_at?: boolean
   deleted_at?: boolean
+  pending?: boolean
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
   jobs?: boolean | Prisma.artifacts$jobsArgs<ExtArgs>
 }, ExtArgs["result"]["artifacts"]>
@@ -1050,9 +1089,10 @@ export type artifactsSelectScalar = {
   created_at?: boolean
   expires_at?: boolean
   deleted_at?: boolean
+  pending?: boolean
 }
 
-export type artifactsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "account_id" | "direction" | "job_id" | "content_type" | "bytes" | "sha256" | "width" | "height" | "duration_ms" | "sample_rate" | "storage_key" | "created_at" | "expires_at" | "deleted_at", ExtArgs["result"]["artifacts"]>
+export type artifactsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "account_id" | "direction" | "job_id" | "content_type" | "bytes" | "sha256" | "width" | "height" | "duration_ms" | "sample_rate" | "storage_key" | "created_at" | "expires_at" | "deleted_at" | "pending", ExtArgs["result"]["artifacts"]>
 export type artifactsInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
   jobs?: boolean | Prisma.artifacts$jobsArgs<ExtArgs>
@@ -1088,6 +1128,7 @@ export type $artifactsPayload<ExtArgs extends runtime.Types.Extensions.InternalA
     created_at: Date
     expires_at: Date | null
     deleted_at: Date | null
+    pending: boolean
   }, ExtArgs["result"]["artifacts"]>
   composites: {}
 }
@@ -1528,6 +1569,7 @@ export interface artifactsFieldRefs {
   readonly created_at: Prisma.FieldRef<"artifacts", 'DateTime'>
   readonly expires_at: Prisma.FieldRef<"artifacts", 'DateTime'>
   readonly deleted_at: Prisma.FieldRef<"artifacts", 'DateTime'>
+  readonly pending: Prisma.FieldRef<"artifacts", 'Boolean'>
 }
     
 

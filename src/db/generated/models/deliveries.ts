@@ -14,7 +14,8 @@ import type * as Prisma from "../internal/prismaNamespace.ts"
 
 /**
  * Model deliveries
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type deliveriesModel = runtime.Types.Result.DefaultSelection<Prisma.$deliveriesPayload>
 
@@ -28,10 +29,14 @@ export type AggregateDeliveries = {
 
 export type DeliveriesAvgAggregateOutputType = {
   event_sequence: number | null
+  attempts: number | null
+  failures: number | null
 }
 
 export type DeliveriesSumAggregateOutputType = {
   event_sequence: bigint | null
+  attempts: number | null
+  failures: number | null
 }
 
 export type DeliveriesMinAggregateOutputType = {
@@ -41,6 +46,13 @@ export type DeliveriesMinAggregateOutputType = {
   status: string | null
   next_attempt_at: Date | null
   created_at: Date | null
+  id: string | null
+  url: string | null
+  lane: string | null
+  attempts: number | null
+  failures: number | null
+  calling_until: Date | null
+  ended_at: Date | null
 }
 
 export type DeliveriesMaxAggregateOutputType = {
@@ -50,6 +62,13 @@ export type DeliveriesMaxAggregateOutputType = {
   status: string | null
   next_attempt_at: Date | null
   created_at: Date | null
+  id: string | null
+  url: string | null
+  lane: string | null
+  attempts: number | null
+  failures: number | null
+  calling_until: Date | null
+  ended_at: Date | null
 }
 
 export type DeliveriesCountAggregateOutputType = {
@@ -59,16 +78,27 @@ export type DeliveriesCountAggregateOutputType = {
   status: number
   next_attempt_at: number
   created_at: number
+  id: number
+  url: number
+  lane: number
+  attempts: number
+  failures: number
+  calling_until: number
+  ended_at: number
   _all: number
 }
 
 
 export type DeliveriesAvgAggregateInputType = {
   event_sequence?: true
+  attempts?: true
+  failures?: true
 }
 
 export type DeliveriesSumAggregateInputType = {
   event_sequence?: true
+  attempts?: true
+  failures?: true
 }
 
 export type DeliveriesMinAggregateInputType = {
@@ -78,6 +108,13 @@ export type DeliveriesMinAggregateInputType = {
   status?: true
   next_attempt_at?: true
   created_at?: true
+  id?: true
+  url?: true
+  lane?: true
+  attempts?: true
+  failures?: true
+  calling_until?: true
+  ended_at?: true
 }
 
 export type DeliveriesMaxAggregateInputType = {
@@ -87,6 +124,13 @@ export type DeliveriesMaxAggregateInputType = {
   status?: true
   next_attempt_at?: true
   created_at?: true
+  id?: true
+  url?: true
+  lane?: true
+  attempts?: true
+  failures?: true
+  calling_until?: true
+  ended_at?: true
 }
 
 export type DeliveriesCountAggregateInputType = {
@@ -96,6 +140,13 @@ export type DeliveriesCountAggregateInputType = {
   status?: true
   next_attempt_at?: true
   created_at?: true
+  id?: true
+  url?: true
+  lane?: true
+  attempts?: true
+  failures?: true
+  calling_until?: true
+  ended_at?: true
   _all?: true
 }
 
@@ -192,6 +243,13 @@ export type DeliveriesGroupByOutputType = {
   status: string
   next_attempt_at: Date | null
   created_at: Date
+  id: string
+  url: string | null
+  lane: string
+  attempts: number
+  failures: number
+  calling_until: Date | null
+  ended_at: Date | null
   _count: DeliveriesCountAggregateOutputType | null
   _avg: DeliveriesAvgAggregateOutputType | null
   _sum: DeliveriesSumAggregateOutputType | null
@@ -224,6 +282,13 @@ export type deliveriesWhereInput = {
   status?: Prisma.StringFilter<"deliveries"> | string
   next_attempt_at?: Prisma.DateTimeNullableFilter<"deliveries"> | Date | string | null
   created_at?: Prisma.DateTimeFilter<"deliveries"> | Date | string
+  id?: Prisma.StringFilter<"deliveries"> | string
+  url?: Prisma.StringNullableFilter<"deliveries"> | string | null
+  lane?: Prisma.StringFilter<"deliveries"> | string
+  attempts?: Prisma.IntFilter<"deliveries"> | number
+  failures?: Prisma.IntFilter<"deliveries"> | number
+  calling_until?: Prisma.DateTimeNullableFilter<"deliveries"> | Date | string | null
+  ended_at?: Prisma.DateTimeNullableFilter<"deliveries"> | Date | string | null
   endpoints?: Prisma.XOR<Prisma.EndpointsScalarRelationFilter, Prisma.endpointsWhereInput>
 }
 
@@ -234,10 +299,18 @@ export type deliveriesOrderByWithRelationInput = {
   status?: Prisma.SortOrder
   next_attempt_at?: Prisma.SortOrderInput | Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  id?: Prisma.SortOrder
+  url?: Prisma.SortOrderInput | Prisma.SortOrder
+  lane?: Prisma.SortOrder
+  attempts?: Prisma.SortOrder
+  failures?: Prisma.SortOrder
+  calling_until?: Prisma.SortOrderInput | Prisma.SortOrder
+  ended_at?: Prisma.SortOrderInput | Prisma.SortOrder
   endpoints?: Prisma.endpointsOrderByWithRelationInput
 }
 
 export type deliveriesWhereUniqueInput = Prisma.AtLeast<{
+  id?: string
   account_id_event_sequence_endpoint_id?: Prisma.deliveriesAccount_idEvent_sequenceEndpoint_idCompoundUniqueInput
   AND?: Prisma.deliveriesWhereInput | Prisma.deliveriesWhereInput[]
   OR?: Prisma.deliveriesWhereInput[]
@@ -248,8 +321,14 @@ export type deliveriesWhereUniqueInput = Prisma.AtLeast<{
   status?: Prisma.StringFilter<"deliveries"> | string
   next_attempt_at?: Prisma.DateTimeNullableFilter<"deliveries"> | Date | string | null
   created_at?: Prisma.DateTimeFilter<"deliveries"> | Date | string
+  url?: Prisma.StringNullableFilter<"deliveries"> | string | null
+  lane?: Prisma.StringFilter<"deliveries"> | string
+  attempts?: Prisma.IntFilter<"deliveries"> | number
+  failures?: Prisma.IntFilter<"deliveries"> | number
+  calling_until?: Prisma.DateTimeNullableFilter<"deliveries"> | Date | string | null
+  ended_at?: Prisma.DateTimeNullableFilter<"deliveries"> | Date | string | null
   endpoints?: Prisma.XOR<Prisma.EndpointsScalarRelationFilter, Prisma.endpointsWhereInput>
-}, "account_id_event_sequence_endpoint_id">
+}, "account_id_event_sequence_endpoint_id" | "id">
 
 export type deliveriesOrderByWithAggregationInput = {
   account_id?: Prisma.SortOrder
@@ -258,6 +337,13 @@ export type deliveriesOrderByWithAggregationInput = {
   status?: Prisma.SortOrder
   next_attempt_at?: Prisma.SortOrderInput | Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  id?: Prisma.SortOrder
+  url?: Prisma.SortOrderInput | Prisma.SortOrder
+  lane?: Prisma.SortOrder
+  attempts?: Prisma.SortOrder
+  failures?: Prisma.SortOrder
+  calling_until?: Prisma.SortOrderInput | Prisma.SortOrder
+  ended_at?: Prisma.SortOrderInput | Prisma.SortOrder
   _count?: Prisma.deliveriesCountOrderByAggregateInput
   _avg?: Prisma.deliveriesAvgOrderByAggregateInput
   _max?: Prisma.deliveriesMaxOrderByAggregateInput
@@ -275,6 +361,13 @@ export type deliveriesScalarWhereWithAggregatesInput = {
   status?: Prisma.StringWithAggregatesFilter<"deliveries"> | string
   next_attempt_at?: Prisma.DateTimeNullableWithAggregatesFilter<"deliveries"> | Date | string | null
   created_at?: Prisma.DateTimeWithAggregatesFilter<"deliveries"> | Date | string
+  id?: Prisma.StringWithAggregatesFilter<"deliveries"> | string
+  url?: Prisma.StringNullableWithAggregatesFilter<"deliveries"> | string | null
+  lane?: Prisma.StringWithAggregatesFilter<"deliveries"> | string
+  attempts?: Prisma.IntWithAggregatesFilter<"deliveries"> | number
+  failures?: Prisma.IntWithAggregatesFilter<"deliveries"> | number
+  calling_until?: Prisma.DateTimeNullableWithAggregatesFilter<"deliveries"> | Date | string | null
+  ended_at?: Prisma.DateTimeNullableWithAggregatesFilter<"deliveries"> | Date | string | null
 }
 
 export type deliveriesCreateInput = {
@@ -282,6 +375,13 @@ export type deliveriesCreateInput = {
   status?: string
   next_attempt_at?: Date | string | null
   created_at?: Date | string
+  id?: string
+  url?: string | null
+  lane?: string
+  attempts?: number
+  failures?: number
+  calling_until?: Date | string | null
+  ended_at?: Date | string | null
   endpoints: Prisma.endpointsCreateNestedOneWithoutDeliveriesInput
 }
 
@@ -292,6 +392,13 @@ export type deliveriesUncheckedCreateInput = {
   status?: string
   next_attempt_at?: Date | string | null
   created_at?: Date | string
+  id?: string
+  url?: string | null
+  lane?: string
+  attempts?: number
+  failures?: number
+  calling_until?: Date | string | null
+  ended_at?: Date | string | null
 }
 
 export type deliveriesUpdateInput = {
@@ -299,6 +406,13 @@ export type deliveriesUpdateInput = {
   status?: Prisma.StringFieldUpdateOperationsInput | string
   next_attempt_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  id?: Prisma.StringFieldUpdateOperationsInput | string
+  url?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  lane?: Prisma.StringFieldUpdateOperationsInput | string
+  attempts?: Prisma.IntFieldUpdateOperationsInput | number
+  failures?: Prisma.IntFieldUpdateOperationsInput | number
+  calling_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   endpoints?: Prisma.endpointsUpdateOneRequiredWithoutDeliveriesNestedInput
 }
 
@@ -309,6 +423,13 @@ export type deliveriesUncheckedUpdateInput = {
   status?: Prisma.StringFieldUpdateOperationsInput | string
   next_attempt_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  id?: Prisma.StringFieldUpdateOperationsInput | string
+  url?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  lane?: Prisma.StringFieldUpdateOperationsInput | string
+  attempts?: Prisma.IntFieldUpdateOperationsInput | number
+  failures?: Prisma.IntFieldUpdateOperationsInput | number
+  calling_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
 }
 
 export type deliveriesCreateManyInput = {
@@ -318,6 +439,13 @@ export type deliveriesCreateManyInput = {
   status?: string
   next_attempt_at?: Date | string | null
   created_at?: Date | string
+  id?: string
+  url?: string | null
+  lane?: string
+  attempts?: number
+  failures?: number
+  calling_until?: Date | string | null
+  ended_at?: Date | string | null
 }
 
 export type deliveriesUpdateManyMutationInput = {
@@ -325,6 +453,13 @@ export type deliveriesUpdateManyMutationInput = {
   status?: Prisma.StringFieldUpdateOperationsInput | string
   next_attempt_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  id?: Prisma.StringFieldUpdateOperationsInput | string
+  url?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  lane?: Prisma.StringFieldUpdateOperationsInput | string
+  attempts?: Prisma.IntFieldUpdateOperationsInput | number
+  failures?: Prisma.IntFieldUpdateOperationsInput | number
+  calling_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
 }
 
 export type deliveriesUncheckedUpdateManyInput = {
@@ -334,6 +469,13 @@ export type deliveriesUncheckedUpdateManyInput = {
   status?: Prisma.StringFieldUpdateOperationsInput | string
   next_attempt_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  id?: Prisma.StringFieldUpdateOperationsInput | string
+  url?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  lane?: Prisma.StringFieldUpdateOperationsInput | string
+  attempts?: Prisma.IntFieldUpdateOperationsInput | number
+  failures?: Prisma.IntFieldUpdateOperationsInput | number
+  calling_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
 }
 
 export type deliveriesAccount_idEvent_sequenceEndpoint_idCompoundUniqueInput = {
@@ -349,10 +491,19 @@ export type deliveriesCountOrderByAggregateInput = {
   status?: Prisma.SortOrder
   next_attempt_at?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  id?: Prisma.SortOrder
+  url?: Prisma.SortOrder
+  lane?: Prisma.SortOrder
+  attempts?: Prisma.SortOrder
+  failures?: Prisma.SortOrder
+  calling_until?: Prisma.SortOrder
+  ended_at?: Prisma.SortOrder
 }
 
 export type deliveriesAvgOrderByAggregateInput = {
   event_sequence?: Prisma.SortOrder
+  attempts?: Prisma.SortOrder
+  failures?: Prisma.SortOrder
 }
 
 export type deliveriesMaxOrderByAggregateInput = {
@@ -362,6 +513,13 @@ export type deliveriesMaxOrderByAggregateInput = {
   status?: Prisma.SortOrder
   next_attempt_at?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  id?: Prisma.SortOrder
+  url?: Prisma.SortOrder
+  lane?: Prisma.SortOrder
+  attempts?: Prisma.SortOrder
+  failures?: Prisma.SortOrder
+  calling_until?: Prisma.SortOrder
+  ended_at?: Prisma.SortOrder
 }
 
 export type deliveriesMinOrderByAggregateInput = {
@@ -371,10 +529,19 @@ export type deliveriesMinOrderByAggregateInput = {
   status?: Prisma.SortOrder
   next_attempt_at?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  id?: Prisma.SortOrder
+  url?: Prisma.SortOrder
+  lane?: Prisma.SortOrder
+  attempts?: Prisma.SortOrder
+  failures?: Prisma.SortOrder
+  calling_until?: Prisma.SortOrder
+  ended_at?: Prisma.SortOrder
 }
 
 export type deliveriesSumOrderByAggregateInput = {
   event_sequence?: Prisma.SortOrder
+  attempts?: Prisma.SortOrder
+  failures?: Prisma.SortOrder
 }
 
 export type DeliveriesListRelationFilter = {
@@ -434,6 +601,13 @@ export type deliveriesCreateWithoutEndpointsInput = {
   status?: string
   next_attempt_at?: Date | string | null
   created_at?: Date | string
+  id?: string
+  url?: string | null
+  lane?: string
+  attempts?: number
+  failures?: number
+  calling_until?: Date | string | null
+  ended_at?: Date | string | null
 }
 
 export type deliveriesUncheckedCreateWithoutEndpointsInput = {
@@ -441,6 +615,13 @@ export type deliveriesUncheckedCreateWithoutEndpointsInput = {
   status?: string
   next_attempt_at?: Date | string | null
   created_at?: Date | string
+  id?: string
+  url?: string | null
+  lane?: string
+  attempts?: number
+  failures?: number
+  calling_until?: Date | string | null
+  ended_at?: Date | string | null
 }
 
 export type deliveriesCreateOrConnectWithoutEndpointsInput = {
@@ -479,6 +660,13 @@ export type deliveriesScalarWhereInput = {
   status?: Prisma.StringFilter<"deliveries"> | string
   next_attempt_at?: Prisma.DateTimeNullableFilter<"deliveries"> | Date | string | null
   created_at?: Prisma.DateTimeFilter<"deliveries"> | Date | string
+  id?: Prisma.StringFilter<"deliveries"> | string
+  url?: Prisma.StringNullableFilter<"deliveries"> | string | null
+  lane?: Prisma.StringFilter<"deliveries"> | string
+  attempts?: Prisma.IntFilter<"deliveries"> | number
+  failures?: Prisma.IntFilter<"deliveries"> | number
+  calling_until?: Prisma.DateTimeNullableFilter<"deliveries"> | Date | string | null
+  ended_at?: Prisma.DateTimeNullableFilter<"deliveries"> | Date | string | null
 }
 
 export type deliveriesCreateManyEndpointsInput = {
@@ -486,6 +674,13 @@ export type deliveriesCreateManyEndpointsInput = {
   status?: string
   next_attempt_at?: Date | string | null
   created_at?: Date | string
+  id?: string
+  url?: string | null
+  lane?: string
+  attempts?: number
+  failures?: number
+  calling_until?: Date | string | null
+  ended_at?: Date | string | null
 }
 
 export type deliveriesUpdateWithoutEndpointsInput = {
@@ -493,6 +688,13 @@ export type deliveriesUpdateWithoutEndpointsInput = {
   status?: Prisma.StringFieldUpdateOperationsInput | string
   next_attempt_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  id?: Prisma.StringFieldUpdateOperationsInput | string
+  url?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  lane?: Prisma.StringFieldUpdateOperationsInput | string
+  attempts?: Prisma.IntFieldUpdateOperationsInput | number
+  failures?: Prisma.IntFieldUpdateOperationsInput | number
+  calling_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
 }
 
 export type deliveriesUncheckedUpdateWithoutEndpointsInput = {
@@ -500,6 +702,13 @@ export type deliveriesUncheckedUpdateWithoutEndpointsInput = {
   status?: Prisma.StringFieldUpdateOperationsInput | string
   next_attempt_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  id?: Prisma.StringFieldUpdateOperationsInput | string
+  url?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  lane?: Prisma.StringFieldUpdateOperationsInput | string
+  attempts?: Prisma.IntFieldUpdateOperationsInput | number
+  failures?: Prisma.IntFieldUpdateOperationsInput | number
+  calling_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
 }
 
 export type deliveriesUncheckedUpdateManyWithoutEndpointsInput = {
@@ -507,6 +716,13 @@ export type deliveriesUncheckedUpdateManyWithoutEndpointsInput = {
   status?: Prisma.StringFieldUpdateOperationsInput | string
   next_attempt_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  id?: Prisma.StringFieldUpdateOperationsInput | string
+  url?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  lane?: Prisma.StringFieldUpdateOperationsInput | string
+  attempts?: Prisma.IntFieldUpdateOperationsInput | number
+  failures?: Prisma.IntFieldUpdateOperationsInput | number
+  calling_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
 }
 
 
@@ -518,6 +734,13 @@ export type deliveriesSelect<ExtArgs extends runtime.Types.Extensions.InternalAr
   status?: boolean
   next_attempt_at?: boolean
   created_at?: boolean
+  id?: boolean
+  url?: boolean
+  lane?: boolean
+  attempts?: boolean
+  failures?: boolean
+  calling_until?: boolean
+  ended_at?: boolean
   endpoints?: boolean | Prisma.endpointsDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["deliveries"]>
 
@@ -528,6 +751,13 @@ export type deliveriesSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Ex
   status?: boolean
   next_attempt_at?: boolean
   created_at?: boolean
+  id?: boolean
+  url?: boolean
+  lane?: boolean
+  attempts?: boolean
+  failures?: boolean
+  calling_until?: boolean
+  ended_at?: boolean
   endpoints?: boolean | Prisma.endpointsDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["deliveries"]>
 
@@ -538,6 +768,13 @@ export type deliveriesSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Ex
   status?: boolean
   next_attempt_at?: boolean
   created_at?: boolean
+  id?: boolean
+  url?: boolean
+  lane?: boolean
+  attempts?: boolean
+  failures?: boolean
+  calling_until?: boolean
+  ended_at?: boolean
   endpoints?: boolean | Prisma.endpointsDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["deliveries"]>
 
@@ -548,9 +785,16 @@ export type deliveriesSelectScalar = {
   status?: boolean
   next_attempt_at?: boolean
   created_at?: boolean
+  id?: boolean
+  url?: boolean
+  lane?: boolean
+  attempts?: boolean
+  failures?: boolean
+  calling_until?: boolean
+  ended_at?: boolean
 }
 
-export type deliveriesOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"account_id" | "event_sequence" | "endpoint_id" | "status" | "next_attempt_at" | "created_at", ExtArgs["result"]["deliveries"]>
+export type deliveriesOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"account_id" | "event_sequence" | "endpoint_id" | "status" | "next_attempt_at" | "created_at" | "id" | "url" | "lane" | "attempts" | "failures" | "calling_until" | "ended_at", ExtArgs["result"]["deliveries"]>
 export type deliveriesInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   endpoints?: boolean | Prisma.endpointsDefaultArgs<ExtArgs>
 }
@@ -573,6 +817,13 @@ export type $deliveriesPayload<ExtArgs extends runtime.Types.Extensions.Internal
     status: string
     next_attempt_at: Date | null
     created_at: Date
+    id: string
+    url: string | null
+    lane: string
+    attempts: number
+    failures: number
+    calling_until: Date | null
+    ended_at: Date | null
   }, ExtArgs["result"]["deliveries"]>
   composites: {}
 }
@@ -1003,6 +1254,13 @@ export interface deliveriesFieldRefs {
   readonly status: Prisma.FieldRef<"deliveries", 'String'>
   readonly next_attempt_at: Prisma.FieldRef<"deliveries", 'DateTime'>
   readonly created_at: Prisma.FieldRef<"deliveries", 'DateTime'>
+  readonly id: Prisma.FieldRef<"deliveries", 'String'>
+  readonly url: Prisma.FieldRef<"deliveries", 'String'>
+  readonly lane: Prisma.FieldRef<"deliveries", 'String'>
+  readonly attempts: Prisma.FieldRef<"deliveries", 'Int'>
+  readonly failures: Prisma.FieldRef<"deliveries", 'Int'>
+  readonly calling_until: Prisma.FieldRef<"deliveries", 'DateTime'>
+  readonly ended_at: Prisma.FieldRef<"deliveries", 'DateTime'>
 }
     
 

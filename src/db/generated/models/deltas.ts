@@ -14,6 +14,8 @@ import type * as Prisma from "../internal/prismaNamespace.ts"
 
 /**
  * Model deltas
+ * This table is a partition table and requires additional setup for migrations. Visit https://pris.ly/d/partition-tables for more info.
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
  * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type deltasModel = runtime.Types.Result.DefaultSelection<Prisma.$deltasPayload>

@@ -14,7 +14,9 @@ import type * as Prisma from "../internal/prismaNamespace.ts"
 
 /**
  * Model endpoints
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
  * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
+ * This model contains an expression index which requires additional setup for migrations. Visit https://pris.ly/d/expression-indexes for more info.
  */
 export type endpointsModel = runtime.Types.Result.DefaultSelection<Prisma.$endpointsPayload>
 
@@ -30,6 +32,16 @@ export type EndpointsMinAggregateOutputType = {
   url: string | null
   enabled: boolean | null
   created_at: Date | null
+  for_jobs: boolean | null
+  description: string | null
+  payload: string | null
+  secret: runtime.Bytes | null
+  old_secret: runtime.Bytes | null
+  old_secret_until: Date | null
+  failing_since: Date | null
+  disabled_reason: string | null
+  disabled_at: Date | null
+  deleted_at: Date | null
 }
 
 export type EndpointsMaxAggregateOutputType = {
@@ -38,6 +50,16 @@ export type EndpointsMaxAggregateOutputType = {
   url: string | null
   enabled: boolean | null
   created_at: Date | null
+  for_jobs: boolean | null
+  description: string | null
+  payload: string | null
+  secret: runtime.Bytes | null
+  old_secret: runtime.Bytes | null
+  old_secret_until: Date | null
+  failing_since: Date | null
+  disabled_reason: string | null
+  disabled_at: Date | null
+  deleted_at: Date | null
 }
 
 export type EndpointsCountAggregateOutputType = {
@@ -47,6 +69,16 @@ export type EndpointsCountAggregateOutputType = {
   events: number
   enabled: number
   created_at: number
+  for_jobs: number
+  description: number
+  payload: number
+  secret: number
+  old_secret: number
+  old_secret_until: number
+  failing_since: number
+  disabled_reason: number
+  disabled_at: number
+  deleted_at: number
   _all: number
 }
 
@@ -57,6 +89,16 @@ export type EndpointsMinAggregateInputType = {
   url?: true
   enabled?: true
   created_at?: true
+  for_jobs?: true
+  description?: true
+  payload?: true
+  secret?: true
+  old_secret?: true
+  old_secret_until?: true
+  failing_since?: true
+  disabled_reason?: true
+  disabled_at?: true
+  deleted_at?: true
 }
 
 export type EndpointsMaxAggregateInputType = {
@@ -65,6 +107,16 @@ export type EndpointsMaxAggregateInputType = {
   url?: true
   enabled?: true
   created_at?: true
+  for_jobs?: true
+  description?: true
+  payload?: true
+  secret?: true
+  old_secret?: true
+  old_secret_until?: true
+  failing_since?: true
+  disabled_reason?: true
+  disabled_at?: true
+  deleted_at?: true
 }
 
 export type EndpointsCountAggregateInputType = {
@@ -74,6 +126,16 @@ export type EndpointsCountAggregateInputType = {
   events?: true
   enabled?: true
   created_at?: true
+  for_jobs?: true
+  description?: true
+  payload?: true
+  secret?: true
+  old_secret?: true
+  old_secret_until?: true
+  failing_since?: true
+  disabled_reason?: true
+  disabled_at?: true
+  deleted_at?: true
   _all?: true
 }
 
@@ -156,6 +218,16 @@ export type EndpointsGroupByOutputType = {
   events: string[]
   enabled: boolean
   created_at: Date
+  for_jobs: boolean
+  description: string
+  payload: string
+  secret: runtime.Bytes | null
+  old_secret: runtime.Bytes | null
+  old_secret_until: Date | null
+  failing_since: Date | null
+  disabled_reason: string | null
+  disabled_at: Date | null
+  deleted_at: Date | null
   _count: EndpointsCountAggregateOutputType | null
   _min: EndpointsMinAggregateOutputType | null
   _max: EndpointsMaxAggregateOutputType | null
@@ -186,6 +258,16 @@ export type endpointsWhereInput = {
   events?: Prisma.StringNullableListFilter<"endpoints">
   enabled?: Prisma.BoolFilter<"endpoints"> | boolean
   created_at?: Prisma.DateTimeFilter<"endpoints"> | Date | string
+  for_jobs?: Prisma.BoolFilter<"endpoints"> | boolean
+  description?: Prisma.StringFilter<"endpoints"> | string
+  payload?: Prisma.StringFilter<"endpoints"> | string
+  secret?: Prisma.BytesNullableFilter<"endpoints"> | runtime.Bytes | null
+  old_secret?: Prisma.BytesNullableFilter<"endpoints"> | runtime.Bytes | null
+  old_secret_until?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  failing_since?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  disabled_reason?: Prisma.StringNullableFilter<"endpoints"> | string | null
+  disabled_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  deleted_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
   deliveries?: Prisma.DeliveriesListRelationFilter
   accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
 }
@@ -197,6 +279,16 @@ export type endpointsOrderByWithRelationInput = {
   events?: Prisma.SortOrder
   enabled?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  for_jobs?: Prisma.SortOrder
+  description?: Prisma.SortOrder
+  payload?: Prisma.SortOrder
+  secret?: Prisma.SortOrderInput | Prisma.SortOrder
+  old_secret?: Prisma.SortOrderInput | Prisma.SortOrder
+  old_secret_until?: Prisma.SortOrderInput | Prisma.SortOrder
+  failing_since?: Prisma.SortOrderInput | Prisma.SortOrder
+  disabled_reason?: Prisma.SortOrderInput | Prisma.SortOrder
+  disabled_at?: Prisma.SortOrderInput | Prisma.SortOrder
+  deleted_at?: Prisma.SortOrderInput | Prisma.SortOrder
   deliveries?: Prisma.deliveriesOrderByRelationAggregateInput
   accounts?: Prisma.accountsOrderByWithRelationInput
 }
@@ -212,6 +304,16 @@ export type endpointsWhereUniqueInput = Prisma.AtLeast<{
   events?: Prisma.StringNullableListFilter<"endpoints">
   enabled?: Prisma.BoolFilter<"endpoints"> | boolean
   created_at?: Prisma.DateTimeFilter<"endpoints"> | Date | string
+  for_jobs?: Prisma.BoolFilter<"endpoints"> | boolean
+  description?: Prisma.StringFilter<"endpoints"> | string
+  payload?: Prisma.StringFilter<"endpoints"> | string
+  secret?: Prisma.BytesNullableFilter<"endpoints"> | runtime.Bytes | null
+  old_secret?: Prisma.BytesNullableFilter<"endpoints"> | runtime.Bytes | null
+  old_secret_until?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  failing_since?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  disabled_reason?: Prisma.StringNullableFilter<"endpoints"> | string | null
+  disabled_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  deleted_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
   deliveries?: Prisma.DeliveriesListRelationFilter
   accounts?: Prisma.XOR<Prisma.AccountsScalarRelationFilter, Prisma.accountsWhereInput>
 }, "id" | "account_id_id">
@@ -223,6 +325,16 @@ export type endpointsOrderByWithAggregationInput = {
   events?: Prisma.SortOrder
   enabled?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  for_jobs?: Prisma.SortOrder
+  description?: Prisma.SortOrder
+  payload?: Prisma.SortOrder
+  secret?: Prisma.SortOrderInput | Prisma.SortOrder
+  old_secret?: Prisma.SortOrderInput | Prisma.SortOrder
+  old_secret_until?: Prisma.SortOrderInput | Prisma.SortOrder
+  failing_since?: Prisma.SortOrderInput | Prisma.SortOrder
+  disabled_reason?: Prisma.SortOrderInput | Prisma.SortOrder
+  disabled_at?: Prisma.SortOrderInput | Prisma.SortOrder
+  deleted_at?: Prisma.SortOrderInput | Prisma.SortOrder
   _count?: Prisma.endpointsCountOrderByAggregateInput
   _max?: Prisma.endpointsMaxOrderByAggregateInput
   _min?: Prisma.endpointsMinOrderByAggregateInput
@@ -238,6 +350,16 @@ export type endpointsScalarWhereWithAggregatesInput = {
   events?: Prisma.StringNullableListFilter<"endpoints">
   enabled?: Prisma.BoolWithAggregatesFilter<"endpoints"> | boolean
   created_at?: Prisma.DateTimeWithAggregatesFilter<"endpoints"> | Date | string
+  for_jobs?: Prisma.BoolWithAggregatesFilter<"endpoints"> | boolean
+  description?: Prisma.StringWithAggregatesFilter<"endpoints"> | string
+  payload?: Prisma.StringWithAggregatesFilter<"endpoints"> | string
+  secret?: Prisma.BytesNullableWithAggregatesFilter<"endpoints"> | runtime.Bytes | null
+  old_secret?: Prisma.BytesNullableWithAggregatesFilter<"endpoints"> | runtime.Bytes | null
+  old_secret_until?: Prisma.DateTimeNullableWithAggregatesFilter<"endpoints"> | Date | string | null
+  failing_since?: Prisma.DateTimeNullableWithAggregatesFilter<"endpoints"> | Date | string | null
+  disabled_reason?: Prisma.StringNullableWithAggregatesFilter<"endpoints"> | string | null
+  disabled_at?: Prisma.DateTimeNullableWithAggregatesFilter<"endpoints"> | Date | string | null
+  deleted_at?: Prisma.DateTimeNullableWithAggregatesFilter<"endpoints"> | Date | string | null
 }
 
 export type endpointsCreateInput = {
@@ -246,6 +368,16 @@ export type endpointsCreateInput = {
   events?: Prisma.endpointsCreateeventsInput | string[]
   enabled?: boolean
   created_at?: Date | string
+  for_jobs?: boolean
+  description?: string
+  payload?: string
+  secret?: runtime.Bytes | null
+  old_secret?: runtime.Bytes | null
+  old_secret_until?: Date | string | null
+  failing_since?: Date | string | null
+  disabled_reason?: string | null
+  disabled_at?: Date | string | null
+  deleted_at?: Date | string | null
   deliveries?: Prisma.deliveriesCreateNestedManyWithoutEndpointsInput
   accounts: Prisma.accountsCreateNestedOneWithoutEndpointsInput
 }
@@ -257,6 +389,16 @@ export type endpointsUncheckedCreateInput = {
   events?: Prisma.endpointsCreateeventsInput | string[]
   enabled?: boolean
   created_at?: Date | string
+  for_jobs?: boolean
+  description?: string
+  payload?: string
+  secret?: runtime.Bytes | null
+  old_secret?: runtime.Bytes | null
+  old_secret_until?: Date | string | null
+  failing_since?: Date | string | null
+  disabled_reason?: string | null
+  disabled_at?: Date | string | null
+  deleted_at?: Date | string | null
   deliveries?: Prisma.deliveriesUncheckedCreateNestedManyWithoutEndpointsInput
 }
 
@@ -266,6 +408,16 @@ export type endpointsUpdateInput = {
   events?: Prisma.endpointsUpdateeventsInput | string[]
   enabled?: Prisma.BoolFieldUpdateOperationsInput | boolean
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  for_jobs?: Prisma.BoolFieldUpdateOperationsInput | boolean
+  description?: Prisma.StringFieldUpdateOperationsInput | string
+  payload?: Prisma.StringFieldUpdateOperationsInput | string
+  secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deliveries?: Prisma.deliveriesUpdateManyWithoutEndpointsNestedInput
   accounts?: Prisma.accountsUpdateOneRequiredWithoutEndpointsNestedInput
 }
@@ -277,6 +429,16 @@ export type endpointsUncheckedUpdateInput = {
   events?: Prisma.endpointsUpdateeventsInput | string[]
   enabled?: Prisma.BoolFieldUpdateOperationsInput | boolean
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  for_jobs?: Prisma.BoolFieldUpdateOperationsInput | boolean
+  description?: Prisma.StringFieldUpdateOperationsInput | string
+  payload?: Prisma.StringFieldUpdateOperationsInput | string
+  secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deliveries?: Prisma.deliveriesUncheckedUpdateManyWithoutEndpointsNestedInput
 }
 
@@ -287,6 +449,16 @@ export type endpointsCreateManyInput = {
   events?: Prisma.endpointsCreateeventsInput | string[]
   enabled?: boolean
   created_at?: Date | string
+  for_jobs?: boolean
+  description?: string
+  payload?: string
+  secret?: runtime.Bytes | null
+  old_secret?: runtime.Bytes | null
+  old_secret_until?: Date | string | null
+  failing_since?: Date | string | null
+  disabled_reason?: string | null
+  disabled_at?: Date | string | null
+  deleted_at?: Date | string | null
 }
 
 export type endpointsUpdateManyMutationInput = {
@@ -295,6 +467,16 @@ export type endpointsUpdateManyMutationInput = {
   events?: Prisma.endpointsUpdateeventsInput | string[]
   enabled?: Prisma.BoolFieldUpdateOperationsInput | boolean
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  for_jobs?: Prisma.BoolFieldUpdateOperationsInput | boolean
+  description?: Prisma.StringFieldUpdateOperationsInput | string
+  payload?: Prisma.StringFieldUpdateOperationsInput | string
+  secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
 }
 
 export type endpointsUncheckedUpdateManyInput = {
@@ -304,6 +486,16 @@ export type endpointsUncheckedUpdateManyInput = {
   events?: Prisma.endpointsUpdateeventsInput | string[]
   enabled?: Prisma.BoolFieldUpdateOperationsInput | boolean
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  for_jobs?: Prisma.BoolFieldUpdateOperationsInput | boolean
+  description?: Prisma.StringFieldUpdateOperationsInput | string
+  payload?: Prisma.StringFieldUpdateOperationsInput | string
+  secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
 }
 
 export type EndpointsListRelationFilter = {
@@ -341,6 +533,16 @@ export type endpointsCountOrderByAggregateInput = {
   events?: Prisma.SortOrder
   enabled?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  for_jobs?: Prisma.SortOrder
+  description?: Prisma.SortOrder
+  payload?: Prisma.SortOrder
+  secret?: Prisma.SortOrder
+  old_secret?: Prisma.SortOrder
+  old_secret_until?: Prisma.SortOrder
+  failing_since?: Prisma.SortOrder
+  disabled_reason?: Prisma.SortOrder
+  disabled_at?: Prisma.SortOrder
+  deleted_at?: Prisma.SortOrder
 }
 
 export type endpointsMaxOrderByAggregateInput = {
@@ -349,6 +551,16 @@ export type endpointsMaxOrderByAggregateInput = {
   url?: Prisma.SortOrder
   enabled?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  for_jobs?: Prisma.SortOrder
+  description?: Prisma.SortOrder
+  payload?: Prisma.SortOrder
+  secret?: Prisma.SortOrder
+  old_secret?: Prisma.SortOrder
+  old_secret_until?: Prisma.SortOrder
+  failing_since?: Prisma.SortOrder
+  disabled_reason?: Prisma.SortOrder
+  disabled_at?: Prisma.SortOrder
+  deleted_at?: Prisma.SortOrder
 }
 
 export type endpointsMinOrderByAggregateInput = {
@@ -357,6 +569,16 @@ export type endpointsMinOrderByAggregateInput = {
   url?: Prisma.SortOrder
   enabled?: Prisma.SortOrder
   created_at?: Prisma.SortOrder
+  for_jobs?: Prisma.SortOrder
+  description?: Prisma.SortOrder
+  payload?: Prisma.SortOrder
+  secret?: Prisma.SortOrder
+  old_secret?: Prisma.SortOrder
+  old_secret_until?: Prisma.SortOrder
+  failing_since?: Prisma.SortOrder
+  disabled_reason?: Prisma.SortOrder
+  disabled_at?: Prisma.SortOrder
+  deleted_at?: Prisma.SortOrder
 }
 
 export type endpointsCreateNestedManyWithoutAccountsInput = {
@@ -424,12 +646,26 @@ export type endpointsUpdateeventsInput = {
   push?: string | string[]
 }
 
+export type NullableBytesFieldUpdateOperationsInput = {
+  set?: runtime.Bytes | null
+}
+
 export type endpointsCreateWithoutAccountsInput = {
   id: string
   url: string
   events?: Prisma.endpointsCreateeventsInput | string[]
   enabled?: boolean
   created_at?: Date | string
+  for_jobs?: boolean
+  description?: string
+  payload?: string
+  secret?: runtime.Bytes | null
+  old_secret?: runtime.Bytes | null
+  old_secret_until?: Date | string | null
+  failing_since?: Date | string | null
+  disabled_reason?: string | null
+  disabled_at?: Date | string | null
+  deleted_at?: Date | string | null
   deliveries?: Prisma.deliveriesCreateNestedManyWithoutEndpointsInput
 }
 
@@ -439,6 +675,16 @@ export type endpointsUncheckedCreateWithoutAccountsInput = {
   events?: Prisma.endpointsCreateeventsInput | string[]
   enabled?: boolean
   created_at?: Date | string
+  for_jobs?: boolean
+  description?: string
+  payload?: string
+  secret?: runtime.Bytes | null
+  old_secret?: runtime.Bytes | null
+  old_secret_until?: Date | string | null
+  failing_since?: Date | string | null
+  disabled_reason?: string | null
+  disabled_at?: Date | string | null
+  deleted_at?: Date | string | null
   deliveries?: Prisma.deliveriesUncheckedCreateNestedManyWithoutEndpointsInput
 }
 
@@ -478,6 +724,16 @@ export type endpointsScalarWhereInput = {
   events?: Prisma.StringNullableListFilter<"endpoints">
   enabled?: Prisma.BoolFilter<"endpoints"> | boolean
   created_at?: Prisma.DateTimeFilter<"endpoints"> | Date | string
+  for_jobs?: Prisma.BoolFilter<"endpoints"> | boolean
+  description?: Prisma.StringFilter<"endpoints"> | string
+  payload?: Prisma.StringFilter<"endpoints"> | string
+  secret?: Prisma.BytesNullableFilter<"endpoints"> | runtime.Bytes | null
+  old_secret?: Prisma.BytesNullableFilter<"endpoints"> | runtime.Bytes | null
+  old_secret_until?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  failing_since?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  disabled_reason?: Prisma.StringNullableFilter<"endpoints"> | string | null
+  disabled_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  deleted_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
 }
 
 export type endpointsCreateWithoutDeliveriesInput = {
@@ -486,6 +742,16 @@ export type endpointsCreateWithoutDeliveriesInput = {
   events?: Prisma.endpointsCreateeventsInput | string[]
   enabled?: boolean
   created_at?: Date | string
+  for_jobs?: boolean
+  description?: string
+  payload?: string
+  secret?: runtime.Bytes | null
+  old_secret?: runtime.Bytes | null
+  old_secret_until?: Date | string | null
+  failing_since?: Date | string | null
+  disabled_reason?: string | null
+  disabled_at?: Date | string | null
+  deleted_at?: Date | string | null
   accounts: Prisma.accountsCreateNestedOneWithoutEndpointsInput
 }
 
@@ -496,6 +762,16 @@ export type endpointsUncheckedCreateWithoutDeliveriesInput = {
   events?: Prisma.endpointsCreateeventsInput | string[]
   enabled?: boolean
   created_at?: Date | string
+  for_jobs?: boolean
+  description?: string
+  payload?: string
+  secret?: runtime.Bytes | null
+  old_secret?: runtime.Bytes | null
+  old_secret_until?: Date | string | null
+  failing_since?: Date | string | null
+  disabled_reason?: string | null
+  disabled_at?: Date | string | null
+  deleted_at?: Date | string | null
 }
 
 export type endpointsCreateOrConnectWithoutDeliveriesInput = {
@@ -520,6 +796,16 @@ export type endpointsUpdateWithoutDeliveriesInput = {
   events?: Prisma.endpointsUpdateeventsInput | string[]
   enabled?: Prisma.BoolFieldUpdateOperationsInput | boolean
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  for_jobs?: Prisma.BoolFieldUpdateOperationsInput | boolean
+  description?: Prisma.StringFieldUpdateOperationsInput | string
+  payload?: Prisma.StringFieldUpdateOperationsInput | string
+  secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   accounts?: Prisma.accountsUpdateOneRequiredWithoutEndpointsNestedInput
 }
 
@@ -530,6 +816,16 @@ export type endpointsUncheckedUpdateWithoutDeliveriesInput = {
   events?: Prisma.endpointsUpdateeventsInput | string[]
   enabled?: Prisma.BoolFieldUpdateOperationsInput | boolean
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  for_jobs?: Prisma.BoolFieldUpdateOperationsInput | boolean
+  description?: Prisma.StringFieldUpdateOperationsInput | string
+  payload?: Prisma.StringFieldUpdateOperationsInput | string
+  secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
 }
 
 export type endpointsCreateManyAccountsInput = {
@@ -538,6 +834,16 @@ export type endpointsCreateManyAccountsInput = {
   events?: Prisma.endpointsCreateeventsInput | string[]
   enabled?: boolean
   created_at?: Date | string
+  for_jobs?: boolean
+  description?: string
+  payload?: string
+  secret?: runtime.Bytes | null
+  old_secret?: runtime.Bytes | null
+  old_secret_until?: Date | string | null
+  failing_since?: Date | string | null
+  disabled_reason?: string | null
+  disabled_at?: Date | string | null
+  deleted_at?: Date | string | null
 }
 
 export type endpointsUpdateWithoutAccountsInput = {
@@ -546,6 +852,16 @@ export type endpointsUpdateWithoutAccountsInput = {
   events?: Prisma.endpointsUpdateeventsInput | string[]
   enabled?: Prisma.BoolFieldUpdateOperationsInput | boolean
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  for_jobs?: Prisma.BoolFieldUpdateOperationsInput | boolean
+  description?: Prisma.StringFieldUpdateOperationsInput | string
+  payload?: Prisma.StringFieldUpdateOperationsInput | string
+  secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deliveries?: Prisma.deliveriesUpdateManyWithoutEndpointsNestedInput
 }
 
@@ -555,6 +871,16 @@ export type endpointsUncheckedUpdateWithoutAccountsInput = {
   events?: Prisma.endpointsUpdateeventsInput | string[]
   enabled?: Prisma.BoolFieldUpdateOperationsInput | boolean
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  for_jobs?: Prisma.BoolFieldUpdateOperationsInput | boolean
+  description?: Prisma.StringFieldUpdateOperationsInput | string
+  payload?: Prisma.StringFieldUpdateOperationsInput | string
+  secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deliveries?: Prisma.deliveriesUncheckedUpdateManyWithoutEndpointsNestedInput
 }
 
@@ -564,6 +890,16 @@ export type endpointsUncheckedUpdateManyWithoutAccountsInput = {
   events?: Prisma.endpointsUpdateeventsInput | string[]
   enabled?: Prisma.BoolFieldUpdateOperationsInput | boolean
   created_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  for_jobs?: Prisma.BoolFieldUpdateOperationsInput | boolean
+  description?: Prisma.StringFieldUpdateOperationsInput | string
+  payload?: Prisma.StringFieldUpdateOperationsInput | string
+  secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
+  old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
+  disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
 }
 
 
@@ -604,6 +940,16 @@ export type endpointsSelect<ExtArgs extends runtime.Types.Extensions.InternalArg
   events?: boolean
   enabled?: boolean
   created_at?: boolean
+  for_jobs?: boolean
+  description?: boolean
+  payload?: boolean
+  secret?: boolean
+  old_secret?: boolean
+  old_secret_until?: boolean
+  failing_since?: boolean
+  disabled_reason?: boolean
+  disabled_at?: boolean
+  deleted_at?: boolean
   deliveries?: boolean | Prisma.endpoints$deliveriesArgs<ExtArgs>
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
   _count?: boolean | Prisma.EndpointsCountOutputTypeDefaultArgs<ExtArgs>
@@ -616,6 +962,16 @@ export type endpointsSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Ext
   events?: boolean
   enabled?: boolean
   created_at?: boolean
+  for_jobs?: boolean
+  description?: boolean
+  payload?: boolean
+  secret?: boolean
+  old_secret?: boolean
+  old_secret_until?: boolean
+  failing_since?: boolean
+  disabled_reason?: boolean
+  disabled_at?: boolean
+  deleted_at?: boolean
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["endpoints"]>
 
@@ -626,6 +982,16 @@ export type endpointsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Ext
   events?: boolean
   enabled?: boolean
   created_at?: boolean
+  for_jobs?: boolean
+  description?: boolean
+  payload?: boolean
+  secret?: boolean
+  old_secret?: boolean
+  old_secret_until?: boolean
+  failing_since?: boolean
+  disabled_reason?: boolean
+  disabled_at?: boolean
+  deleted_at?: boolean
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["endpoints"]>
 
@@ -636,9 +1002,19 @@ export type endpointsSelectScalar = {
   events?: boolean
   enabled?: boolean
   created_at?: boolean
+  for_jobs?: boolean
+  description?: boolean
+  payload?: boolean
+  secret?: boolean
+  old_secret?: boolean
+  old_secret_until?: boolean
+  failing_since?: boolean
+  disabled_reason?: boolean
+  disabled_at?: boolean
+  deleted_at?: boolean
 }
 
-export type endpointsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "account_id" | "url" | "events" | "enabled" | "created_at", ExtArgs["result"]["endpoints"]>
+export type endpointsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "account_id" | "url" | "events" | "enabled" | "created_at" | "for_jobs" | "description" | "payload" | "secret" | "old_secret" | "old_secret_until" | "failing_since" | "disabled_reason" | "disabled_at" | "deleted_at", ExtArgs["result"]["endpoints"]>
 export type endpointsInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   deliveries?: boolean | Prisma.endpoints$deliveriesArgs<ExtArgs>
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
@@ -664,6 +1040,16 @@ export type $endpointsPayload<ExtArgs extends runtime.Types.Extensions.InternalA
     events: string[]
     enabled: boolean
     created_at: Date
+    for_jobs: boolean
+    description: string
+    payload: string
+    secret: runtime.Bytes | null
+    old_secret: runtime.Bytes | null
+    old_secret_until: Date | null
+    failing_since: Date | null
+    disabled_reason: string | null
+    disabled_at: Date | null
+    deleted_at: Date | null
   }, ExtArgs["result"]["endpoints"]>
   composites: {}
 }
@@ -1095,6 +1481,16 @@ export interface endpointsFieldRefs {
   readonly events: Prisma.FieldRef<"endpoints", 'String[]'>
   readonly enabled: Prisma.FieldRef<"endpoints", 'Boolean'>
   readonly created_at: Prisma.FieldRef<"endpoints", 'DateTime'>
+  readonly for_jobs: Prisma.FieldRef<"endpoints", 'Boolean'>
+  readonly description: Prisma.FieldRef<"endpoints", 'String'>
+  readonly payload: Prisma.FieldRef<"endpoints", 'String'>
+  readonly secret: Prisma.FieldRef<"endpoints", 'Bytes'>
+  readonly old_secret: Prisma.FieldRef<"endpoints", 'Bytes'>
+  readonly old_secret_until: Prisma.FieldRef<"endpoints", 'DateTime'>
+  readonly failing_since: Prisma.FieldRef<"endpoints", 'DateTime'>
+  readonly disabled_reason: Prisma.FieldRef<"endpoints", 'String'>
+  readonly disabled_at: Prisma.FieldRef<"endpoints", 'DateTime'>
+  readonly deleted_at: Prisma.FieldRef<"endpoints", 'DateTime'>
 }
     
 

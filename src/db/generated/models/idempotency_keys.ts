@@ -14,7 +14,8 @@ import type * as Prisma from "../internal/prismaNamespace.ts"
 
 /**
  * Model idempotency_keys
- * 
+ * This table is a partition table and requires additional setup for migrations. Visit https://pris.ly/d/partition-tables for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type idempotency_keysModel = runtime.Types.Result.DefaultSelection<Prisma.$idempotency_keysPayload>
 

@@ -14,7 +14,8 @@ import type * as Prisma from "../internal/prismaNamespace.ts"
 
 /**
  * Model jobs
- * 
+ * This table contains check constraints and requires additional setup for migrations. Visit https://pris.ly/d/check-constraints for more info.
+ * This model contains row level security and requires additional setup for migrations. Visit https://pris.ly/d/row-level-security for more info.
  */
 export type jobsModel = runtime.Types.Result.DefaultSelection<Prisma.$jobsPayload>
 
@@ -99,6 +100,7 @@ export type JobsMinAggregateOutputType = {
   started_at: Date | null
   ended_at: Date | null
   data_deleted_at: Date | null
+  webhook: string | null
 }
 
 export type JobsMaxAggregateOutputType = {
@@ -144,6 +146,7 @@ export type JobsMaxAggregateOutputType = {
   started_at: Date | null
   ended_at: Date | null
   data_deleted_at: Date | null
+  webhook: string | null
 }
 
 export type JobsCountAggregateOutputType = {
@@ -189,6 +192,7 @@ export type JobsCountAggregateOutputType = {
   started_at: number
   ended_at: number
   data_deleted_at: number
+  webhook: number
   _all: number
 }
 
@@ -266,6 +270,7 @@ export type JobsMinAggregateInputType = {
   started_at?: true
   ended_at?: true
   data_deleted_at?: true
+  webhook?: true
 }
 
 export type JobsMaxAggregateInputType = {
@@ -311,6 +316,7 @@ export type JobsMaxAggregateInputType = {
   started_at?: true
   ended_at?: true
   data_deleted_at?: true
+  webhook?: true
 }
 
 export type JobsCountAggregateInputType = {
@@ -356,6 +362,7 @@ export type JobsCountAggregateInputType = {
   started_at?: true
   ended_at?: true
   data_deleted_at?: true
+  webhook?: true
   _all?: true
 }
 
@@ -488,6 +495,7 @@ export type JobsGroupByOutputType = {
   started_at: Date | null
   ended_at: Date | null
   data_deleted_at: Date | null
+  webhook: string | null
   _count: JobsCountAggregateOutputType | null
   _avg: JobsAvgAggregateOutputType | null
   _sum: JobsSumAggregateOutputType | null
@@ -556,6 +564,7 @@ export type jobsWhereInput = {
   started_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   ended_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   data_deleted_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
+  webhook?: Prisma.StringNullableFilter<"jobs"> | string | null
   artifacts?: Prisma.ArtifactsListRelationFilter
 }
 
@@ -602,6 +611,7 @@ export type jobsOrderByWithRelationInput = {
   started_at?: Prisma.SortOrderInput | Prisma.SortOrder
   ended_at?: Prisma.SortOrderInput | Prisma.SortOrder
   data_deleted_at?: Prisma.SortOrderInput | Prisma.SortOrder
+  webhook?: Prisma.SortOrderInput | Prisma.SortOrder
   artifacts?: Prisma.artifactsOrderByRelationAggregateInput
 }
 
@@ -653,6 +663,7 @@ export type jobsWhereUniqueInput = Prisma.AtLeast<{
   started_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   ended_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
   data_deleted_at?: Prisma.DateTimeNullableFilter<"jobs"> | Date | string | null
+  webhook?: Prisma.StringNullableFilter<"jobs"> | string | null
   artifacts?: Prisma.ArtifactsListRelationFilter
 }, "account_id_id" | "account_id_slot">
 
@@ -699,6 +710,7 @@ export type jobsOrderByWithAggregationInput = {
   started_at?: Prisma.SortOrderInput | Prisma.SortOrder
   ended_at?: Prisma.SortOrderInput | Prisma.SortOrder
   data_deleted_at?: Prisma.SortOrderInput | Prisma.SortOrder
+  webhook?: Prisma.SortOrderInput | Prisma.SortOrder
   _count?: Prisma.jobsCountOrderByAggregateInput
   _avg?: Prisma.jobsAvgOrderByAggregateInput
   _max?: Prisma.jobsMaxOrderByAggregateInput
@@ -752,6 +764,7 @@ export type jobsScalarWhereWithAggregatesInput = {
   started_at?: Prisma.DateTimeNullableWithAggregatesFilter<"jobs"> | Date | string | null
   ended_at?: Prisma.DateTimeNullableWithAggregatesFilter<"jobs"> | Date | string | null
   data_deleted_at?: Prisma.DateTimeNullableWithAggregatesFilter<"jobs"> | Date | string | null
+  webhook?: Prisma.StringNullableWithAggregatesFilter<"jobs"> | string | null
 }
 
 export type jobsCreateInput = {
@@ -797,6 +810,7 @@ export type jobsCreateInput = {
   started_at?: Date | string | null
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
+  webhook?: string | null
   artifacts?: Prisma.artifactsCreateNestedManyWithoutJobsInput
 }
 
@@ -843,6 +857,7 @@ export type jobsUncheckedCreateInput = {
   started_at?: Date | string | null
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
+  webhook?: string | null
   artifacts?: Prisma.artifactsUncheckedCreateNestedManyWithoutJobsInput
 }
 
@@ -889,6 +904,7 @@ export type jobsUpdateInput = {
   started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  webhook?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   artifacts?: Prisma.artifactsUpdateManyWithoutJobsNestedInput
 }
 
@@ -935,6 +951,7 @@ export type jobsUncheckedUpdateInput = {
   started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  webhook?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   artifacts?: Prisma.artifactsUncheckedUpdateManyWithoutJobsNestedInput
 }
 
@@ -981,6 +998,7 @@ export type jobsCreateManyInput = {
   started_at?: Date | string | null
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
+  webhook?: string | null
 }
 
 export type jobsUpdateManyMutationInput = {
@@ -1026,6 +1044,7 @@ export type jobsUpdateManyMutationInput = {
   started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  webhook?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
 }
 
 export type jobsUncheckedUpdateManyInput = {
@@ -1071,6 +1090,7 @@ export type jobsUncheckedUpdateManyInput = {
   started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  webhook?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
 }
 
 export type JobsNullableScalarRelationFilter = {
@@ -1131,6 +1151,7 @@ export type jobsCountOrderByAggregateInput = {
   started_at?: Prisma.SortOrder
   ended_at?: Prisma.SortOrder
   data_deleted_at?: Prisma.SortOrder
+  webhook?: Prisma.SortOrder
 }
 
 export type jobsAvgOrderByAggregateInput = {
@@ -1191,6 +1212,7 @@ export type jobsMaxOrderByAggregateInput = {
   started_at?: Prisma.SortOrder
   ended_at?: Prisma.SortOrder
   data_deleted_at?: Prisma.SortOrder
+  webhook?: Prisma.SortOrder
 }
 
 export type jobsMinOrderByAggregateInput = {
@@ -1236,6 +1258,7 @@ export type jobsMinOrderByAggregateInput = {
   started_at?: Prisma.SortOrder
   ended_at?: Prisma.SortOrder
   data_deleted_at?: Prisma.SortOrder
+  webhook?: Prisma.SortOrder
 }
 
 export type jobsSumOrderByAggregateInput = {
@@ -1312,6 +1335,7 @@ export type jobsCreateWithoutArtifactsInput = {
   started_at?: Date | string | null
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
+  webhook?: string | null
 }
 
 export type jobsUncheckedCreateWithoutArtifactsInput = {
@@ -1357,6 +1381,7 @@ export type jobsUncheckedCreateWithoutArtifactsInput = {
   started_at?: Date | string | null
   ended_at?: Date | string | null
   data_deleted_at?: Date | string | null
+  webhook?: string | null
 }
 
 export type jobsCreateOrConnectWithoutArtifactsInput = {
@@ -1418,6 +1443,7 @@ export type jobsUpdateWithoutArtifactsInput = {
   started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  webhook?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
 }
 
 export type jobsUncheckedUpdateWithoutArtifactsInput = {
@@ -1463,6 +1489,7 @@ export type jobsUncheckedUpdateWithoutArtifactsInput = {
   started_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   ended_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   data_deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  webhook?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
 }
 
 
@@ -1539,6 +1566,7 @@ export type jobsSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs = r
   started_at?: boolean
   ended_at?: boolean
   data_deleted_at?: boolean
+  webhook?: boolean
   artifacts?: boolean | Prisma.jobs$artifactsArgs<ExtArgs>
   _count?: boolean | Prisma.JobsCountOutputTypeDefaultArgs<ExtArgs>
 }, ExtArgs["result"]["jobs"]>
@@ -1586,6 +1614,7 @@ export type jobsSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Extensio
   started_at?: boolean
   ended_at?: boolean
   data_deleted_at?: boolean
+  webhook?: boolean
 }, ExtArgs["result"]["jobs"]>
 
 export type jobsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -1631,6 +1660,7 @@ export type jobsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensio
   started_at?: boolean
   ended_at?: boolean
   data_deleted_at?: boolean
+  webhook?: boolean
 }, ExtArgs["result"]["jobs"]>
 
 export type jobsSelectScalar = {
@@ -1676,9 +1706,10 @@ export type jobsSelectScalar = {
   started_at?: boolean
   ended_at?: boolean
   data_deleted_at?: boolean
+  webhook?: boolean
 }
 
-export type jobsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"account_id" | "id" | "key_id" | "livemode" | "kind" | "model" | "route_id" | "status" | "version" | "epoch" | "failures" | "interruptions" | "ambiguous" | "slot" | "worker_id" | "priority" | "sequence" | "place" | "due_at" | "rung_at" | "rings" | "deadline" | "deadline_named" | "hold" | "cost" | "price_id" | "bounds" | "metadata" | "end_user" | "client_request_id" | "idempotency_key" | "input" | "input_key" | "output" | "usage" | "error" | "cancel_requested_at" | "canceled_by" | "created_at" | "started_at" | "ended_at" | "data_deleted_at", ExtArgs["result"]["jobs"]>
+export type jobsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"account_id" | "id" | "key_id" | "livemode" | "kind" | "model" | "route_id" | "status" | "version" | "epoch" | "failures" | "interruptions" | "ambiguous" | "slot" | "worker_id" | "priority" | "sequence" | "place" | "due_at" | "rung_at" | "rings" | "deadline" | "deadline_named" | "hold" | "cost" | "price_id" | "bounds" | "metadata" | "end_user" | "client_request_id" | "idempotency_key" | "input" | "input_key" | "output" | "usage" | "error" | "cancel_requested_at" | "canceled_by" | "created_at" | "started_at" | "ended_at" | "data_deleted_at" | "webhook", ExtArgs["result"]["jobs"]>
 export type jobsInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   artifacts?: boolean | Prisma.jobs$artifactsArgs<ExtArgs>
   _count?: boolean | Prisma.JobsCountOutputTypeDefaultArgs<ExtArgs>
@@ -1734,6 +1765,7 @@ export type $jobsPayload<ExtArgs extends runtime.Types.Extensions.InternalArgs =
     started_at: Date | null
     ended_at: Date | null
     data_deleted_at: Date | null
+    webhook: string | null
   }, ExtArgs["result"]["jobs"]>
   composites: {}
 }
@@ -2200,6 +2232,7 @@ export interface jobsFieldRefs {
   readonly started_at: Prisma.FieldRef<"jobs", 'DateTime'>
   readonly ended_at: Prisma.FieldRef<"jobs", 'DateTime'>
   readonly data_deleted_at: Prisma.FieldRef<"jobs", 'DateTime'>
+  readonly webhook: Prisma.FieldRef<"jobs", 'String'>
 }
     
 

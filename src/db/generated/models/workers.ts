@@ -57,6 +57,7 @@ export type WorkersCountAggregateOutputType = {
   host: number
   pid: number
   started_at: number
+  engines: number
   _all: number
 }
 
@@ -92,6 +93,7 @@ export type WorkersCountAggregateInputType = {
   host?: true
   pid?: true
   started_at?: true
+  engines?: true
   _all?: true
 }
 
@@ -188,6 +190,7 @@ export type WorkersGroupByOutputType = {
   host: string
   pid: number
   started_at: Date
+  engines: string[]
   _count: WorkersCountAggregateOutputType | null
   _avg: WorkersAvgAggregateOutputType | null
   _sum: WorkersSumAggregateOutputType | null
@@ -220,6 +223,7 @@ export type workersWhereInput = {
   host?: Prisma.StringFilter<"workers"> | string
   pid?: Prisma.IntFilter<"workers"> | number
   started_at?: Prisma.DateTimeFilter<"workers"> | Date | string
+  engines?: Prisma.StringNullableListFilter<"workers">
 }
 
 export type workersOrderByWithRelationInput = {
@@ -229,6 +233,7 @@ export type workersOrderByWithRelationInput = {
   host?: Prisma.SortOrder
   pid?: Prisma.SortOrder
   started_at?: Prisma.SortOrder
+  engines?: Prisma.SortOrder
 }
 
 export type workersWhereUniqueInput = Prisma.AtLeast<{
@@ -241,6 +246,7 @@ export type workersWhereUniqueInput = Prisma.AtLeast<{
   host?: Prisma.StringFilter<"workers"> | string
   pid?: Prisma.IntFilter<"workers"> | number
   started_at?: Prisma.DateTimeFilter<"workers"> | Date | string
+  engines?: Prisma.StringNullableListFilter<"workers">
 }, "id">
 
 export type workersOrderByWithAggregationInput = {
@@ -250,6 +256,7 @@ export type workersOrderByWithAggregationInput = {
   host?: Prisma.SortOrder
   pid?: Prisma.SortOrder
   started_at?: Prisma.SortOrder
+  engines?: Prisma.SortOrder
   _count?: Prisma.workersCountOrderByAggregateInput
   _avg?: Prisma.workersAvgOrderByAggregateInput
   _max?: Prisma.workersMaxOrderByAggregateInput
@@ -267,6 +274,7 @@ export type workersScalarWhereWithAggregatesInput = {
   host?: Prisma.StringWithAggregatesFilter<"workers"> | string
   pid?: Prisma.IntWithAggregatesFilter<"workers"> | number
   started_at?: Prisma.DateTimeWithAggregatesFilter<"workers"> | Date | string
+  engines?: Prisma.StringNullableListFilter<"workers">
 }
 
 export type workersCreateInput = {
@@ -276,6 +284,7 @@ export type workersCreateInput = {
   host: string
   pid: number
   started_at?: Date | string
+  engines?: Prisma.workersCreateenginesInput | string[]
 }
 
 export type workersUncheckedCreateInput = {
@@ -285,6 +294,7 @@ export type workersUncheckedCreateInput = {
   host: string
   pid: number
   started_at?: Date | string
+  engines?: Prisma.workersCreateenginesInput | string[]
 }
 
 export type workersUpdateInput = {
@@ -294,6 +304,7 @@ export type workersUpdateInput = {
   host?: Prisma.StringFieldUpdateOperationsInput | string
   pid?: Prisma.IntFieldUpdateOperationsInput | number
   started_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  engines?: Prisma.workersUpdateenginesInput | string[]
 }
 
 export type workersUncheckedUpdateInput = {
@@ -303,6 +314,7 @@ export type workersUncheckedUpdateInput = {
   host?: Prisma.StringFieldUpdateOperationsInput | string
   pid?: Prisma.IntFieldUpdateOperationsInput | number
   started_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  engines?: Prisma.workersUpdateenginesInput | string[]
 }
 
 export type workersCreateManyInput = {
@@ -312,6 +324,7 @@ export type workersCreateManyInput = {
   host: string
   pid: number
   started_at?: Date | string
+  engines?: Prisma.workersCreateenginesInput | string[]
 }
 
 export type workersUpdateManyMutationInput = {
@@ -321,6 +334,7 @@ export type workersUpdateManyMutationInput = {
   host?: Prisma.StringFieldUpdateOperationsInput | string
   pid?: Prisma.IntFieldUpdateOperationsInput | number
   started_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  engines?: Prisma.workersUpdateenginesInput | string[]
 }
 
 export type workersUncheckedUpdateManyInput = {
@@ -330,6 +344,7 @@ export type workersUncheckedUpdateManyInput = {
   host?: Prisma.StringFieldUpdateOperationsInput | string
   pid?: Prisma.IntFieldUpdateOperationsInput | number
   started_at?: Prisma.DateTimeFieldUpdateOperationsInput | Date | string
+  engines?: Prisma.workersUpdateenginesInput | string[]
 }
 
 export type workersCountOrderByAggregateInput = {
@@ -339,6 +354,7 @@ export type workersCountOrderByAggregateInput = {
   host?: Prisma.SortOrder
   pid?: Prisma.SortOrder
   started_at?: Prisma.SortOrder
+  engines?: Prisma.SortOrder
 }
 
 export type workersAvgOrderByAggregateInput = {
@@ -369,7 +385,16 @@ export type workersCreatequeuesInput = {
   set: string[]
 }
 
+export type workersCreateenginesInput = {
+  set: string[]
+}
+
 export type workersUpdatequeuesInput = {
+  set?: string[]
+  push?: string | string[]
+}
+
+export type workersUpdateenginesInput = {
   set?: string[]
   push?: string | string[]
 }
@@ -383,6 +408,7 @@ export type workersSelect<ExtArgs extends runtime.Types.Extensions.InternalArgs 
   host?: boolean
   pid?: boolean
   started_at?: boolean
+  engines?: boolean
 }, ExtArgs["result"]["workers"]>
 
 export type workersSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -392,6 +418,7 @@ export type workersSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Exten
   host?: boolean
   pid?: boolean
   started_at?: boolean
+  engines?: boolean
 }, ExtArgs["result"]["workers"]>
 
 export type workersSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetSelect<{
@@ -401,6 +428,7 @@ export type workersSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Exten
   host?: boolean
   pid?: boolean
   started_at?: boolean
+  engines?: boolean
 }, ExtArgs["result"]["workers"]>
 
 export type workersSelectScalar = {
@@ -410,9 +438,10 @@ export type workersSelectScalar = {
   host?: boolean
   pid?: boolean
   started_at?: boolean
+  engines?: boolean
 }
 
-export type workersOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "lease_until" | "queues" | "host" | "pid" | "started_at", ExtArgs["result"]["workers"]>
+export type workersOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "lease_until" | "queues" | "host" | "pid" | "started_at" | "engines", ExtArgs["result"]["workers"]>
 
 export type $workersPayload<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   name: "workers"
@@ -424,6 +453,7 @@ export type $workersPayload<ExtArgs extends runtime.Types.Extensions.InternalArg
     host: string
     pid: number
     started_at: Date
+    engines: string[]
   }, ExtArgs["result"]["workers"]>
   composites: {}
 }
@@ -853,6 +883,7 @@ export interface workersFieldRefs {
   readonly host: Prisma.FieldRef<"workers", 'String'>
   readonly pid: Prisma.FieldRef<"workers", 'Int'>
   readonly started_at: Prisma.FieldRef<"workers", 'DateTime'>
+  readonly engines: Prisma.FieldRef<"workers", 'String[]'>
 }
     
 
