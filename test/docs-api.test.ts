@@ -73,7 +73,7 @@ describe.each(curls)('each example of docs/api.md, with %s', (curl) => {
     }
     expect(Object.keys(stated)).toHaveLength(12);
     expect(readFileSync(join(folder, 'mill.png')).subarray(1, 4).toString()).toBe('PNG');
-  }, 30_000);
+  }, 120_000);
 
   const sh = async (script: string): Promise<string> => {
     const { PATH = '' } = process.env;
