@@ -1,10 +1,7 @@
-// What a call needs besides the job's row: its route with the key opened, and the bytes its input refers to.
-import { Readable } from 'node:stream';
+// What a call needs besides the job's row: its route with the key opened.
 import type { Context } from '../context.ts';
-import { recognise } from '../domain/measure-sound.ts';
-import type { OpenedArtifact, Route } from '../providers/provider.ts';
-import { findArtifact } from '../store/artifacts.ts';
 import { isComputeTime } from '../domain/pricing.ts';
+import type { Route } from '../providers/provider.ts';
 import type { FullRoute } from '../store/catalogue.ts';
 import { openSeal } from './seal.ts';
 
@@ -24,33 +21,5 @@ export function openRoute(ctx: Context, row: FullRoute): Route {
     apiKey,
     data: row.data,
     timed: row.cost.some(isComputeTime),
-  };
-}
-
-/** Null: the input refers to none. @throws where the one it refers to is not the account's, which admission lets in never */
-export async function openArtifact(
-  ctx: Context,
-  accountId: string,
-  input: string,
-): Promise<OpenedArtifact | null> {
-  const { artifact: id, audio } = JSON.parse(input) as { artifact?: string; audio?: string };
-  if (audio !== undefined) {
-    const bytes = Buffer.from(audio, 'base64');
-    const { contentType, durationMs } = await recognise(bytes);
-    return {
-      contentType: contentType ?? 'application/octet-stream',
-      bytes: bytes.length,
-      durationMs,
-      open: async () => Readable.from([bytes]),
-    };
-  }
-  if (id === undefined) return null;
-  const artifact = await findArtifact(ctx.flow, accountId, id);
-  if (!artifact) throw new Error(`the artifact ${id} of an input is not there`);
-  return {
-    contentType: artifact.contentType,
-    bytes: artifact.bytes,
-    durationMs: artifact.durationMs,
-    open: () => ctx.storage.open(artifact.storageKey),
   };
 }

@@ -13,6 +13,7 @@ import { openRoutes } from '../domain/routes.ts';
 import type { ChatInput, ImageInput, SttInput, Submission, TtsInput } from '../domain/submission.ts';
 import { findArtifact, type StoredArtifact } from '../store/artifacts.ts';
 import type { Request } from './admit.ts';
+import { unfetchable } from './fetch-input.ts';
 import { assertKnownFields } from './known-fields.ts';
 
 export interface Submitter {
@@ -167,10 +168,10 @@ async function audioMs(
     });
   }
   if (url !== undefined) {
-    throw new AppError('input_unsupported', {
-      message: 'Audio by URL is not supported yet. Upload it to /v1/artifacts and send input.artifact.',
-      details: { field: 'input.url' },
-    });
+    // Fetched by the worker (docs/decisions/0014): how long it lasts is not known before.
+    const never = unfetchable(ctx, url);
+    if (never) throw never.refusal('input.url');
+    return null;
   }
   if (audio !== undefined) return (await recognise(Buffer.from(audio, 'base64'))).durationMs;
   return (await theArtifact(ctx, accountId, id ?? '')).durationMs;

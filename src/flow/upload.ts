@@ -52,11 +52,16 @@ export async function dropUpload(ctx: Context, { storageKey }: Upload): Promise<
   await ctx.storage.remove(storageKey).catch(() => {});
 }
 
-/** Makes the account's artifact of it. */
-export async function keepUpload(ctx: Context, accountId: string, upload: Upload): Promise<StoredArtifact> {
+/** Makes the account's artifact of it; with a job's id, an input of that job. */
+export async function keepUpload(
+  ctx: Context,
+  accountId: string,
+  upload: Upload,
+  jobId: string | null = null,
+): Promise<StoredArtifact> {
   const found = await lookAt(ctx, upload);
   const now = await databaseNow(ctx.flow);
-  const artifact: Artifact = { ...upload, accountId, direction: 'input', jobId: null, ...found };
+  const artifact: Artifact = { ...upload, accountId, direction: 'input', jobId, ...found };
   await transaction(ctx.flow, async (tx) => insertArtifacts(tx, [artifact], now));
   return { ...artifact, createdAt: now, expiresAt: null, deletedAt: null };
 }
