@@ -1,9 +1,10 @@
-// The audio a job is to hear: sent along, an artifact, or behind a URL, which is fetched once a job.
+// The audio a job is to hear, or the image it is to edit: sent along, an artifact, or behind a URL, which is fetched once a job.
 import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
 import { AUDIO_HEAD_BYTES, beginsLikeAudio } from '../domain/audio.ts';
 import { AppError } from '../domain/errors.ts';
 import type { Bounds, JobErrorCode } from '../domain/job.ts';
+import { recognise } from '../domain/measure-sound.ts';
 import type { Call } from '../providers/provider.ts';
 import { type Artifact, findArtifact, findFetched } from '../store/artifacts.ts';
 import type { Claimed } from '../store/claims.ts';
@@ -32,7 +33,7 @@ export async function openAudio(
   ctx: Context,
   claimed: Hearing,
   { input, signal }: { input: string; signal: AbortSignal },
-): Promise<Call['audio']> {
+): Promise<Call['artifact']> {
   const {
     artifact: id,
     audio,
@@ -40,7 +41,13 @@ export async function openAudio(
   } = JSON.parse(input) as { artifact?: string; audio?: string; url?: string };
   if (audio !== undefined) {
     const bytes = Buffer.from(audio, 'base64');
-    return { contentType: 'audio/wav', bytes: bytes.length, open: async () => Readable.from([bytes]) };
+    const { contentType, durationMs } = await recognise(bytes);
+    return {
+      contentType: contentType ?? 'application/octet-stream',
+      bytes: bytes.length,
+      durationMs,
+      open: async () => Readable.from([bytes]),
+    };
   }
   const artifact: Artifact | null =
     url !== undefined
@@ -48,10 +55,13 @@ export async function openAudio(
       : id === undefined
         ? null
         : await findArtifact(ctx.flow, claimed.accountId, id);
+  // Admission lets in none that is not there; without it, an image would be made where one is to be edited.
+  if (!artifact && id !== undefined) throw new Error(`the artifact ${id} of an input is not there`);
   if (!artifact) return null;
   return {
     contentType: artifact.contentType,
     bytes: artifact.bytes,
+    durationMs: artifact.durationMs,
     open: () => ctx.storage.open(artifact.storageKey),
   };
 }

@@ -3713,7 +3713,15 @@ export interface paths {
                                     min_side?: number;
                                     max_side?: number;
                                     max_images?: number;
+                                    /** @description image sold by tokens: the most output tokens of one image */
+                                    image_tokens?: number;
                                     max_characters?: number;
+                                    /** @description tts sold by tokens: the most output tokens of one character */
+                                    tokens_per_character?: number;
+                                    /** @description stt sold by tokens: the most input tokens of one second of audio */
+                                    input_tokens_per_second?: number;
+                                    /** @description stt sold by tokens: the most output tokens of one second of audio */
+                                    output_tokens_per_second?: number;
                                     /** @description What the content policy refuses is charged, since the vendor bills it; of jobs submitted from now on. */
                                     charge_refused?: boolean;
                                 };
@@ -3754,6 +3762,17 @@ export interface paths {
                                         /** @enum {unknown} */
                                         unknown_fields?: "pass" | "refuse";
                                         fields?: string[];
+                                        /** @description Fields that clients may give, or we would, and that are not sent to this upstream. */
+                                        leave_out?: string[];
+                                        /**
+                                         * @description stt: what the upstream is asked for. By default verbose_json, of a model with "transcribe" in its name json.
+                                         * @enum {unknown}
+                                         */
+                                        transcript_format?: "json" | "text" | "srt" | "vtt" | "verbose_json";
+                                        /** @description tts: samples a second of the upstream's PCM, by default 24000. */
+                                        pcm_rate?: number;
+                                        /** @description tts: the voice where the client names none, by default alloy. */
+                                        voice?: string;
                                         /** @description replicate: what the upstream calls a field of ours; null: it has none. */
                                         input_map?: {
                                             [key: string]: string | null;
@@ -3866,7 +3885,15 @@ export interface paths {
                             min_side?: number;
                             max_side?: number;
                             max_images?: number;
+                            /** @description image sold by tokens: the most output tokens of one image */
+                            image_tokens?: number;
                             max_characters?: number;
+                            /** @description tts sold by tokens: the most output tokens of one character */
+                            tokens_per_character?: number;
+                            /** @description stt sold by tokens: the most input tokens of one second of audio */
+                            input_tokens_per_second?: number;
+                            /** @description stt sold by tokens: the most output tokens of one second of audio */
+                            output_tokens_per_second?: number;
                             /** @description What the content policy refuses is charged, since the vendor bills it; of jobs submitted from now on. */
                             charge_refused?: boolean;
                         };
@@ -3899,7 +3926,15 @@ export interface paths {
                                 min_side?: number;
                                 max_side?: number;
                                 max_images?: number;
+                                /** @description image sold by tokens: the most output tokens of one image */
+                                image_tokens?: number;
                                 max_characters?: number;
+                                /** @description tts sold by tokens: the most output tokens of one character */
+                                tokens_per_character?: number;
+                                /** @description stt sold by tokens: the most input tokens of one second of audio */
+                                input_tokens_per_second?: number;
+                                /** @description stt sold by tokens: the most output tokens of one second of audio */
+                                output_tokens_per_second?: number;
                                 /** @description What the content policy refuses is charged, since the vendor bills it; of jobs submitted from now on. */
                                 charge_refused?: boolean;
                             };
@@ -4000,6 +4035,17 @@ export interface paths {
                             /** @enum {unknown} */
                             unknown_fields?: "pass" | "refuse";
                             fields?: string[];
+                            /** @description Fields that clients may give, or we would, and that are not sent to this upstream. */
+                            leave_out?: string[];
+                            /**
+                             * @description stt: what the upstream is asked for. By default verbose_json, of a model with "transcribe" in its name json.
+                             * @enum {unknown}
+                             */
+                            transcript_format?: "json" | "text" | "srt" | "vtt" | "verbose_json";
+                            /** @description tts: samples a second of the upstream's PCM, by default 24000. */
+                            pcm_rate?: number;
+                            /** @description tts: the voice where the client names none, by default alloy. */
+                            voice?: string;
                             /** @description replicate: what the upstream calls a field of ours; null: it has none. */
                             input_map?: {
                                 [key: string]: string | null;
@@ -4042,6 +4088,17 @@ export interface paths {
                                 /** @enum {unknown} */
                                 unknown_fields?: "pass" | "refuse";
                                 fields?: string[];
+                                /** @description Fields that clients may give, or we would, and that are not sent to this upstream. */
+                                leave_out?: string[];
+                                /**
+                                 * @description stt: what the upstream is asked for. By default verbose_json, of a model with "transcribe" in its name json.
+                                 * @enum {unknown}
+                                 */
+                                transcript_format?: "json" | "text" | "srt" | "vtt" | "verbose_json";
+                                /** @description tts: samples a second of the upstream's PCM, by default 24000. */
+                                pcm_rate?: number;
+                                /** @description tts: the voice where the client names none, by default alloy. */
+                                voice?: string;
                                 /** @description replicate: what the upstream calls a field of ours; null: it has none. */
                                 input_map?: {
                                     [key: string]: string | null;
