@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type CrashAt, parseCrashAt } from './crash.ts';
+import { canonicalHost } from './egress/judge.ts';
 
 export interface Config {
   host: string;
@@ -16,6 +17,8 @@ export interface Config {
   simUrl: string | null;
   supportUrl: string | null;
   corsOrigins: string[];
+  /** Hosts that webhooks and inputs may be on though they are private, as `canonicalHost` gives them. */
+  egressAllow: string[];
   keyPepper: string | null;
   secretKey: string | null;
   drainSeconds: number;
@@ -87,6 +90,12 @@ export const VARIABLES = {
     default: 'none',
     meaning: 'Origins that browsers may call from, separated by commas.',
     roles: ['api'],
+  },
+  EGRESS_ALLOW: {
+    default: 'none',
+    meaning:
+      'Hosts, names or addresses, separated by commas, that webhooks and inputs by URL may name though they are private, over plain http too, on any port.',
+    roles: ['api', 'worker'],
   },
   MILLRACE_KEY_PEPPER: {
     default: '`pepper` of secrets.json in the data folder',
@@ -167,6 +176,11 @@ export function readConfig(env: Env = process.env): Config {
     if (values.includes(value)) return value;
     throw new Error(`${name} is "${value}"; it must be one of ${values.join(', ')}.`);
   };
+  const list = (name: keyof typeof VARIABLES): string[] =>
+    (text(name) ?? '')
+      .split(',')
+      .map((item) => item.trim())
+      .filter(Boolean);
   const postgres = ['postgres:', 'postgresql:'];
   const production = text('NODE_ENV') === 'production';
   const crashAt = text('CRASH_AT');
@@ -181,10 +195,13 @@ export function readConfig(env: Env = process.env): Config {
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
     simUrl: url('SIM_URL', ['http:', 'https:']),
     supportUrl: url('SUPPORT_URL', ['http:', 'https:']),
-    corsOrigins: (text('CORS_ORIGINS') ?? '')
-      .split(',')
-      .map((origin) => origin.trim())
-      .filter(Boolean),
+    corsOrigins: list('CORS_ORIGINS'),
+    egressAllow: list('EGRESS_ALLOW').map((raw) => {
+      const host = canonicalHost(raw);
+      if (host === null)
+        throw new Error(`EGRESS_ALLOW names "${raw}"; it must be a host name or an address, without a port.`);
+      return host;
+    }),
     keyPepper: text('MILLRACE_KEY_PEPPER'),
     secretKey: text('MILLRACE_SECRET_KEY'),
     drainSeconds: whole('DRAIN_SECONDS', 0, 24),

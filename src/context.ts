@@ -6,6 +6,8 @@ import type { Config } from './config.ts';
 import { PrismaClient } from './db/generated/client.ts';
 import { assertRole, openPool, type Pool } from './db/pool.ts';
 import { rootOf } from './domain/address.ts';
+import { openEgress } from './egress/door.ts';
+import type { Egress } from './egress/egress.ts';
 import { openPostgresBus } from './live/postgres.ts';
 import { openRedisBus } from './live/redis.ts';
 import type { Bus } from './live/bus.ts';
@@ -32,6 +34,8 @@ export interface Context {
   queue: Queue;
   bus: Bus;
   storage: Storage;
+  /** To URLs that users gave. */
+  egress: Egress;
   /** What is sold, as last read. */
   catalogue(): Catalogue;
   refreshCatalogue(): Promise<void>;
@@ -115,6 +119,7 @@ export async function openContext({
   const bus =
     redisUrl === null ? await openPostgresBus(flowUrl, bell.note) : await openRedisBus(redisUrl, bell.note);
   const alarms = openAlarms(log);
+  const egress = openEgress({ allow: config.egressAllow });
   let catalogue = await readCatalogue(flow);
   let begun = 0;
   let held = 0;
@@ -139,6 +144,7 @@ export async function openContext({
     queue,
     bus,
     storage: openFileStorage(join(config.dataDir, 'artifacts')),
+    egress,
     catalogue: () => catalogue,
     refreshCatalogue,
     secrets,
@@ -150,6 +156,7 @@ export async function openContext({
       over();
       clearInterval(reread);
       alarms.close();
+      await egress.close();
       await queue.close();
       await bus.close();
       await Promise.all([flow.end(), client.end()]);
