@@ -26,6 +26,7 @@ import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
 import { ignoreExpectations, SERVER_OPTIONS } from './server.ts';
 import { openRateLimit } from './rate-limit.ts';
 import { installUploads } from './upload.ts';
@@ -106,6 +107,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
     batchRoutes(scope, api);
     eventRoutes(scope, api, authenticator);
     accountRoutes(scope, api);
+    webhookRoutes(scope, api);
     await scope.register(async (inner) => {
       await installUploads(inner);
       artifactRoutes(inner, api);

@@ -2,6 +2,7 @@
 import { Gauge } from '@prometheus-io/client';
 import type { Context } from '../context.ts';
 import { KINDS } from '../domain/job.ts';
+import { QUEUES } from '../domain/queues.ts';
 import { openProcessMetrics } from '../metrics.ts';
 import type { Hub } from '../live/hub.ts';
 import { readGauges } from '../store/gauges.ts';
@@ -30,6 +31,10 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
   const queue = gauge('millrace_queue_messages', 'Messages that wait in the queue or are being handled', [
     'kind',
   ]);
+  const late = gauge(
+    'millrace_webhook_late_seconds',
+    'For how long the webhook that is due longest has been so',
+  );
   const watches = gauge('millrace_watches', 'Streams and waits that are open in this process');
   const answers = gauge('millrace_answers', 'Whether what the gauges are read from answers: 1 or 0', [
     'server',
@@ -45,6 +50,9 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
       if (state === 'queued') oldest.set({ kind }, oldest_s ?? 0);
     }
     for (const [i, kind] of KINDS.entries()) if (depths) queue.set({ kind }, depths[i] ?? 0);
+    // Also those that nobody serves: that is what one asks for.
+    if (now) for (const name of QUEUES) workers.set({ queue: name }, 0);
+    if (now) late.set(now.webhookLateS);
     for (const { queue: name, count } of now?.workers ?? []) workers.set({ queue: name }, count);
     for (const [bucket, amount] of Object.entries(now?.credits ?? {}))
       credits.set({ bucket }, Number(amount));

@@ -38,6 +38,7 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
       tags: [
         { name: 'jobs', description: 'Submit, follow and cancel jobs' },
         { name: 'events', description: 'What happened, live and again' },
+        { name: 'webhooks', description: 'Events, brought to you' },
         { name: 'artifacts', description: 'Bytes that go in or come out' },
         { name: 'account', description: 'Balance, limits, movements' },
         { name: 'models', description: 'What can be asked for' },

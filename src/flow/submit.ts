@@ -14,6 +14,7 @@ import type { ChatInput, ImageInput, SttInput, Submission, TtsInput } from '../d
 import { wavDurationMs } from '../domain/wav.ts';
 import { findArtifact } from '../store/artifacts.ts';
 import type { Request } from './admit.ts';
+import { webhookUrl } from './webhook-url.ts';
 
 export interface Submitter {
   accountId: string;
@@ -82,6 +83,7 @@ export async function prepare(
     metadataJson,
     endUser: body.end_user ?? null,
     clientRequestId,
+    webhook: webhookUrl(ctx, body.webhook ?? null, 'webhook'),
     idempotency,
     inputJson,
     inputKey: null,

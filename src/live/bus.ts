@@ -10,6 +10,8 @@ export type Wake =
   | { type: 'account'; accountId: string }
   /** The job's stop was asked: its worker should act. */
   | { type: 'stop'; jobId: string }
+  /** There are events to be brought to webhooks. */
+  | { type: 'deliveries' }
   /** Models, routes, prices, plans or keys changed. */
   | { type: 'catalogue' }
   /** Wake-ups may have been lost, of any type: everybody looks. */
@@ -50,6 +52,7 @@ export function unpack(message: string): Wake[] {
       case 'live':
       case 'stop':
         return [{ type, jobId: first }];
+      case 'deliveries':
       case 'catalogue':
       case 'missed':
         return [{ type }];
@@ -69,6 +72,7 @@ function encode(wake: Wake): string {
     case 'live':
     case 'stop':
       return `${wake.type}:${wake.jobId}`;
+    case 'deliveries':
     case 'catalogue':
     case 'missed':
       return wake.type;

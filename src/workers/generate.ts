@@ -17,6 +17,8 @@ import { holdLease } from './lease.ts';
 
 export interface GenerateOptions {
   queues: readonly Kind[];
+  /** What the worker is known to serve, if that is more. */
+  serves?: readonly string[];
   /** Calls at once, of each queue. */
   concurrency: number;
   announcer: Announcer;
@@ -35,10 +37,10 @@ export interface Generator {
 const HANDBACK_MS = 3_000;
 
 export async function startGenerating(ctx: Context, options: GenerateOptions): Promise<Generator> {
-  const { announcer, settle, queues, concurrency } = options;
+  const { announcer, settle, queues, serves = queues, concurrency } = options;
   const brakes = new Brakes();
   const lease = await holdLease(ctx, {
-    queues,
+    queues: serves,
     onRenewed: () => void compare(),
     onLost: () => brakes.pullAll('leave'),
   });
