@@ -99,7 +99,9 @@ describe(`${CORPUS.length} hostile URLs`, () => {
   });
 
   // A header can hold no line break and no NUL, and what is not absolute is relative.
-  const locations = CORPUS.filter(({ url }) => /^[a-z][a-z0-9+.-]*:/i.test(url) && !/[\r\n\0]/.test(url));
+  const locations = CORPUS.filter(
+    ({ url }) => /^(?!http:[^/])[a-z][a-z0-9+.-]*:/i.test(url) && !/[\r\n\0]/.test(url),
+  );
   it.each(locations)('a redirect to $url is not followed', async ({ url }) => {
     const from = `http://hop.test:${hopPort()}/?to=${encodeURIComponent(filled(url))}`;
     const reply = await egress.open({ ...request(from), method: 'GET', maxBytes: 1_024 });
