@@ -30,10 +30,10 @@ export async function exchange(
   const client = new Client(target.origin, {
     // It can have this connection, and no other, since no other was judged.
     connect: (_, callback) => {
-      if (given || socket.destroyed)
-        return callback(Object.assign(new Error('closed'), { code: 'ECONNRESET' }), null);
+      const fresh = !given && !socket.destroyed;
       given = true;
-      callback(null, socket);
+      // Not at once: what calls back before it has returned is waited for in vain.
+      queueMicrotask(() => (fresh ? callback(null, socket) : callback(closed(), null)));
     },
     allowH2: false,
     pipelining: 1,
@@ -45,6 +45,8 @@ export async function exchange(
     socket.destroy();
     client.destroy().catch(() => {});
   };
+  signal.addEventListener('abort', close);
+  socket.once('close', () => signal.removeEventListener('abort', close));
   try {
     const answer = await client.request({
       method,
@@ -56,7 +58,6 @@ export async function exchange(
         connection: 'close',
       },
       body: body ?? null,
-      signal,
     });
     // Its errors are told to whoever reads it.
     answer.body.on('error', () => {});
@@ -72,6 +73,8 @@ export async function exchange(
     throw error;
   }
 }
+
+const closed = (): Error => Object.assign(new Error('closed'), { code: 'ECONNRESET' });
 
 function lowerCased(headers: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));

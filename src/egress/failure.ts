@@ -1,10 +1,10 @@
 /** What an error of a connection is called towards a client: codes that are known, words that name no address. */
 export function failureOf(error: unknown): { code: string; message: string } {
-  const { code = '', message = '' } = error as { code?: string; message?: string };
+  const { code = '', message = '', name } = error as { code?: string; message?: string; name?: string };
   if (code in SAID) return { code, message: SAID[code] as string };
   if (code === 'UND_ERR_HEADERS_OVERFLOW')
     return { code: 'EPROTO', message: 'The head of the answer is larger than 16 KiB.' };
-  if (code.startsWith('HPE_') || code.startsWith('UND_ERR_RES_') || code === 'UND_ERR_NOT_SUPPORTED')
+  if (name === 'HTTPParserError' || code.startsWith('UND_ERR_RES_') || code === 'UND_ERR_NOT_SUPPORTED')
     return { code: 'EPROTO', message: 'The answer is not HTTP/1.1.' };
   if (code === 'UND_ERR_SOCKET' || code === 'EPIPE' || code === 'UND_ERR_DESTROYED')
     return { code: 'ECONNRESET', message: SAID.ECONNRESET as string };
