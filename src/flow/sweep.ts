@@ -21,6 +21,7 @@ import {
 } from '../store/sweep.ts';
 import { freeSlots, refill } from './changes.ts';
 import { expireLots, expireWaiting } from './expire.ts';
+import { forgetDeliveries } from './forget-deliveries.ts';
 import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
@@ -33,6 +34,7 @@ const SLOW_TASKS: Record<string, SweepTask> = {
   rotate,
   guardOverrun,
   refillForgotten,
+  forgetDeliveries: async (ctx) => (await forgetDeliveries(ctx), false),
   removeOrphans: async (ctx) => (await removeOrphans(ctx), false),
 };
 const SLOW = 60;
