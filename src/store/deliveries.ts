@@ -16,7 +16,7 @@ export interface DueLane {
 /** So many that are due are looked at one by one; where more are due, lane by lane. */
 const HEAD = 500;
 /** Lanes that one look passes. */
-const WALK = 200;
+const WALK = 500;
 
 /**
  * Lanes of which something is due, those that wait longest first. `next`: where the walk over lanes goes on, null if none
@@ -128,7 +128,8 @@ export async function claimDeliveries(
         c.attempts as attempt, c.failures, (select now from clock) as at, coalesce(c.url, e.url) as url, e.payload, e.secret,
         case when e.old_secret_until > (select now from clock) then e.old_secret end as "oldSecret", v.id as "eventId", v.body
       from called c join endpoints e on e.account_id = c.account_id and e.id = c.endpoint_id
-      left join events v on v.account_id = c.account_id and v.sequence = c.event_sequence and v.created_at = c.created_at`,
+      left join lateral (select v.id, v.body from events v where v.account_id = c.account_id and v.sequence = c.event_sequence
+        and v.created_at = c.created_at limit 1) v on true`,
     values: [lanes, atOnce, limit, callMs],
   });
   return rows;

@@ -54,6 +54,29 @@ describe('a receiver', () => {
     await delivery(bad, hanging.id, ({ status }) => status === 'delivered');
   }, 90_000);
 
+  it('for whom 50,000 wait, and who hangs, delays nobody', async () => {
+    const bad = await millrace.account();
+    const good = await millrace.account();
+    receiver.answers('/heavy', ANSWERS.hang);
+    const { id } = await makeEndpoint(bad, receiver.url('/heavy'));
+    await canceledJob(bad);
+    await receiver.until('one hangs', () => receiver.open('/heavy').now === 1);
+    await millrace.sql(
+      `insert into deliveries (account_id, event_sequence, endpoint_id, lane, next_attempt_at, created_at)
+        select d.account_id, 1000000 + i, d.endpoint_id, d.lane, d.created_at - interval '1 hour' + i * interval '1 ms', d.created_at
+        from deliveries d, generate_series(1, 50000) i where d.endpoint_id = $1`,
+      [id],
+    );
+    await makeEndpoint(good, receiver.url('/light'));
+    for (let i = 0; i < 5; i++) {
+      const from = performance.now();
+      await canceledJob(good);
+      await receiver.until('it came', () => receiver.at('/light').length > i);
+      expect(performance.now() - from).toBeLessThan(1_000);
+    }
+    await millrace.sql('delete from deliveries where endpoint_id = $1', [id]);
+  }, 60_000);
+
   it("of single jobs is held apart by its host, so that a strange one does not delay one's own", async () => {
     const account = await millrace.account();
     const other = await startReceiver();
