@@ -22,6 +22,7 @@ import { accountRoutes } from './routes/account.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { artifactRoutes, linkedArtifactRoutes } from './routes/artifacts.ts';
 import { batchRoutes } from './routes/batch.ts';
+import { deliveryRoutes } from './routes/deliveries.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { jobRoutes } from './routes/jobs.ts';
@@ -108,6 +109,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
     eventRoutes(scope, api, authenticator);
     accountRoutes(scope, api);
     webhookRoutes(scope, api);
+    deliveryRoutes(scope, api);
     await scope.register(async (inner) => {
       await installUploads(inner);
       artifactRoutes(inner, api);

@@ -1,11 +1,11 @@
 // Endpoints and their deliveries, as an account sees them.
 import { eventually } from './eventually.ts';
-import { chat, type Json } from './client.ts';
-import type { TestAccount, TestPlatform } from './platform.ts';
+import { chat, type Client, type Json } from './client.ts';
+import type { TestPlatform } from './platform.ts';
 
 /** Makes one, and answers it with its secret. */
 export async function makeEndpoint(
-  account: TestAccount,
+  account: Client,
   url: string,
   form: Record<string, unknown> = {},
 ): Promise<Json> {
@@ -15,7 +15,7 @@ export async function makeEndpoint(
 }
 
 /** An endpoint's deliveries, newest first. */
-export async function deliveriesOf(account: TestAccount, endpointId: string, query = ''): Promise<Json[]> {
+export async function deliveriesOf(account: Client, endpointId: string, query = ''): Promise<Json[]> {
   const { status, body } = await account.get(
     `/v1/webhook-endpoints/${endpointId}/deliveries?limit=100&${query}`,
   );
@@ -25,7 +25,7 @@ export async function deliveriesOf(account: TestAccount, endpointId: string, que
 
 /** Its only delivery, once it is as asked. */
 export async function delivery(
-  account: TestAccount,
+  account: Client,
   endpointId: string,
   is: (delivery: Json) => boolean,
   withinMs = 30_000,
@@ -43,7 +43,7 @@ export async function delivery(
 }
 
 /** An event without any work: a job is submitted where nobody serves its queue, and canceled. Answers its id. */
-export async function canceledJob(account: TestAccount, job: Record<string, unknown> = {}): Promise<string> {
+export async function canceledJob(account: Client, job: Record<string, unknown> = {}): Promise<string> {
   const { id } = await account.submit({ ...chat('never run'), ...job });
   const { status } = await account.post(`/v1/jobs/${id}/cancel`);
   if (status !== 200) throw new Error(`not canceled: ${status}`);

@@ -1,10 +1,9 @@
-// Webhook endpoints and what was brought to them (contract 12).
+// Webhook endpoints: where events are brought, and what they are signed with (contract 12).
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { readAs } from '../../db/transaction.ts';
 import { AppError } from '../../domain/errors.ts';
 import { turnPage } from '../../domain/page.ts';
-import type { DeliveryStatus } from '../../domain/webhook.ts';
 import {
   changeEndpoint,
   createEndpoint,
@@ -15,22 +14,16 @@ import {
   rotate,
   testEndpoint,
 } from '../../flow/endpoints.ts';
-import { ownDelivery, redeliverAll, redeliverOne, SPAN_MAX } from '../../flow/redeliver.ts';
-import { listDeliveries } from '../../store/delivery-log.ts';
 import { listEndpoints } from '../../store/endpoints.ts';
 import type { Api } from '../api.ts';
 import { type PageQuery, pageQuery, sendPage, turnOf } from '../page.ts';
 import { listOf } from '../shapes.ts';
 import {
-  DeliveryAnswer,
-  deliveryView,
   EndpointAnswer,
   EndpointForm,
   EndpointPatch,
   endpointView,
   EndpointWithSecret,
-  SpanAnswer,
-  SpanForm,
   TestAnswer,
   testView,
 } from './webhook-shapes.ts';
@@ -41,7 +34,6 @@ const tags = ['webhooks'];
 export function webhookRoutes(app: FastifyInstance, api: Api): void {
   endpointRoutes(app, api);
   secretRoutes(app, api);
-  deliveryRoutes(app, api);
 }
 
 function endpointRoutes(app: FastifyInstance, { ctx }: Api): void {
@@ -184,80 +176,3 @@ function secretRoutes(app: FastifyInstance, { ctx }: Api): void {
     },
   );
 }
-
-function deliveryRoutes(app: FastifyInstance, { ctx }: Api): void {
-  app.get<{ Params: { id: string }; Querystring: PageQuery & { status?: DeliveryStatus } }>(
-    '/v1/webhook-endpoints/:id/deliveries',
-    {
-      schema: {
-        tags,
-        summary: 'List what was brought to an endpoint',
-        description: 'Kept as long as the events are.',
-        params: Id,
-        querystring: Type.Object(
-          {
-            ...pageQuery('dlv'),
-            status: Type.Optional(Type.Enum(['pending', 'delivered', 'failed', 'exhausted'])),
-          },
-          { additionalProperties: false },
-        ),
-        response: { 200: listOf(DeliveryAnswer) },
-      },
-    },
-    async ({ caller: { accountId }, params, query }, reply) => {
-      const { id: endpointId } = await ownEndpoint(ctx, accountId, params.id);
-      const status = query.status ?? null;
-      const { rows, hasMore, next } = await readAs(ctx.client, accountId, (tx) =>
-        turnPage(turnOf(query, 'desc'), (turn) =>
-          listDeliveries(tx, { accountId, endpointId, status, turn }),
-        ),
-      );
-      const items = rows.map((row) => JSON.stringify(deliveryView(row)));
-      return sendPage(reply, { items, hasMore, next: next?.id ?? null });
-    },
-  );
-
-  app.post<{ Params: { id: string }; Body: SpanForm }>(
-    '/v1/webhook-endpoints/:id/redeliver',
-    {
-      schema: {
-        tags,
-        summary: 'Send the events of a span of time again',
-        description: `Begins a new round of calls for deliveries that have ended, the oldest first, at most ${SPAN_MAX} a request.`,
-        params: Id,
-        body: SpanForm,
-        response: { 202: SpanAnswer },
-      },
-    },
-    async ({ caller: { accountId }, params: { id }, body }, reply) => {
-      const to = body.before === undefined ? new Date(FAR) : new Date(body.before);
-      const span = { from: new Date(body.after), to, onlyFailed: body.only_failed ?? true };
-      const { count, next } = await redeliverAll(ctx, { accountId, id }, span);
-      return reply.code(202).send({ object: 'redelivery', redelivered: count, next_after: next });
-    },
-  );
-
-  app.get<{ Params: { id: string } }>(
-    '/v1/deliveries/:id',
-    { schema: { tags, summary: 'Look at a delivery', params: Id, response: { 200: DeliveryAnswer } } },
-    async ({ caller, params }) => deliveryView(await ownDelivery(ctx, caller.accountId, params.id)),
-  );
-
-  app.post<{ Params: { id: string } }>(
-    '/v1/deliveries/:id/redeliver',
-    {
-      schema: {
-        tags,
-        summary: 'Send an event again',
-        description: 'Begins a new round of calls at once, whatever came of those before.',
-        params: Id,
-        response: { 202: DeliveryAnswer },
-      },
-    },
-    async ({ caller, params }, reply) =>
-      reply.code(202).send(deliveryView(await redeliverOne(ctx, caller.accountId, params.id))),
-  );
-}
-
-/** Past every delivery there will be. */
-const FAR = Date.UTC(9999, 0);
