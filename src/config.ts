@@ -31,11 +31,14 @@ export interface Config {
   crashAt: CrashAt | null;
   /** Of a worker alone; null: it serves no metrics. */
   metricsPort: number | null;
+  /** Of a client's command: the API's address and a key. */
+  clientUrl: string | null;
+  clientKey: string | null;
   hostName: string;
 }
 
 /** What a process may be, besides a command that does one thing and ends; the whole platform is both. */
-export type Role = 'api' | 'worker';
+export type Role = 'api' | 'worker' | 'client';
 
 interface Variable {
   default: string;
@@ -126,6 +129,16 @@ export const VARIABLES = {
     meaning: 'Port on which a worker alone serves /metrics and /healthz. 0 takes a free one.',
     roles: ['worker'],
   },
+  MILLRACE_URL: {
+    default: '`base_url` of credentials.json in the data folder',
+    meaning: "The API's address, for `npx millrace`.",
+    roles: ['client'],
+  },
+  MILLRACE_API_KEY: {
+    default: '`api_key` of credentials.json in the data folder',
+    meaning: "An account's key, for `npx millrace`.",
+    roles: ['client'],
+  },
   LOG_LEVEL: { default: 'info', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
   CRASH_AT: {
     default: 'none',
@@ -212,6 +225,8 @@ export function readConfig(env: Env = process.env): Config {
     production,
     crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),
     metricsPort: text('METRICS_PORT') === null ? null : whole('METRICS_PORT', 0, 65_535),
+    clientUrl: url('MILLRACE_URL', ['http:', 'https:']),
+    clientKey: text('MILLRACE_API_KEY'),
     hostName: hostname(),
   });
 }
