@@ -87,7 +87,7 @@ describe.each(curls)('each example of docs/api.md, with %s', (curl) => {
       for (const [, name, path] of text.matchAll(/`\$(\w+)` is its `([\w.]+)`/g))
         stated[name as string] = lookUp(json, path as string);
     }
-    expect(Object.keys(stated)).toHaveLength(11);
+    expect(Object.keys(stated)).toHaveLength(12);
     expect(readFileSync(join(folder, 'mill.png')).subarray(1, 4).toString()).toBe('PNG');
   }, 30_000);
 
@@ -122,6 +122,7 @@ it('has an example of every kind, of a batch, an upload, a stream, and of what a
     '/v1/jobs/batch',
     '-F ',
     '/events"',
+    '/webhook-endpoints"',
     ...['accounts', 'grants', 'models', 'prices', 'routes'].map((what) => `/${what}`),
   ])
     expect(all).toContain(needed);

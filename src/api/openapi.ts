@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifySchema } from 'fastify';
 import type { Context } from '../context.ts';
 import { INPUTS } from '../domain/submission.ts';
 import { VERSION } from './api.ts';
+import { installDocs } from './docs.ts';
 import { EXAMPLES } from './examples.ts';
 import { JSON_TYPE } from './headers.ts';
 import { installReference } from './reference.ts';
@@ -66,6 +67,7 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
     };
   });
   installReference(app);
+  installDocs(app);
 }
 
 /** The router's `*`, which takes slashes, is to readers a parameter like any other. */
