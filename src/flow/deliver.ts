@@ -27,6 +27,8 @@ export interface Delivery {
    * @returns `more`: what is due may not have been seen to its end, and the next take should follow at once
    */
   take(options: { limit: number; without: readonly string[] }): Promise<{ taken: Claimed[]; more: boolean }>;
+  /** Takes what is due of these lanes alone: of which a call has just ended, say. */
+  takeOf(lanes: readonly string[], limit: number): Promise<Claimed[]>;
   /** Calls the receiver, and writes down what came of it. */
   deliver(claimed: Claimed): Promise<void>;
 }
@@ -61,6 +63,7 @@ export function openDelivery(ctx: Context): Delivery {
             );
       return { taken, more: walks || taken.length === limit };
     },
+    takeOf: (lanes, limit) => takeOf(ctx, lanes, limit),
     async deliver(claimed) {
       const result = await call(ctx, claimed);
       await write({ claimed, result });
@@ -68,7 +71,7 @@ export function openDelivery(ctx: Context): Delivery {
   };
 }
 
-async function takeOf(ctx: Context, lanes: string[], limit: number): Promise<Claimed[]> {
+async function takeOf(ctx: Context, lanes: readonly string[], limit: number): Promise<Claimed[]> {
   return transaction(ctx.flow, async (tx) => {
     const locked = await lockLanes(tx, lanes);
     const { open = [], closed = [] } = Object.groupBy(locked, ({ enabled }) => (enabled ? 'open' : 'closed'));

@@ -92,7 +92,8 @@ export interface Claimed {
 }
 
 /**
- * Takes what is due of locked lanes, of each as much as it may be called at once, one of each before the second of any.
+ * Takes what is due of locked lanes, of each as much as it may be called at once, and of those first that have the fewest
+ * calls under way.
  * @param atOnce calls of one lane
  */
 export async function claimDeliveries(
@@ -112,7 +113,7 @@ export async function claimDeliveries(
           where c.lane = l.lane and c.calling_until > (select now from clock))) as free
         from unnest($1::text[]) as l (lane)),
       due as (
-        select d.*, row_number() over (partition by d.lane order by d.next_attempt_at, d.id) as turn
+        select d.*, row_number() over (partition by d.lane order by d.next_attempt_at, d.id) - r.free as turn
         from room r cross join lateral (
           select x.account_id, x.event_sequence, x.endpoint_id, x.id, x.lane, x.next_attempt_at from deliveries x
           where x.lane = r.lane and x.next_attempt_at <= (select now from clock)

@@ -23,12 +23,14 @@ export function startDelivering(ctx: Context, { concurrency }: { concurrency: nu
   const byAccount = new Map<string, number>();
   let calling = 0;
   let stopped = false;
-  let looking: Promise<void> | null = null;
-  let again = false;
+  /** Something may be due anywhere; and lanes of which a call has just ended. */
+  let wanted = false;
+  const freed = new Set<string>();
+  let working: Promise<void> | null = null;
   let failing = false;
 
   const call = async (claimed: Claimed): Promise<void> => {
-    const { accountId } = claimed;
+    const { accountId, lane } = claimed;
     calling += 1;
     byAccount.set(accountId, (byAccount.get(accountId) ?? 0) + 1);
     try {
@@ -41,39 +43,59 @@ export function startDelivering(ctx: Context, { concurrency }: { concurrency: nu
       const left = (byAccount.get(accountId) ?? 1) - 1;
       if (left === 0) byAccount.delete(accountId);
       else byAccount.set(accountId, left);
-      look();
+      freed.add(lane);
+      work();
     }
   };
 
-  const takeAll = async (): Promise<void> => {
-    for (let more = true; more && !stopped && calling < concurrency;) {
-      const without = [...byAccount].filter(([, count]) => count >= perAccount).map(([id]) => id);
-      const found = await delivery.take({ limit: concurrency - calling, without });
-      for (const claimed of found.taken) void call(claimed);
-      more = found.more;
-    }
+  /** From where a call has just ended, while there is room: nothing has to be looked for. */
+  const takeNext = async (): Promise<void> => {
+    const lanes = [...freed];
+    freed.clear();
+    for (const claimed of await delivery.takeOf(lanes, concurrency - calling)) void call(claimed);
   };
 
-  /** At once, or if it looks already once more after that. */
-  function look(): void {
-    again = true;
-    if (stopped || looking !== null) return;
-    looking = (async () => {
-      while (again && !stopped) {
-        again = false;
-        await takeAll();
+  /** From all lanes; all of them have their turn, so that those that are full cannot keep the rest waiting. */
+  const takeAny = async (): Promise<void> => {
+    const without = [...byAccount].filter(([, count]) => count >= perAccount).map(([id]) => id);
+    const { taken, more } = await delivery.take({ limit: concurrency - calling, without });
+    for (const claimed of taken) void call(claimed);
+    wanted ||= more;
+  };
+
+  const mayTake = (): boolean => !stopped && calling < concurrency && (wanted || freed.size > 0);
+
+  /** One take at a time, for as long as there is something to be taken. */
+  function work(): void {
+    if (working !== null || !mayTake()) return;
+    working = (async () => {
+      while (mayTake()) {
+        const full = calling + freed.size > concurrency / 2;
+        if (freed.size > 0 && !full) await takeNext();
+        if (!wanted && !full) continue;
+        wanted = false;
+        if (full) freed.clear();
+        await takeAny();
       }
       failing = false;
     })()
       .catch((error: unknown) => {
         if (!failing) ctx.log.warn({ err: error }, 'webhooks that are due could not be looked for');
         failing = true;
+        // The next look will find all of it.
+        wanted = false;
+        freed.clear();
       })
       .finally(() => {
-        looking = null;
+        working = null;
+        work();
       });
   }
 
+  const look = (): void => {
+    wanted = true;
+    work();
+  };
   const unsubscribe = ctx.bus.subscribe(({ type }) => {
     if (type === 'deliveries' || type === 'missed') look();
   });
@@ -86,7 +108,7 @@ export function startDelivering(ctx: Context, { concurrency }: { concurrency: nu
       unsubscribe();
       clearInterval(timer);
       const until = performance.now() + forMs;
-      await looking;
+      await working;
       while (calling > 0 && performance.now() < until) await sleep(QUIET_MS);
       if (calling > 0) ctx.log.warn({ calls: calling }, 'webhook calls are left; others will repeat them');
     },
