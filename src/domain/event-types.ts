@@ -20,6 +20,9 @@ export const EVENT_PATTERNS = [
   ...EVENT_TYPES,
 ];
 
+/** What each of them looks like. */
+export const EVENT_PATTERN = '^(\\*|[a-z]+\\.(\\*|[a-z_]+))$';
+
 /** As the database compares them too (`appendEvents`). */
 export function wants(patterns: readonly string[], type: string): boolean {
   return ['*', `${type.split('.')[0]}.*`, type].some((pattern) => patterns.includes(pattern));

@@ -5,8 +5,9 @@ import type { Tx } from '../db/pool.ts';
 import { persistently, readAs, transaction } from '../db/transaction.ts';
 import { AppError, invalidRequest } from '../domain/errors.ts';
 import { renderEvent } from '../domain/event.ts';
-import { TERMINAL_EVENTS } from '../domain/event-types.ts';
+import { EVENT_PATTERNS, TERMINAL_EVENTS } from '../domain/event-types.ts';
 import { isId, newId } from '../domain/ids.ts';
+import { nearest } from '../domain/nearest.ts';
 import { type CallResult, newSecret, OLD_SECRET_S, type Payload } from '../domain/webhook.ts';
 import { lockAccounts } from '../store/accounts.ts';
 import { endWaiting } from '../store/deliveries.ts';
@@ -64,6 +65,7 @@ export async function createEndpoint(
 ): Promise<{ endpoint: Endpoint; secret: string }> {
   const { events = TERMINAL_EVENTS, description = '', payload = 'full', enabled = true } = form;
   const url = webhookUrl(ctx, form.url, 'url');
+  assertKnown(events);
   const secret = newSecret();
   const id = newId('whe');
   const sealed = seal(ctx.secrets.key, secret);
@@ -77,6 +79,18 @@ export async function createEndpoint(
   });
   if (!endpoint) throw new Error('an endpoint that was made is not there');
   return { endpoint, secret };
+}
+
+/** @throws AppError invalid_request */
+function assertKnown(events: readonly string[]): void {
+  const at = events.findIndex((pattern) => !EVENT_PATTERNS.includes(pattern));
+  const stranger = events[at];
+  if (stranger === undefined) return;
+  const like = nearest(stranger, EVENT_PATTERNS);
+  const path = `events.${at}`;
+  const message = `is no type of event that there is${like === null ? '' : `; did you mean ${like}?`}`;
+  const issue = { path, message, expected: like ?? 'job.succeeded', received: stranger };
+  throw invalidRequest(issue, `${path} ${message}${like === null ? '.' : ''}`);
 }
 
 function tooMany(): AppError {
@@ -94,6 +108,7 @@ export async function changeEndpoint(
   { enabled, url, ...form }: Partial<EndpointForm>,
 ): Promise<Endpoint> {
   await ownWithUrl(ctx, accountId, id);
+  assertKnown(form.events ?? []);
   const change = {
     ...(url !== undefined && { url: webhookUrl(ctx, url, 'url') }),
     ...(Object.fromEntries(Object.entries(form).filter(([, value]) => value !== undefined)) as Partial<

@@ -58,7 +58,8 @@ describe('an endpoint', () => {
   it('is refused with events, payloads and fields that there are not', async () => {
     const url = receiver.url('/');
     for (const [form, path] of [
-      [{ url, events: ['job.deleted'] }, 'events.0'],
+      [{ url, events: ['*', 'job.suceeded'] }, 'events.1'],
+      [{ url, events: ['JOB'] }, 'events.0'],
       [{ url, events: [] }, 'events'],
       [{ url, payload: 'huge' }, 'payload'],
       [{ url, secret: 'mine' }, 'secret'],
