@@ -1,6 +1,6 @@
 // Every variable Millrace reads, once, at start. docs/configuration.md is the same table; a test compares them.
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type CrashAt, parseCrashAt } from './crash.ts';
 import { canonicalHost } from './egress/judge.ts';
 
@@ -9,12 +9,17 @@ export interface Config {
   port: number;
   /** Absolute root of every URL we hand out, without a trailing slash; null: from host and port, once they are known. */
   publicUrl: string | null;
+  /** Root of the address at which vendors reach the API; null: none does. */
+  callbackUrl: string | null;
   dataDir: string;
   databaseUrl: string | null;
   databaseClientUrl: string | null;
   databaseFlowUrl: string | null;
   redisUrl: string | null;
   simUrl: string | null;
+  /** Folders, as PATH has them, in which engines on the command line are looked for. */
+  enginePath: string;
+  engineModelsDir: string;
   supportUrl: string | null;
   corsOrigins: string[];
   /** Hosts that webhooks and inputs may be on though they are private, as `canonicalHost` gives them. */
@@ -57,6 +62,12 @@ export const VARIABLES = {
       'Root of every absolute URL that clients are given. To be set where HOST is 0.0.0.0 or ::, else links say localhost.',
     roles: ['api', 'worker'],
   },
+  CALLBACK_URL: {
+    default: 'PUBLIC_URL, if it is https',
+    meaning:
+      'Root of the address at which vendors may tell that work is done. Without one, workers only poll for it.',
+    roles: ['worker'],
+  },
   MILLRACE_DATA_DIR: {
     default: '.millrace',
     meaning:
@@ -83,6 +94,17 @@ export const VARIABLES = {
     meaning:
       'A running simulator to use instead of the embedded one, which each API and worker starts otherwise.',
     roles: ['api', 'worker'],
+  },
+  ENGINE_PATH: {
+    default: 'PATH',
+    meaning:
+      'Folders, as PATH has them, in which a worker looks for engines on the command line. One without any: no engines.',
+    roles: ['worker'],
+  },
+  ENGINE_MODELS_DIR: {
+    default: '`engines` in the data folder',
+    meaning: 'Holds a folder for each engine that needs model files: `whisper-cli`, `piper`, `sd`.',
+    roles: ['worker'],
   },
   SUPPORT_URL: {
     default: 'none',
@@ -197,16 +219,22 @@ export function readConfig(env: Env = process.env): Config {
   const postgres = ['postgres:', 'postgresql:'];
   const production = text('NODE_ENV') === 'production';
   const crashAt = text('CRASH_AT');
+  const dataDir = resolve(text('MILLRACE_DATA_DIR') ?? VARIABLES.MILLRACE_DATA_DIR.default);
+  const publicUrl = url('PUBLIC_URL', ['http:', 'https:']);
   return Object.freeze({
     host: text('HOST') ?? VARIABLES.HOST.default,
     port: whole('PORT', 0, 65_535),
-    publicUrl: url('PUBLIC_URL', ['http:', 'https:']),
-    dataDir: resolve(text('MILLRACE_DATA_DIR') ?? VARIABLES.MILLRACE_DATA_DIR.default),
+    publicUrl,
+    callbackUrl:
+      url('CALLBACK_URL', ['http:', 'https:']) ?? (publicUrl?.startsWith('https:') ? publicUrl : null),
+    dataDir,
     databaseUrl: url('DATABASE_URL', postgres),
     databaseClientUrl: url('DATABASE_CLIENT_URL', postgres),
     databaseFlowUrl: url('DATABASE_FLOW_URL', postgres),
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
     simUrl: url('SIM_URL', ['http:', 'https:']),
+    enginePath: text('ENGINE_PATH') ?? env.PATH ?? '',
+    engineModelsDir: resolve(text('ENGINE_MODELS_DIR') ?? join(dataDir, 'engines')),
     supportUrl: url('SUPPORT_URL', ['http:', 'https:']),
     corsOrigins: list('CORS_ORIGINS'),
     egressAllow: list('EGRESS_ALLOW').map((raw) => {

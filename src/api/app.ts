@@ -23,6 +23,7 @@ import { adminRoutes } from './routes/admin.ts';
 import { artifactRoutes, linkedArtifactRoutes } from './routes/artifacts.ts';
 import { batchRoutes } from './routes/batch.ts';
 import { deliveryRoutes } from './routes/deliveries.ts';
+import { callbackRoutes } from './routes/callbacks.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { jobRoutes } from './routes/jobs.ts';
@@ -100,6 +101,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
   const authenticator = openAuthenticator(ctx, openRateLimit(app));
 
   await app.register(async (scope) => healthRoutes(scope, api));
+  await app.register(async (scope) => callbackRoutes(scope, api));
   await app.register(async (scope) => modelRoutes(scope, api, authenticator));
   await app.register(async (scope) => linkedArtifactRoutes(scope, api, authenticator));
   await app.register(async (scope) => {

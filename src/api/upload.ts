@@ -5,6 +5,7 @@ import type { Context } from '../context.ts';
 import { AppError, fieldName, invalidRequest } from '../domain/errors.ts';
 import { ARTIFACT_MAX_BYTES, dropUpload, storeUpload, type Upload } from '../flow/upload.ts';
 import { refuseEncoding } from './body.ts';
+import { fetchFor, isFetch } from './fetch-upload.ts';
 
 /** Forms are read where files are taken; everywhere else they are a content type like any other, and refused. */
 export async function installUploads(scope: FastifyInstance): Promise<void> {
@@ -15,11 +16,13 @@ export async function installUploads(scope: FastifyInstance): Promise<void> {
 }
 
 /**
- * The bytes of the form's field `file`, in storage. The whole form is read first, to its last boundary: one that was cut
+ * The bytes of the form's field `file`, or behind a URL, in storage. The whole form is read first, to its last boundary: one that was cut
  * off is no upload.
- * @throws AppError invalid_request, unsupported_media_type, input_unsupported, body_too_large
+ * @throws AppError invalid_request, unsupported_media_type, input_unsupported, input_unreachable, body_too_large,
+ * too_many_connections
  */
 export async function readUpload(ctx: Context, request: FastifyRequest): Promise<Upload> {
+  if (isFetch(request.body)) return fetchFor(ctx, request, request.body);
   refuseOtherForms(request);
   refuseEncoding(request);
   let upload: Upload | null = null;
@@ -44,10 +47,9 @@ function refuseOtherForms(request: FastifyRequest): void {
   const { body } = request;
   if (request.isMultipart()) return;
   if (typeof body !== 'object' || body === null) throw new AppError('unsupported_media_type');
-  const byUrl = 'url' in body;
   throw new AppError('input_unsupported', {
-    message: `${byUrl ? 'Fetching a URL' : 'A direct upload to storage'} is not supported yet. Send the bytes as multipart/form-data.`,
-    details: { field: byUrl ? 'url' : 'content_type' },
+    message: 'A direct upload to storage is not supported yet. Send the bytes as multipart/form-data.',
+    details: { field: 'content_type' },
   });
 }
 

@@ -26,6 +26,7 @@ export const FORMS: Record<string, Words> = {
   '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$': { is: 'a word of letters, digits and . _ -', like: 'free' },
   '^[0-9]{1,18}$': { is: '1 to 18 digits', like: '1000000' },
   '^[A-Za-z0-9+/]*={0,2}$': { is: 'base64', like: 'UklGRg==' },
+  '^[a-z0-9-]+(\\.[a-z0-9-]+)+$': { is: 'the name of a host', like: 'files.example.com' },
   '^[!-~]{1,500}$': { is: 'printable ASCII without a space', like: 'key-123' },
 };
 

@@ -25,6 +25,20 @@ export interface ModelData {
   charge_refused?: boolean;
 }
 
+/** What of an upstream differs from others of its dialect. Data of the route's row. */
+export interface RouteData {
+  /** What is done about fields of an input that are neither usual nor named in `fields`; by default they are refused. */
+  unknown_fields?: 'pass' | 'refuse';
+  /** Fields beyond the usual ones that the upstream takes and whose price is known. */
+  fields?: string[];
+  /** replicate: what the upstream calls a field of ours; null: it has none, and nothing is sent. */
+  input_map?: Record<string, string | null>;
+  /** replicate: further fields of each input, as they are. */
+  input?: Record<string, string | number | boolean>;
+  /** replicate: hosts, with their subdomains, from which outputs are fetched over https; the API's own is always one. */
+  output_hosts?: string[];
+}
+
 export interface ModelRoute {
   id: string;
   provider: string;
@@ -32,7 +46,7 @@ export interface ModelRoute {
   enabled: boolean;
   /** The operator's cost at that vendor. */
   cost: PriceLine[];
-  data: { unknown_fields?: 'pass' | 'refuse'; fields?: string[] };
+  data: RouteData;
 }
 
 export interface Model {

@@ -54,15 +54,19 @@ const UNITS: Record<Kind, readonly Unit[]> = {
   stt: [{ name: 'millisecond', measure: 'input' }],
 };
 
+/** How long the vendor worked. Nobody can bound it beforehand, so that it may be an operator's cost and never a client's price. */
+export const isComputeTime = ({ name, measure }: Unit): boolean =>
+  name === 'millisecond' && measure === 'output';
+
 const nameOf = ({ name, measure }: Unit): string => `${name} ${measure}`;
 
 /** The lines a price of that kind consists of, in words. */
 export const unitsOf = (kind: Kind): string[] => UNITS[kind].map(nameOf);
 
-/** Whether each line is one of its kind's, and none comes twice; and, of a price, whether none is missing. */
+/** Whether each line is one of its kind's, and none comes twice; of a price, whether none is missing; of a cost, also by the vendor's time. */
 export function fitsKind(kind: Kind, lines: readonly Unit[], { whole }: { whole: boolean }): boolean {
   const wanted = unitsOf(kind);
   const given = new Set(lines.map(nameOf));
   if (given.size < lines.length || (whole && given.size < wanted.length)) return false;
-  return [...given].every((name) => wanted.includes(name));
+  return lines.every((line) => wanted.includes(nameOf(line)) || (!whole && isComputeTime(line)));
 }

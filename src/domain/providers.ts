@@ -4,6 +4,8 @@ import { type Kind, KINDS } from './job.ts';
 export const PROVIDER_KINDS = {
   sim: KINDS,
   openai: ['chat'],
+  replicate: KINDS,
+  exec: ['image', 'tts', 'stt'],
 } as const satisfies Record<string, readonly Kind[]>;
 
 export type ProviderName = keyof typeof PROVIDER_KINDS;

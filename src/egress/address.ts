@@ -10,10 +10,13 @@ const NAT64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96');
 /** Public by its number, and yet the metadata and agents' server inside every Azure machine. */
 const WIRE_SERVER = '168.63.129.16';
 
-/** Whether an address, in any usual notation, belongs to the public internet and not to this machine. */
-export function isPublic(text: string): boolean {
-  const address = parse(text);
-  return address !== null && isUnicast(address) && !isOwn(address);
+/** Whether addresses, in any usual notation, all belong to the public internet and none to this machine. */
+export function arePublic(texts: readonly string[]): boolean {
+  const own = ownAddresses();
+  return texts.every((text) => {
+    const address = parse(text);
+    return address !== null && isUnicast(address) && !own.has(address.toNormalizedString());
+  });
 }
 
 /** One address in one notation, so that two can be compared; null: none. */
@@ -23,26 +26,33 @@ export function canonical(text: string): string | null {
 
 /** An IPv4 address in the clothes of IPv6 is taken for what it is. */
 function parse(text: string): Address | null {
-  if (!ipaddr.isValid(text)) return null;
-  const address = ipaddr.parse(text);
+  const plain = text.includes(':') ? unmixed(text) : text;
+  if (plain === null || !ipaddr.isValid(plain)) return null;
+  const address = ipaddr.parse(plain);
   if (address.kind() === 'ipv4') return address;
   const wide = address as ipaddr.IPv6;
-  if (wide.isIPv4MappedAddress()) return wide.toIPv4Address();
-  return wide;
+  return wide.isIPv4MappedAddress() ? wide.toIPv4Address() : wide;
+}
+
+/**
+ * IPv6 without dots, which ipaddr.js would read otherwise: it takes `::8.8.8.8` for `::ffff:8.8.8.8`. Null: none, or one with a
+ * zone, which is an interface's and so never public.
+ */
+function unmixed(text: string): string | null {
+  const url = URL.parse(`http://[${text}]/`);
+  return url && url.hostname.slice(1, -1);
 }
 
 function isUnicast(address: Address): boolean {
   if (address.kind() === 'ipv4') return address.range() === 'unicast' && address.toString() !== WIRE_SERVER;
   const wide = address as ipaddr.IPv6;
   if (wide.match(NAT64)) return isUnicast(new ipaddr.IPv4(wide.toByteArray().slice(12)));
-  // No zone, which is an interface's. What is not global, or a tunnel to IPv4 (6to4, Teredo), is nobody's server.
-  return !wide.zoneId && wide.match(GLOBAL_IPV6) && wide.range() === 'unicast';
+  // What is not global, or a tunnel to IPv4 (6to4, Teredo), is nobody's server.
+  return wide.match(GLOBAL_IPV6) && wide.range() === 'unicast';
 }
 
-/** A machine's own public address leads past its firewall. */
-function isOwn(address: Address): boolean {
-  const mine = address.toNormalizedString();
-  return Object.values(networkInterfaces()).some((list) =>
-    list?.some((own) => canonical(own.address) === mine),
-  );
+/** A machine's own public addresses lead behind its firewall. */
+function ownAddresses(): ReadonlySet<string | null> {
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return new Set(all.map(({ address }) => canonical(address)));
 }

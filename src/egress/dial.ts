@@ -1,7 +1,7 @@
 // A connection to a target: its name is asked for once, every answer is judged, and what is dialled is one of them.
 import { connect as connectTcp, type LookupFunction, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { canonical, isPublic } from './address.ts';
+import { arePublic, canonical } from './address.ts';
 import type { Refusal } from './egress.ts';
 import type { Target } from './judge.ts';
 import { isAbsence, type Resolve } from './resolve.ts';
@@ -31,7 +31,9 @@ export async function dial(
   const socket = await connected(tcp(target, addresses), 'connect', signal);
   // Whatever became of the addresses on the way: what is at the other end is what counts.
   const remote = canonical(socket.remoteAddress ?? '');
-  if (remote === null || !addresses.some((address) => canonical(address) === remote)) {
+  // Reset in the same moment: there is nobody any more.
+  if (remote === null) throw Object.assign(new Error('closed'), { code: 'ECONNRESET' });
+  if (!addresses.some((address) => canonical(address) === remote)) {
     socket.destroy();
     throw new Refused('private_address');
   }
@@ -53,10 +55,11 @@ async function addressesOf(
   { host, literal, allowed }: Target,
   { resolve, signal }: { resolve: Resolve; signal: AbortSignal },
 ): Promise<string[]> {
+  signal.throwIfAborted();
   const found = literal ? [host] : await named(host, { resolve, signal, allowed });
   signal.throwIfAborted();
   if (found.length === 0) throw new Refused('unresolvable');
-  if (!allowed && !found.every(isPublic)) throw new Refused('private_address');
+  if (!allowed && !arePublic(found)) throw new Refused('private_address');
   return found.slice(0, MOST_ADDRESSES);
 }
 
@@ -64,11 +67,18 @@ async function named(
   host: string,
   { resolve, ...how }: { resolve: Resolve; signal: AbortSignal; allowed: boolean },
 ): Promise<string[]> {
+  const { signal } = how;
+  let stop = (): void => {};
+  const stopped = new Promise<never>((_, reject) => (stop = () => reject(new Error('aborted'))));
+  signal.addEventListener('abort', stop);
   try {
-    return await resolve(host, how);
+    // The system's resolver cannot be stopped, but need not be waited for.
+    return await Promise.race([resolve(host, how), stopped]);
   } catch (error) {
     if (isAbsence(error)) throw new Refused('unresolvable');
     throw Object.assign(new Error('name servers do not answer', { cause: error }), { code: 'EDNS' });
+  } finally {
+    signal.removeEventListener('abort', stop);
   }
 }
 

@@ -1,6 +1,6 @@
 // A URL, judged by its looks: what can be said of it without asking anybody for its name.
 import ipaddr from 'ipaddr.js';
-import { isPublic } from './address.ts';
+import { arePublic } from './address.ts';
 import type { Refusal } from './egress.ts';
 
 /** What is dialled for a URL. */
@@ -53,12 +53,14 @@ export function judge(url: string, allowed: ReadonlySet<string>): { target: Targ
   };
   if (isAllowed) return { target };
   if (!secure) return { refusal: 'scheme' };
-  if (literal ? !isPublic(host) : isLocal(host)) return { refusal: 'private_address' };
+  if (literal ? !arePublic([host]) : isLocal(host)) return { refusal: 'private_address' };
   return PORTS.has(port) ? { target } : { refusal: 'port' };
 }
 
 /** A host as URLs name it, in the one form that is compared; null: none. */
 export function canonicalHost(text: string): string | null {
+  // A parser drops a port that is the scheme's own.
+  if (text.includes(']:')) return null;
   const host = text.includes(':') && !text.startsWith('[') ? `[${text}]` : text;
   if (/[\s\\/?#@\p{Cc}\p{Cf}]/u.test(host) || !URL.canParse(`http://${host}/`)) return null;
   const { hostname, port } = new URL(`http://${host}/`);

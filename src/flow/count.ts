@@ -28,7 +28,13 @@ export function countOutput(ctx: Context, call: Counted, output: Output): UsageL
     case 'tts':
       return [{ name: 'character', measure: 'input', quantity: call.bounds.characters ?? 0 }];
     case 'stt':
-      return [{ name: 'millisecond', measure: 'input', quantity: Math.ceil(output.durationMs) }];
+      return [
+        {
+          name: 'millisecond',
+          measure: 'input',
+          quantity: Math.ceil(output.durationMs ?? call.bounds.audio_ms ?? 0),
+        },
+      ];
   }
 }
 

@@ -15,6 +15,7 @@ import { wavDurationMs } from '../domain/wav.ts';
 import { findArtifact } from '../store/artifacts.ts';
 import type { Request } from './admit.ts';
 import { webhookUrl } from './webhook-url.ts';
+import { unfetchable } from './fetch-input.ts';
 
 export interface Submitter {
   accountId: string;
@@ -195,10 +196,10 @@ async function audioMs(
     });
   }
   if (url !== undefined) {
-    throw new AppError('input_unsupported', {
-      message: 'Audio by URL is not supported yet. Upload it to /v1/artifacts and send input.artifact.',
-      details: { field: 'input.url' },
-    });
+    // Fetched by the worker (docs/decisions/0014): how long it lasts is not known before.
+    const never = unfetchable(ctx, url);
+    if (never) throw never.refusal('input.url');
+    return null;
   }
   if (audio !== undefined) return wavDurationMs(Buffer.from(audio, 'base64'));
   const artifact = await findArtifact(ctx.flow, accountId, id ?? '');

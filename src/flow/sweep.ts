@@ -20,6 +20,7 @@ import {
   ringAgain,
 } from '../store/sweep.ts';
 import { freeSlots, refill } from './changes.ts';
+import { openEndings } from './end-remote.ts';
 import { expireLots, expireWaiting } from './expire.ts';
 import { forgetDeliveries } from './forget-deliveries.ts';
 import { removeOrphans } from './remove-orphans.ts';
@@ -54,9 +55,10 @@ export interface Sweeper {
  */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
   const holder = newId('wkr');
+  const endings = openEndings(ctx, tools);
   const everyPass: Record<string, SweepTask> = {
     ringLost: openRingLost(),
-    takeBack: openTakeBack(),
+    takeBack: openTakeBack(endings),
     ...TASKS,
   };
   const failing = new Map<string, string>();
@@ -93,6 +95,7 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
       return more;
     },
     async leave() {
+      await endings.leave();
       await attempt('leave', async () => (await leaveSweep(ctx.flow, holder), false));
     },
   };

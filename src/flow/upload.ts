@@ -48,11 +48,16 @@ export async function dropUpload(ctx: Context, { storageKey }: Upload): Promise<
   await ctx.storage.remove(storageKey).catch(() => {});
 }
 
-/** Makes the account's artifact of it. */
-export async function keepUpload(ctx: Context, accountId: string, upload: Upload): Promise<StoredArtifact> {
+/** Makes the account's artifact of it; with a job's id, an input of that job. */
+export async function keepUpload(
+  ctx: Context,
+  accountId: string,
+  upload: Upload,
+  jobId: string | null = null,
+): Promise<StoredArtifact> {
   const wave = await waveOf(ctx, upload.storageKey, upload.bytes);
   const now = await databaseNow(ctx.flow);
-  const rest = { direction: 'input', jobId: null, width: null, height: null, ...wave } as const;
+  const rest = { direction: 'input', jobId, width: null, height: null, ...wave } as const;
   const artifact: Artifact = { ...upload, accountId, ...rest };
   await transaction(ctx.flow, async (tx) => insertArtifacts(tx, [artifact], now));
   return { ...artifact, createdAt: now, expiresAt: null, deletedAt: null };

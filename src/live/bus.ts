@@ -12,6 +12,8 @@ export type Wake =
   | { type: 'stop'; jobId: string }
   /** There are events to be brought to webhooks. */
   | { type: 'deliveries' }
+  /** A vendor says that it is done with this job's work: who polls for it should look. */
+  | { type: 'remote'; jobId: string }
   /** Models, routes, prices, plans or keys changed. */
   | { type: 'catalogue' }
   /** Wake-ups may have been lost, of any type: everybody looks. */
@@ -51,6 +53,7 @@ export function unpack(message: string): Wake[] {
         return [{ type, accountId: first }];
       case 'live':
       case 'stop':
+      case 'remote':
         return [{ type, jobId: first }];
       case 'deliveries':
       case 'catalogue':
@@ -71,6 +74,7 @@ function encode(wake: Wake): string {
       return `account:${wake.accountId}`;
     case 'live':
     case 'stop':
+    case 'remote':
       return `${wake.type}:${wake.jobId}`;
     case 'deliveries':
     case 'catalogue':

@@ -61,6 +61,16 @@ export async function findArtifact(db: Db, accountId: string, id: string): Promi
   return rows[0] ?? null;
 }
 
+/** What was fetched for a job to work on. */
+export async function findFetched(db: Db, accountId: string, jobId: string): Promise<StoredArtifact | null> {
+  const { rows } = await db.query<StoredArtifact>(
+    `select ${COLUMNS} from artifacts where account_id = $1 and job_id = $2 and direction = 'input' and deleted_at is null
+      order by id limit 1`,
+    [accountId, jobId],
+  );
+  return rows[0] ?? null;
+}
+
 /** By id alone: for links that were signed for it. */
 export async function findArtifactById(db: Db, id: string): Promise<StoredArtifact | null> {
   const { rows } = await db.query<StoredArtifact>(`select ${COLUMNS} from artifacts where id = $1`, [id]);

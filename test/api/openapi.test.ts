@@ -3,7 +3,9 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openApi } from '../../src/api/app.ts';
+import { newId } from '../../src/domain/ids.ts';
 import { JOB_ERROR_CODES } from '../../src/domain/job.ts';
+import { callbackToken } from '../../src/flow/callback.ts';
 import { type Answer, chat, type Client, openClient } from '../support/client.ts';
 import {
   type Document,
@@ -103,7 +105,9 @@ describe('the document', () => {
       const optional = raw?.security?.some((way) => Object.keys(way).length === 0) ?? false;
       const path = operation.path.replaceAll(/\{\w+\}/g, 'x');
       const answer = await nobody.send(operation.method, path, operation.body ? { body: {} } : {});
-      if (operation.open) expect(answer.status, named(operation)).toBe(200);
+      // The address of a callback is its key.
+      const unknown = operation.path === '/v1/callbacks/{token}';
+      if (operation.open) expect(answer.status, named(operation)).toBe(unknown ? 404 : 200);
       else if (!optional) expect(answer.status, named(operation)).toBe(401);
     }
   });
@@ -448,6 +452,13 @@ describe('every answer is as the document says', () => {
     expect((await admin.get('/v1/admin/accounts/none')).status).toBe(404);
     await watched.account.get('/v1/admin/models');
   }, 30_000);
+
+  it('to vendors that call back', async () => {
+    const { key } = millrace.platform.ctx.secrets;
+    const token = callbackToken(key, { jobId: newId('job'), attempt: 1 });
+    expect((await watched.nobody.post(`/v1/callbacks/${token}`, { status: 'succeeded' })).status).toBe(204);
+    expect((await watched.nobody.post(`/v1/callbacks/${token}x`)).status).toBe(404);
+  });
 
   it('and no answer that the document promises was left out', () => {
     const promised = operations.flatMap((operation) =>

@@ -116,6 +116,8 @@ export const route = (baseUrl = 'http://unused.invalid/v1', apiKey: string | nul
   upstreamModel: 'upstream-model',
   baseUrl,
   apiKey,
+  data: {},
+  timed: false,
 });
 
 let jobs = 0;
@@ -133,6 +135,9 @@ export function callOf(kind: Call['kind'], input: unknown, rest: Partial<Call> =
     signal: new AbortController().signal,
     onDelta: () => {},
     onRemoteId: async () => {},
+    callbackUrl: null,
+    pause: (ms) => sleep(ms),
+    tell: () => {},
     ...rest,
   };
 }

@@ -233,11 +233,23 @@ describe('on redis', () => {
     const { id } = await stage().workerDies('remote-known', () =>
       stage().account.submit({
         model: 'sim/image',
-        input: { prompt: 'a mill', size: '64x64', sim: { fault: 'async', latency_ms: 300 } },
+        input: { prompt: 'a mill', size: '64x64', sim: { fault: 'async', latency_ms: 3_500 } },
       }),
     );
     await stage().endedOnce(await stage().recovers(id));
     expect(await stage().calls(id)).toHaveLength(1);
+  });
+
+  it('remote-stored: work whose name was kept is polled for by whoever comes next', async () => {
+    const { id } = await stage().workerDies('remote-stored', () =>
+      stage().account.submit({
+        model: 'sim/image',
+        input: { prompt: 'a mill', size: '64x64', sim: { fault: 'async', latency_ms: 3_500 } },
+      }),
+    );
+    await stage().endedOnce(await stage().recovers(id));
+    expect(await stage().calls(id)).toHaveLength(1);
+    expect(await stage().attempts(id)).toEqual(['interrupted', 'succeeded']);
   });
 
   it('artifact-stored: the job has one artifact, and what was stored for nothing goes', async () => {

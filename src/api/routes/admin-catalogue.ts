@@ -4,6 +4,7 @@ import { Type } from 'typebox';
 import type { Context } from '../../context.ts';
 import { AppError, invalidRequest } from '../../domain/errors.ts';
 import { newId } from '../../domain/ids.ts';
+import { ENGINE_KINDS, engineOf, enginesFor } from '../../domain/engines.ts';
 import type { Kind } from '../../domain/job.ts';
 import type { Model } from '../../domain/model.ts';
 import { type Turn, turnPage } from '../../domain/page.ts';
@@ -83,6 +84,7 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
       const { kind } = assertModel(ctx, model);
       assertFits(kind, cost, { path: 'cost', whole: false });
       if (!providerDoes(provider, kind)) throw cannotDo('provider', { provider, kind });
+      if (provider === 'exec') assertEngine(upstream_model, kind);
       const address = rootUrl(base_url, provider);
       const id = newId('rte');
       const row = {
@@ -183,6 +185,19 @@ function cannotDo(path: string, { provider, kind }: { provider: string; kind: Ki
   return invalidRequest({ path, message, expected, received });
 }
 
+/** An engine is one of those that are written down in code, and never a command. */
+function assertEngine(upstreamModel: string, kind: Kind): void {
+  const named = engineOf(upstreamModel);
+  if (named && ENGINE_KINDS[named.engine] === kind) return;
+  const engines = enginesFor(kind);
+  throw invalidRequest({
+    path: 'upstream_model',
+    message: `must be an engine that does ${kind}, alone or with a voice or a model file, as in ${engines[0]}:name`,
+    expected: engines,
+    received: upstreamModel,
+  });
+}
+
 /** A name leads to one model. */
 function refuseTakenNames(ctx: Context, id: string, aliases: readonly string[]): void {
   const { models } = ctx.catalogue();
@@ -198,7 +213,7 @@ function refuseTakenNames(ctx: Context, id: string, aliases: readonly string[]):
 
 /** Where a vendor's API begins, or null where the provider knows that by itself. */
 function rootUrl(text: string | undefined, provider: RouteForm['provider']): string | null {
-  if (text === undefined && provider === 'sim') return null;
+  if (text === undefined && (provider === 'sim' || provider === 'exec')) return null;
   const url = text !== undefined && URL.canParse(text) ? new URL(text) : null;
   const plain = url && /^https?:$/.test(url.protocol) && !url.username && !url.password;
   if (url && plain && !text?.includes('?') && !text?.includes('#')) return (text ?? '').replace(/\/+$/, '');

@@ -147,6 +147,28 @@ export const RouteDataForm = Type.Object(
   {
     unknown_fields: Type.Optional(Type.Enum(['pass', 'refuse'])),
     fields: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 100 }), { maxItems: 200 })),
+    input_map: Type.Optional(
+      Type.Unsafe<Record<string, string | null>>({
+        type: 'object',
+        maxProperties: 50,
+        additionalProperties: { type: ['string', 'null'], minLength: 1, maxLength: 100 },
+        description: 'replicate: what the upstream calls a field of ours; null: it has none.',
+      }),
+    ),
+    input: Type.Optional(
+      Type.Unsafe<Record<string, string | number | boolean>>({
+        type: 'object',
+        maxProperties: 50,
+        additionalProperties: { type: ['string', 'number', 'boolean'], maxLength: 4096 },
+        description: 'replicate: further fields of each input, as they are.',
+      }),
+    ),
+    output_hosts: Type.Optional(
+      Type.Array(Type.String({ pattern: '^[a-z0-9-]+(\\.[a-z0-9-]+)+$', maxLength: 253 }), {
+        maxItems: 20,
+        description: 'replicate: hosts, with their subdomains, that outputs are fetched from over https.',
+      }),
+    ),
   },
   strict,
 );

@@ -19,6 +19,7 @@ import type { Authenticator } from '../auth.ts';
 import { linkSignature, verifyLink } from '../links.ts';
 import { type PageQuery, pageQuery, sendPage, turnOf } from '../page.ts';
 import { parseRange } from '../range.ts';
+import { Fetch } from '../fetch-upload.ts';
 import { readUpload } from '../upload.ts';
 import { exceptBody } from '../validate.ts';
 import { listOf } from '../shapes.ts';
@@ -28,6 +29,12 @@ const Id = Type.Object({ id: Type.String() });
 const Bytes = {
   description: "The bytes, under the artifact's own content type",
   content: { '*/*': { schema: Type.String({ format: 'binary' }) } },
+};
+const BODIES = {
+  'multipart/form-data': {
+    schema: Type.Object({ file: Type.String({ format: 'binary' }) }, { additionalProperties: false }),
+  },
+  'application/json': { schema: Fetch },
 };
 const LINK_MIN_S = 900;
 const LINK_MAX_S = 604_800;
@@ -39,9 +46,10 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
       schema: {
         tags: ['artifacts'],
         summary: 'Upload an artifact',
-        description: 'As multipart/form-data with one field `file`, to 100 MiB.',
-        consumes: ['multipart/form-data'],
-        body: Type.Object({ file: Type.String({ format: 'binary' }) }, { additionalProperties: false }),
+        description:
+          'As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB.',
+        consumes: ['multipart/form-data', 'application/json'],
+        body: { content: BODIES },
         response: { 201: ArtifactAnswer },
       },
       // A form is read as it comes, and judged part by part.

@@ -80,7 +80,7 @@ describe('the simulator as a provider', () => {
     const call = callOf(
       'stt',
       { language: 'de' },
-      { audio: audioOf(speech.bytes), bounds: { audio_ms: speech.durationMs } },
+      { audio: audioOf(speech.bytes), bounds: { audio_ms: speech.durationMs! } },
     );
     const heard = await provider.call(at, call);
     expect(output(heard, 'stt')).toMatchObject({ text, language: 'de', durationMs: speech.durationMs });
@@ -164,8 +164,8 @@ describe('a simulator that is not there', () => {
       retryable: true,
       evidence: { sent: false },
     });
-    expect(await alone.stop!(at, call)).toBe(false);
-    expect(await alone.lookup!(at, call, { attempt: 1, remoteId: null })).toBeNull();
+    expect(await alone.stop!(at, { ...call, remoteId: null })).toBe(false);
+    expect(await alone.lookup!(at, call, { attempt: 1, remoteId: null, callbackUrl: null })).toBeNull();
     await alone.close();
   });
 });
