@@ -87,14 +87,25 @@ async function call(ctx: Context, claimed: Claimed): Promise<CallResult> {
   const { body, eventId, secret, oldSecret, payload, url } = claimed;
   if (body === null || eventId === null)
     return { httpStatus: null, error: 'the event is not kept any more', body: null, durationMs: 0 };
-  return callReceiver(ctx, {
-    url,
-    eventId,
-    body: payload === 'thin' ? thinBody(body) : body,
-    secrets: [secret, ...(oldSecret === null ? [] : [oldSecret])].map((sealed) =>
-      openSeal(ctx.secrets.key, sealed),
-    ),
-  });
+  const secrets = opened(ctx, oldSecret === null ? [secret] : [secret, oldSecret]);
+  if (secrets === null) return { httpStatus: null, error: 'our fault', body: null, durationMs: 0 };
+  return callReceiver(ctx, { url, eventId, body: payload === 'thin' ? thinBody(body) : body, secrets });
+}
+
+/** Null: they were sealed with a key that this process does not have. */
+function opened({ secrets, alarms }: Context, sealed: readonly Buffer[]): string[] | null {
+  try {
+    return sealed.map((one) => openSeal(secrets.key, one));
+  } catch {
+    alarms.raise(
+      'error',
+      'webhooks are not sent: their secrets were sealed with another MILLRACE_SECRET_KEY',
+      {
+        about: {},
+      },
+    );
+    return null;
+  }
 }
 
 interface Ended {

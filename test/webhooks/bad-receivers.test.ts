@@ -146,6 +146,20 @@ describe.concurrent('a receiver that', () => {
     await account.send('PATCH', `/v1/webhook-endpoints/${id}`, { body: { enabled: true } });
     expect((await account.post(`/v1/deliveries/${data[0].id}/redeliver`)).status).toBe(202);
     await delivery(account, id, ({ status }) => status === 'delivered');
+    // Events of endpoints are numbered as all are.
+    expect((await millrace.admin.get('/v1/admin/invariants')).body).toMatchObject({ ok: true, breaches: [] });
+  });
+
+  it('is called again later where its secret cannot be opened, which is our fault', async () => {
+    const account = await millrace.account();
+    const { id } = await makeEndpoint(account, receiver.url('/sealed'));
+    const [kept] = await millrace.sql<{ secret: Buffer }>('select secret from endpoints where id = $1', [id]);
+    await millrace.sql('update endpoints set secret = $2 where id = $1', [id, Buffer.alloc(80)]);
+    await canceledJob(account);
+    const noted = await delivery(account, id, ({ attempts }) => attempts.length === 1);
+    expect(noted).toMatchObject({ status: 'pending', attempts: [{ error: 'our fault', http_status: null }] });
+    await millrace.sql('update endpoints set secret = $2 where id = $1', [id, kept?.secret]);
+    await delivery(account, id, ({ status }) => status === 'delivered');
   });
 
   it("answers 410 to one job's webhook ends that, and no other job's", async () => {

@@ -81,7 +81,7 @@ export interface paths {
                                 /** @enum {unknown} */
                                 storage: "ok" | "failed" | "slow";
                             };
-                            unserved_queues: ("chat" | "image" | "tts" | "stt")[];
+                            unserved_queues: ("chat" | "image" | "tts" | "stt" | "webhooks")[];
                         };
                     };
                 };
@@ -103,7 +103,7 @@ export interface paths {
                                 /** @enum {unknown} */
                                 storage: "ok" | "failed" | "slow";
                             };
-                            unserved_queues: ("chat" | "image" | "tts" | "stt")[];
+                            unserved_queues: ("chat" | "image" | "tts" | "stt" | "webhooks")[];
                         };
                     };
                 };
@@ -193,7 +193,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -215,7 +215,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -311,7 +311,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -333,7 +333,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -408,7 +408,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -430,7 +430,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -616,7 +616,7 @@ export interface paths {
                                 started_at: string | null;
                                 ended_at: string | null;
                                 data_deleted_at: string | null;
-                                webhook: null;
+                                webhook: string | null;
                                 client_request_id: string | null;
                                 /** @description Paths below the root of the API. */
                                 links: {
@@ -640,7 +640,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -662,7 +662,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -786,6 +786,8 @@ export interface paths {
                             [key: string]: string;
                         };
                         end_user?: string;
+                        /** @description Where this job's end is told, besides the account's webhook endpoints: an https URL. Signed with the secret of GET /v1/webhook-endpoints/for-jobs. */
+                        webhook?: string | null;
                     };
                 };
             };
@@ -915,7 +917,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1087,7 +1089,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1108,7 +1110,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1130,7 +1132,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1298,7 +1300,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1326,7 +1328,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1348,7 +1350,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1520,7 +1522,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1541,7 +1543,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1563,7 +1565,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1717,7 +1719,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1739,7 +1741,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1873,6 +1875,8 @@ export interface paths {
                                 [key: string]: string;
                             };
                             end_user?: string;
+                            /** @description Where this job's end is told, besides the account's webhook endpoints: an https URL. Signed with the secret of GET /v1/webhook-endpoints/for-jobs. */
+                            webhook?: string | null;
                         }[];
                         all_or_nothing?: boolean;
                     };
@@ -2011,7 +2015,7 @@ export interface paths {
                                     started_at: string | null;
                                     ended_at: string | null;
                                     data_deleted_at: string | null;
-                                    webhook: null;
+                                    webhook: string | null;
                                     client_request_id: string | null;
                                     /** @description Paths below the root of the API. */
                                     links: {
@@ -2025,7 +2029,7 @@ export interface paths {
                                 error?: {
                                     statusCode: number;
                                     /** @enum {unknown} */
-                                    code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                                    code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                                     message: string;
                                     path: string;
                                     requestId: string;
@@ -2049,7 +2053,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2071,7 +2075,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2142,7 +2146,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2164,7 +2168,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2252,7 +2256,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2274,7 +2278,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2404,7 +2408,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2426,7 +2430,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2516,7 +2520,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2538,7 +2542,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2555,6 +2559,1286 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List webhook endpoints */
+        get: {
+            parameters: {
+                query?: {
+                    limit?: number;
+                    /** @description The last id seen: the page that begins just after it. */
+                    after?: string;
+                    /** @description The first id seen: the page that ends just before it, in the list's order; `has_more` then says whether there is more before that page. Beside `after`: where to stop. */
+                    before?: string;
+                    order?: "asc" | "desc";
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "list";
+                            data: {
+                                id: string;
+                                /** @enum {string} */
+                                object: "webhook_endpoint";
+                                /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                                url: string | null;
+                                events: string[];
+                                description: string;
+                                /**
+                                 * @description `thin`: of `data` nothing but ids, status and version.
+                                 * @enum {unknown}
+                                 */
+                                payload: "full" | "thin";
+                                enabled: boolean;
+                                /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                                disabled_reason: ("client" | "gone" | "failing") | null;
+                                disabled_at: string | null;
+                                /** @description Since when nothing has got through. */
+                                failing_since: string | null;
+                                /** @description Until then the secret before signs besides. */
+                                old_secret_until: string | null;
+                                /** Format: date-time */
+                                created_at: string;
+                            }[];
+                            has_more: boolean;
+                            next_after: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Make a webhook endpoint
+         * @description Events are then sent there, signed with `secret`, which is shown this once. At most 20 an account.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description https, on port 443 or 8443, of a public place. */
+                        url: string;
+                        /** @description Types, all of a subject (`job.*`), or all (`*`). Default: the four ends of a job. */
+                        events?: string[];
+                        description?: string;
+                        /**
+                         * @description `thin`: of `data` nothing but ids, status and version.
+                         * @enum {unknown}
+                         */
+                        payload?: "full" | "thin";
+                        enabled?: boolean;
+                    };
+                };
+            };
+            responses: {
+                /** @description A webhook endpoint and its secret */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            /** @description `whsec_` and base64, as Standard Webhooks has it. */
+                            secret: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Look at a webhook endpoint */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A webhook endpoint */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        /** Delete a webhook endpoint */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        /**
+         * Change a webhook endpoint
+         * @description Switched off, what waits for it is given up (`failed`), and nothing new is noted for it; switched on again, what was given up can be sent again.
+         */
+        patch: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description https, on port 443 or 8443, of a public place. */
+                        url?: string;
+                        /** @description Types, all of a subject (`job.*`), or all (`*`). Default: the four ends of a job. */
+                        events?: string[];
+                        description?: string;
+                        /**
+                         * @description `thin`: of `data` nothing but ids, status and version.
+                         * @enum {unknown}
+                         */
+                        payload?: "full" | "thin";
+                        enabled?: boolean;
+                    };
+                };
+            };
+            responses: {
+                /** @description A webhook endpoint */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test event, and see what comes back
+         * @description An event of type `endpoint.test` with `sequence` 0, signed like all, is sent once and at once; 200 whatever comes back.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description What came back */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "webhook_test";
+                            event_id: string;
+                            delivered: boolean;
+                            duration_ms: number;
+                            http_status: number | null;
+                            error: string | null;
+                            response_body: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/for-jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What signs single jobs' webhooks
+         * @description The account has one endpoint for the `webhook` of all its jobs: its deliveries are listed, and its secret is changed, by its id.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A webhook endpoint and its secret */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            /** @description `whsec_` and base64, as Standard Webhooks has it. */
+                            secret: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the secret
+         * @description The new one is shown this once. For 24 hours the one before signs besides.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A webhook endpoint and its secret */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            /** @description `whsec_` and base64, as Standard Webhooks has it. */
+                            secret: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what was brought to an endpoint
+         * @description Kept as long as the events are.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    limit?: number;
+                    /** @description The last id seen: the page that begins just after it. */
+                    after?: string;
+                    /** @description The first id seen: the page that ends just before it, in the list's order; `has_more` then says whether there is more before that page. Beside `after`: where to stop. */
+                    before?: string;
+                    order?: "asc" | "desc";
+                    status?: "pending" | "delivered" | "failed" | "exhausted";
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "list";
+                            data: {
+                                id: string;
+                                /** @enum {string} */
+                                object: "delivery";
+                                /** @description Null: the event is not kept any more. */
+                                event_id: string | null;
+                                event_type: string | null;
+                                endpoint_id: string;
+                                /** @description Of a single job's webhook; else the endpoint's. */
+                                url: string | null;
+                                /**
+                                 * @description `exhausted`: 10 calls were in vain. `failed`: given up before that, since the endpoint is no more.
+                                 * @enum {unknown}
+                                 */
+                                status: "pending" | "delivered" | "failed" | "exhausted";
+                                attempts: {
+                                    n: number;
+                                    /** Format: date-time */
+                                    at: string;
+                                    duration_ms: number;
+                                    http_status: number | null;
+                                    /** @description What was wrong, such as `timeout`; null: nothing. */
+                                    error: string | null;
+                                    /** @description As much as is kept: 64 KiB, in lists its first 1,024 characters. */
+                                    response_body: string | null;
+                                }[];
+                                next_attempt_at: string | null;
+                                /** Format: date-time */
+                                created_at: string;
+                                ended_at: string | null;
+                            }[];
+                            has_more: boolean;
+                            next_after: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send the events of a span of time again
+         * @description Begins a new round of calls for deliveries that have ended, the oldest first, at most 10000 a request.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /**
+                         * Format: date-time
+                         * @description Deliveries from that instant on.
+                         */
+                        after: string;
+                        /**
+                         * Format: date-time
+                         * @description And up to that one; default: now.
+                         */
+                        before?: string;
+                        /**
+                         * @description Those that were given up; else also those that got through.
+                         * @default true
+                         */
+                        only_failed?: boolean;
+                    };
+                };
+            };
+            responses: {
+                /** @description What is sent again */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "redelivery";
+                            redelivered: number;
+                            /** @description There may be more: go on with this as `after`. */
+                            next_after: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Look at a delivery */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description An event on its way to an endpoint */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "delivery";
+                            /** @description Null: the event is not kept any more. */
+                            event_id: string | null;
+                            event_type: string | null;
+                            endpoint_id: string;
+                            /** @description Of a single job's webhook; else the endpoint's. */
+                            url: string | null;
+                            /**
+                             * @description `exhausted`: 10 calls were in vain. `failed`: given up before that, since the endpoint is no more.
+                             * @enum {unknown}
+                             */
+                            status: "pending" | "delivered" | "failed" | "exhausted";
+                            attempts: {
+                                n: number;
+                                /** Format: date-time */
+                                at: string;
+                                duration_ms: number;
+                                http_status: number | null;
+                                /** @description What was wrong, such as `timeout`; null: nothing. */
+                                error: string | null;
+                                /** @description As much as is kept: 64 KiB, in lists its first 1,024 characters. */
+                                response_body: string | null;
+                            }[];
+                            next_attempt_at: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            ended_at: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send an event again
+         * @description Begins a new round of calls at once, whatever came of those before.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description An event on its way to an endpoint */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "delivery";
+                            /** @description Null: the event is not kept any more. */
+                            event_id: string | null;
+                            event_type: string | null;
+                            endpoint_id: string;
+                            /** @description Of a single job's webhook; else the endpoint's. */
+                            url: string | null;
+                            /**
+                             * @description `exhausted`: 10 calls were in vain. `failed`: given up before that, since the endpoint is no more.
+                             * @enum {unknown}
+                             */
+                            status: "pending" | "delivered" | "failed" | "exhausted";
+                            attempts: {
+                                n: number;
+                                /** Format: date-time */
+                                at: string;
+                                duration_ms: number;
+                                http_status: number | null;
+                                /** @description What was wrong, such as `timeout`; null: nothing. */
+                                error: string | null;
+                                /** @description As much as is kept: 64 KiB, in lists its first 1,024 characters. */
+                                response_body: string | null;
+                            }[];
+                            next_attempt_at: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            ended_at: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
@@ -2625,7 +3909,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2647,7 +3931,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2721,7 +4005,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2743,7 +4027,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2817,7 +4101,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2839,7 +4123,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2884,7 +4168,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2906,7 +4190,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2974,7 +4258,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2996,7 +4280,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3090,7 +4374,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3112,7 +4396,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3233,7 +4517,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3255,7 +4539,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3395,7 +4679,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3417,7 +4701,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3502,7 +4786,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3524,7 +4808,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3591,7 +4875,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3613,7 +4897,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3756,7 +5040,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3778,7 +5062,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3889,7 +5173,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3911,7 +5195,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4039,7 +5323,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4061,7 +5345,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4137,7 +5421,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4159,7 +5443,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4241,7 +5525,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4263,7 +5547,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4341,7 +5625,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4363,7 +5647,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4441,7 +5725,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4463,7 +5747,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4552,7 +5836,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4574,7 +5858,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
