@@ -1,8 +1,9 @@
-// Every variable Millrace reads, once, at start. docs/configuration.md is the same table; a test compares them.
+// What the environment says, read once, at start.
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type CrashAt, parseCrashAt } from './crash.ts';
 import { canonicalHost } from './egress/judge.ts';
+import { VARIABLES } from './variables.ts';
 
 export interface Config {
   host: string;
@@ -42,144 +43,7 @@ export interface Config {
   hostName: string;
 }
 
-/** What a process may be, besides a command that does one thing and ends; the whole platform is both. */
-export type Role = 'api' | 'worker' | 'client';
-
-interface Variable {
-  default: string;
-  meaning: string;
-  /** The roles to which it matters; absent: every command. */
-  roles?: readonly Role[];
-}
-
-/** Name -> default and meaning, as the documentation prints them. */
-export const VARIABLES = {
-  PORT: { default: '8080', meaning: 'Port of the API. 0 takes a free one.', roles: ['api'] },
-  HOST: { default: '127.0.0.1', meaning: 'Address the API listens on.', roles: ['api'] },
-  PUBLIC_URL: {
-    default: 'http://HOST:PORT',
-    meaning:
-      'Root of every absolute URL that clients are given. To be set where HOST is 0.0.0.0 or ::, else links say localhost.',
-    roles: ['api', 'worker'],
-  },
-  CALLBACK_URL: {
-    default: 'PUBLIC_URL, if it is https',
-    meaning:
-      'Root of the address at which vendors may tell that work is done. Without one, workers only poll for it.',
-    roles: ['worker'],
-  },
-  MILLRACE_DATA_DIR: {
-    default: '.millrace',
-    meaning:
-      'Folder of the embedded database, artifacts and credentials. Roles that are started apart share its `artifacts/`.',
-  },
-  DATABASE_URL: {
-    default: 'embedded',
-    meaning: 'PostgreSQL, as the role that owns the tables; a direct connection.',
-  },
-  DATABASE_CLIENT_URL: {
-    default: 'DATABASE_URL',
-    meaning: 'PostgreSQL, as a login that may SET ROLE millrace_client.',
-  },
-  DATABASE_FLOW_URL: {
-    default: 'DATABASE_URL',
-    meaning: 'PostgreSQL, as a login that may SET ROLE millrace_flow.',
-  },
-  REDIS_URL: {
-    default: 'none',
-    meaning: 'Redis or Valkey for the queue and wake-ups; without it PostgreSQL does both.',
-  },
-  SIM_URL: {
-    default: 'embedded',
-    meaning:
-      'A running simulator to use instead of the embedded one, which each API and worker starts otherwise.',
-    roles: ['api', 'worker'],
-  },
-  ENGINE_PATH: {
-    default: 'PATH',
-    meaning:
-      'Folders, as PATH has them, in which a worker looks for engines on the command line. One without any: no engines.',
-    roles: ['worker'],
-  },
-  ENGINE_MODELS_DIR: {
-    default: '`engines` in the data folder',
-    meaning: 'Holds a folder for each engine that needs model files: `whisper-cli`, `piper`, `sd`.',
-    roles: ['worker'],
-  },
-  SUPPORT_URL: {
-    default: 'none',
-    meaning: 'Where the owner of a suspended or closed account may ask; told in the refusal.',
-    roles: ['api'],
-  },
-  CORS_ORIGINS: {
-    default: 'none',
-    meaning: 'Origins that browsers may call from, separated by commas.',
-    roles: ['api'],
-  },
-  EGRESS_ALLOW: {
-    default: 'none',
-    meaning:
-      'Hosts, names or addresses, separated by commas, that webhooks and inputs by URL may name though they are private, over plain http too, on any port.',
-    roles: ['api', 'worker'],
-  },
-  MILLRACE_KEY_PEPPER: {
-    default: '`pepper` of secrets.json in the data folder',
-    meaning: 'Secret under which API keys are hashed. 32 bytes or more.',
-  },
-  MILLRACE_SECRET_KEY: {
-    default: '`key` of secrets.json in the data folder',
-    meaning: "Seals vendors' keys and signs links. 32 bytes, base64.",
-  },
-  DRAIN_SECONDS: {
-    default: '20',
-    meaning: 'How long a stopping process lets running jobs finish. At most 24.',
-    roles: ['api', 'worker'],
-  },
-  LEASE_MS: {
-    default: '9000',
-    meaning: "A worker's lease. Its jobs are taken back once it lapses.",
-    roles: ['worker'],
-  },
-  SWEEP_MS: { default: '1000', meaning: 'Pause between two passes of the sweep.', roles: ['worker'] },
-  HEARTBEAT_MS: {
-    default: '15000',
-    meaning: 'Pause between the heartbeats of a stream, at which its key is looked at again.',
-    roles: ['api'],
-  },
-  METRICS_PORT: {
-    default: 'none',
-    meaning: 'Port on which a worker alone serves /metrics and /healthz. 0 takes a free one.',
-    roles: ['worker'],
-  },
-  MILLRACE_URL: {
-    default: '`base_url` of credentials.json in the data folder',
-    meaning: "The API's address, for `npx millrace`.",
-    roles: ['client'],
-  },
-  MILLRACE_API_KEY: {
-    default: '`api_key` of credentials.json in the data folder',
-    meaning: "An account's key, for `npx millrace`.",
-    roles: ['client'],
-  },
-  LOG_LEVEL: { default: 'info', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
-  CRASH_AT: {
-    default: 'none',
-    meaning: 'For tests: name:nth[:signal] ends the process there. Ignored in production.',
-    roles: ['api', 'worker'],
-  },
-  NODE_ENV: {
-    default: 'none',
-    meaning: '`production` ignores CRASH_AT, and changes nothing else.',
-    roles: ['api', 'worker'],
-  },
-} as const satisfies Record<string, Variable>;
-
-/** Those that matter to a process of these roles, by name. */
-export function variablesOf(roles: readonly Role[]): [string, Variable][] {
-  return Object.entries<Variable>(VARIABLES).filter(
-    ([, variable]) => variable.roles?.some((role) => roles.includes(role)) ?? true,
-  );
-}
+export { type Role, variablesOf, VARIABLES } from './variables.ts';
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
