@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type CrashAt, parseCrashAt } from './crash.ts';
+import { readS3Config, type S3Config } from './s3-config.ts';
 import { canonicalHost } from './egress/judge.ts';
 import { VARIABLES } from './variables.ts';
 
@@ -17,6 +18,8 @@ export interface Config {
   databaseClientUrl: string | null;
   databaseFlowUrl: string | null;
   redisUrl: string | null;
+  /** Null: artifacts are files in the data folder. */
+  s3: S3Config | null;
   simUrl: string | null;
   /** Folders, as PATH has them, in which engines on the command line are looked for. */
   enginePath: string;
@@ -96,6 +99,7 @@ export function readConfig(env: Env = process.env): Config {
     databaseClientUrl: url('DATABASE_CLIENT_URL', postgres),
     databaseFlowUrl: url('DATABASE_FLOW_URL', postgres),
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
+    s3: readS3Config({ text, url }),
     simUrl: url('SIM_URL', ['http:', 'https:']),
     enginePath: text('ENGINE_PATH') ?? env.PATH ?? '',
     engineModelsDir: resolve(text('ENGINE_MODELS_DIR') ?? join(dataDir, 'engines')),

@@ -118,6 +118,7 @@ export async function openContext({
   const queue = await openQueue({ redisUrl, databaseUrl: flowUrl, onError: bell.note });
   const bus =
     redisUrl === null ? await openPostgresBus(flowUrl, bell.note) : await openRedisBus(redisUrl, bell.note);
+  const storage = await openStorage(config);
   const alarms = openAlarms(log);
   const egress = openEgress({ allow: config.egressAllow });
   let catalogue = await readCatalogue(flow);
@@ -143,7 +144,7 @@ export async function openContext({
     prisma: new PrismaClient({ adapter: new PrismaPg(flow), errorFormat: 'minimal' }),
     queue,
     bus,
-    storage: openFileStorage(join(config.dataDir, 'artifacts')),
+    storage,
     egress,
     catalogue: () => catalogue,
     refreshCatalogue,
@@ -156,10 +157,20 @@ export async function openContext({
       over();
       clearInterval(reread);
       alarms.close();
+      storage.close();
       await egress.close();
       await queue.close();
       await bus.close();
       await Promise.all([flow.end(), client.end()]);
     },
   };
+}
+
+/** One rule: the variable is set, or it is not. The SDK is loaded by those alone who use it. */
+async function openStorage({ s3, dataDir }: Config): Promise<Storage> {
+  if (s3) {
+    const { openS3Storage } = await import('./storage/s3.ts');
+    return openS3Storage(s3, { spoolDir: join(dataDir, 'spool') });
+  }
+  return openFileStorage(join(dataDir, 'artifacts'));
 }

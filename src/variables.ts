@@ -1,4 +1,5 @@
 // Every variable Millrace reads. docs/configuration.md is the same table; a test compares them.
+import { S3_VARIABLES } from './s3-config.ts';
 
 /** What a process may be, besides a command that does one thing and ends; the whole platform is both. */
 export type Role = 'api' | 'worker' | 'client';
@@ -29,7 +30,7 @@ export const VARIABLES = {
   MILLRACE_DATA_DIR: {
     default: '.millrace',
     meaning:
-      'Folder of the embedded database, artifacts and credentials. Roles that are started apart share its `artifacts/`.',
+      'Folder of the embedded database, artifacts and credentials. Roles that are started apart share its `artifacts/`, unless S3_BUCKET is set.',
   },
   DATABASE_URL: {
     default: 'embedded',
@@ -47,6 +48,7 @@ export const VARIABLES = {
     default: 'none',
     meaning: 'Redis or Valkey for the queue and wake-ups; without it PostgreSQL does both.',
   },
+  ...S3_VARIABLES,
   SIM_URL: {
     default: 'embedded',
     meaning:

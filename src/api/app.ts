@@ -29,6 +29,7 @@ import { healthRoutes } from './routes/health.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
+import { promisedUploadRoutes } from './routes/promised-uploads.ts';
 import { ignoreExpectations, SERVER_OPTIONS } from './server.ts';
 import { openRateLimit } from './rate-limit.ts';
 import { installUploads } from './upload.ts';
@@ -104,6 +105,7 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
   await app.register(async (scope) => callbackRoutes(scope, api));
   await app.register(async (scope) => modelRoutes(scope, api, authenticator));
   await app.register(async (scope) => linkedArtifactRoutes(scope, api, authenticator));
+  await app.register(async (scope) => promisedUploadRoutes(scope, api));
   await app.register(async (scope) => {
     scope.addHook('onRequest', (request) => authenticator.client(request));
     jobRoutes(scope, api);

@@ -32,7 +32,7 @@ export const isFetch = (body: unknown): body is object =>
 export async function fetchFor(ctx: Context, request: FastifyRequest, body: object): Promise<Upload> {
   if (!check(body)) throw invalid(check.errors ?? [], '');
   const { url } = body as Fetch;
-  const { keyId, accountId } = request.caller;
+  const { keyId } = request.caller;
   const count = open.get(keyId) ?? 0;
   if (count >= FETCHES_A_KEY || all >= FETCHES) throw busy(count);
   open.set(keyId, count + 1);
@@ -43,7 +43,7 @@ export async function fetchFor(ctx: Context, request: FastifyRequest, body: obje
   const { socket } = request.raw;
   socket.once('close', leave);
   try {
-    return await fetchUpload(ctx, accountId, { url, field: 'url', signal: gone.signal });
+    return await fetchUpload(ctx, { url, field: 'url', signal: gone.signal });
   } catch (error) {
     throw error instanceof Unfetched ? error.refusal('url') : error;
   } finally {

@@ -23,34 +23,24 @@ export async function installUploads(scope: FastifyInstance): Promise<void> {
  */
 export async function readUpload(ctx: Context, request: FastifyRequest): Promise<Upload> {
   if (isFetch(request.body)) return fetchFor(ctx, request, request.body);
-  refuseOtherForms(request);
+  if (!request.isMultipart()) throw new AppError('unsupported_media_type');
   refuseEncoding(request);
   let upload: Upload | null = null;
   try {
     for await (const part of request.parts()) {
       if (part.type !== 'file' || part.fieldname !== 'file' || upload) throw strayPart(part, upload !== null);
       const { file: content, mimetype: contentType } = part;
-      upload = await storeUpload(ctx, request.caller.accountId, { content, contentType });
+      upload = await storeUpload(ctx, { content, contentType });
     }
   } catch (error) {
     // What still comes is let pass, so that the client gets to read the answer.
     request.raw.unpipe();
     request.raw.resume();
-    if (upload) await dropUpload(ctx, upload);
+    if (upload) await dropUpload(upload);
     throw asRefusal(error, request);
   }
   if (upload) return upload;
   throw invalidRequest({ path: 'file', message: 'is required', expected: 'a file', received: null });
-}
-
-function refuseOtherForms(request: FastifyRequest): void {
-  const { body } = request;
-  if (request.isMultipart()) return;
-  if (typeof body !== 'object' || body === null) throw new AppError('unsupported_media_type');
-  throw new AppError('input_unsupported', {
-    message: 'A direct upload to storage is not supported yet. Send the bytes as multipart/form-data.',
-    details: { field: 'content_type' },
-  });
 }
 
 function strayPart(

@@ -60,7 +60,7 @@ export const ERRORS = {
   too_many_connections: entry(429, true, 'Too many open connections.'),
   internal: entry(500, true, 'Something went wrong on our side. Quote the requestId to support.'),
   overloaded: entry(503, true, 'The platform cannot take the request right now.'),
-  storage_unavailable: entry(503, true, 'The bytes cannot be read at present.'),
+  storage_unavailable: entry(503, true, 'The storage of artifacts cannot be used at present.'),
   model_unavailable: entry(503, true, 'The model is switched off at present.'),
 } as const satisfies Record<string, Entry>;
 

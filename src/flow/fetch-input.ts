@@ -47,7 +47,6 @@ export function unfetchable(ctx: Context, url: string): Unfetched | null {
  */
 export async function fetchUpload(
   ctx: Context,
-  accountId: string,
   { url, field, signal }: { url: string; field: string; signal: AbortSignal },
 ): Promise<Upload> {
   const opened = await ctx.egress.open({
@@ -62,7 +61,7 @@ export async function fetchUpload(
   const { headers, body } = answer(opened, field);
   try {
     const [contentType = ''] = (headers['content-type'] ?? '').split(';');
-    return await storeUpload(ctx, accountId, { content: body, contentType: contentType.trim() });
+    return await storeUpload(ctx, { content: body, contentType: contentType.trim() });
   } catch (error) {
     throw error instanceof EgressCut ? cut(error) : error;
   } finally {

@@ -1,4 +1,4 @@
-// Before a transcription: the audio is brought, and that may be stopped as a call may.
+// Before a call: what its input refers to is brought, audio or an image, and that may be stopped as a call may.
 import type { Context } from '../context.ts';
 import type { Call } from '../providers/provider.ts';
 import type { Claimed } from '../store/claims.ts';
@@ -10,11 +10,11 @@ import { type Hearing, openAudio, Unheard } from './open-audio.ts';
 export async function hear(
   ctx: Context,
   { claimed, input, brake }: { claimed: Hearing & Pick<Claimed, 'remainingMs'>; input: string; brake: Brake },
-): Promise<Pick<Call, 'audio'> | Ended> {
+): Promise<Pick<Call, 'artifact'> | Ended> {
   const signal = AbortSignal.any([brake.asked, brake.leaving]);
   const deadline = setTimeout(() => brake.pull('deadline'), claimed.remainingMs);
   try {
-    return { audio: await openAudio(ctx, claimed, { input, signal }) };
+    return { artifact: await openAudio(ctx, claimed, { input, signal }) };
   } catch (error) {
     // Ours, and not of a fetch: a vendor may be at work on what was fetched before.
     if (!(error instanceof Unheard) && error !== signal.reason) throw error;

@@ -1,9 +1,10 @@
-// The audio a job is to hear: sent along, an artifact, or behind a URL, which is fetched once a job.
+// The audio a job is to hear, or the image it is to edit: sent along, an artifact, or behind a URL, which is fetched once a job.
 import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
 import { AUDIO_HEAD_BYTES, beginsLikeAudio } from '../domain/audio.ts';
 import { AppError } from '../domain/errors.ts';
 import type { Bounds, JobErrorCode } from '../domain/job.ts';
+import { recognise } from '../domain/measure-sound.ts';
 import type { Call } from '../providers/provider.ts';
 import { type Artifact, findArtifact, findFetched } from '../store/artifacts.ts';
 import type { Claimed } from '../store/claims.ts';
@@ -32,7 +33,7 @@ export async function openAudio(
   ctx: Context,
   claimed: Hearing,
   { input, signal }: { input: string; signal: AbortSignal },
-): Promise<Call['audio']> {
+): Promise<Call['artifact']> {
   const {
     artifact: id,
     audio,
@@ -40,7 +41,13 @@ export async function openAudio(
   } = JSON.parse(input) as { artifact?: string; audio?: string; url?: string };
   if (audio !== undefined) {
     const bytes = Buffer.from(audio, 'base64');
-    return { contentType: 'audio/wav', bytes: bytes.length, open: async () => Readable.from([bytes]) };
+    const { contentType, durationMs } = await recognise(bytes);
+    return {
+      contentType: contentType ?? 'application/octet-stream',
+      bytes: bytes.length,
+      durationMs,
+      open: async () => Readable.from([bytes]),
+    };
   }
   const artifact: Artifact | null =
     url !== undefined
@@ -48,10 +55,13 @@ export async function openAudio(
       : id === undefined
         ? null
         : await findArtifact(ctx.flow, claimed.accountId, id);
+  // Admission lets in none that is not there; without it, an image would be made where one is to be edited.
+  if (!artifact && id !== undefined) throw new Error(`the artifact ${id} of an input is not there`);
   if (!artifact) return null;
   return {
     contentType: artifact.contentType,
     bytes: artifact.bytes,
+    durationMs: artifact.durationMs,
     open: () => ctx.storage.open(artifact.storageKey),
   };
 }
@@ -64,7 +74,7 @@ async function fetched(
 ): Promise<Artifact> {
   let kept: Artifact | null = await findFetched(ctx.flow, accountId, jobId);
   if (!kept) {
-    kept = await keep(ctx, { accountId, jobId }, await fetchAudio(ctx, accountId, { url, signal }));
+    kept = await keep(ctx, { accountId, jobId }, await fetchAudio(ctx, { url, signal }));
     signal.throwIfAborted();
   }
   const { audio_ms: most } = JSON.parse(boundsJson) as Bounds;
@@ -76,13 +86,9 @@ async function fetched(
   return kept;
 }
 
-async function fetchAudio(
-  ctx: Context,
-  accountId: string,
-  from: { url: string; signal: AbortSignal },
-): Promise<Upload> {
+async function fetchAudio(ctx: Context, from: { url: string; signal: AbortSignal }): Promise<Upload> {
   try {
-    return await fetchUpload(ctx, accountId, { ...from, field: 'input.url' });
+    return await fetchUpload(ctx, { ...from, field: 'input.url' });
   } catch (error) {
     if (error instanceof Unfetched) throw new Unheard('input_unreachable', error.message, error.passing);
     if (!(error instanceof AppError)) throw error;
@@ -97,19 +103,10 @@ async function keep(
   { accountId, jobId }: { accountId: string; jobId: string },
   upload: Upload,
 ): Promise<Artifact> {
-  const head = await headOf(ctx, upload);
+  const head = await upload.staged.head(AUDIO_HEAD_BYTES);
   if (!beginsLikeAudio(head)) {
-    await dropUpload(ctx, upload);
+    await dropUpload(upload);
     throw new Unheard('input_unsupported', 'What is behind the URL is not audio in a form that we know.');
   }
   return keepUpload(ctx, accountId, upload, jobId);
-}
-
-async function headOf(ctx: Context, { storageKey, bytes }: Upload): Promise<Buffer> {
-  if (bytes === 0) return Buffer.alloc(0);
-  const end = Math.min(AUDIO_HEAD_BYTES, bytes) - 1;
-  const chunks: Buffer[] = [];
-  for await (const chunk of await ctx.storage.open(storageKey, { start: 0, end }))
-    chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
 }

@@ -87,8 +87,9 @@ async function attempt(
   const { accountId, jobId, epoch, kind, remainingMs } = claimed;
   const input = claimed.inputJson ?? (await ctx.storage.read(claimed.inputKey ?? '')).toString('utf8');
   const recorder = recordDeltas(tools.appendDeltas, { accountId, jobId, attempt: epoch });
-  const heard = kind === 'stt' && !onlyAsk ? await hear(ctx, { claimed, input, brake }) : { audio: null };
-  if ('outcome' in heard) return heard;
+  const refers = (kind === 'stt' || kind === 'image') && !onlyAsk;
+  const opened = refers ? await hear(ctx, { claimed, input, brake }) : { artifact: null };
+  if ('outcome' in opened) return opened;
   const inner = new AbortController();
   const pause = tools.pauses.open(jobId);
   const call: Call = {
@@ -98,7 +99,7 @@ async function attempt(
     kind,
     input,
     bounds: JSON.parse(claimed.boundsJson) as Bounds,
-    audio: heard.audio,
+    artifact: opened.artifact,
     signal: inner.signal,
     onDelta: (delta) => recorder.add(delta),
     async onRemoteId(remoteId) {

@@ -25,11 +25,18 @@ import { expireLots, expireWaiting } from './expire.ts';
 import { forgetDeliveries } from './forget-deliveries.ts';
 import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
+import { endRetention } from './retention.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
 import { openTakeBack } from './take-back.ts';
 
 /** Done at every pass, in this order. */
-const TASKS: Record<string, SweepTask> = { ringUnheard, expireWaiting, refillDue, expireLots };
+const TASKS: Record<string, SweepTask> = {
+  ringUnheard,
+  expireWaiting,
+  refillDue,
+  expireLots,
+  endRetention,
+};
 /** Done at every sixtieth. */
 const SLOW_TASKS: Record<string, SweepTask> = {
   rotate,

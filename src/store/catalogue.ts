@@ -31,7 +31,7 @@ interface PlanRow {
   name: string;
   slots: number;
   line_length: number;
-  terms: { caps?: Cap[]; max_audio_ms?: number; max_deadline_s?: number };
+  terms: { caps?: Cap[]; max_audio_ms?: number; max_deadline_s?: number; retention_days?: number };
 }
 
 interface ModelRow {
@@ -105,6 +105,7 @@ function toTerms({ id, name, slots, line_length, terms }: PlanRow): PlanTerms {
     caps: terms.caps ?? [],
     maxAudioMs: terms.max_audio_ms ?? DEFAULT_MAX_AUDIO_MS,
     maxDeadlineS: terms.max_deadline_s ?? DEFAULT_MAX_DEADLINE_S,
+    retentionDays: terms.retention_days ?? null,
   };
 }
 

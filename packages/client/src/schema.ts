@@ -365,7 +365,7 @@ export interface paths {
         };
         /**
          * An artifact's bytes
-         * @description By key, or by a link from POST /v1/artifacts/:id/links. Takes a Range.
+         * @description By key, or by a link from POST /v1/artifacts/:id/links. Takes a Range. Where clients can reach the storage they are sent there, to a URL that is good for five minutes.
          */
         get: {
             parameters: {
@@ -398,6 +398,13 @@ export interface paths {
                     content: {
                         "*/*": string;
                     };
+                };
+                /** @description The bytes are at `Location`, which needs no key */
+                302: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
                 };
                 /** @description An error */
                 "4XX": {
@@ -3949,7 +3956,7 @@ export interface paths {
         put?: never;
         /**
          * Upload an artifact
-         * @description As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB.
+         * @description As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB. Or promised in JSON, and then sent to `upload.url`: such an artifact is refused until its bytes are there, listed once it was first used, and given up after two hours.
          */
         post: {
             parameters: {
@@ -3967,11 +3974,15 @@ export interface paths {
                     "application/json": {
                         /** @description https, on port 443 or 8443 of a public host; 3 redirects, 60 s in all. */
                         url: string;
+                    } | {
+                        content_type: string;
+                        bytes: number;
+                        sha256?: string;
                     };
                 };
             };
             responses: {
-                /** @description An artifact */
+                /** @description An artifact; of one that was promised also where its bytes go */
                 201: {
                     headers: {
                         [name: string]: unknown;
@@ -3993,6 +4004,17 @@ export interface paths {
                             /** Format: date-time */
                             created_at: string;
                             expires_at: string | null;
+                            /** @description Where to send the bytes that were promised, with these headers and in one piece. */
+                            upload?: {
+                                /** @enum {string} */
+                                method: "PUT";
+                                url: string;
+                                headers: {
+                                    [key: string]: string;
+                                };
+                                /** Format: date-time */
+                                expires_at: string;
+                            };
                         };
                     };
                 };
@@ -4343,6 +4365,7 @@ export interface paths {
                             })[];
                             max_audio_ms?: number;
                             max_deadline_s?: number;
+                            retention_days?: number;
                         };
                     };
                 };
@@ -4466,6 +4489,7 @@ export interface paths {
                                 })[];
                                 max_audio_ms?: number;
                                 max_deadline_s?: number;
+                                retention_days?: number;
                             };
                             livemode: boolean;
                             balance: {
@@ -4592,6 +4616,7 @@ export interface paths {
                             })[] | null;
                             max_audio_ms?: number | null;
                             max_deadline_s?: number | null;
+                            retention_days?: number | null;
                         };
                         reason: string;
                     };
@@ -4628,6 +4653,7 @@ export interface paths {
                                 })[];
                                 max_audio_ms?: number;
                                 max_deadline_s?: number;
+                                retention_days?: number;
                             };
                             livemode: boolean;
                             balance: {
@@ -4971,7 +4997,15 @@ export interface paths {
                                     min_side?: number;
                                     max_side?: number;
                                     max_images?: number;
+                                    /** @description image sold by tokens: the most output tokens of one image */
+                                    image_tokens?: number;
                                     max_characters?: number;
+                                    /** @description tts sold by tokens: the most output tokens of one character */
+                                    tokens_per_character?: number;
+                                    /** @description stt sold by tokens: the most input tokens of one second of audio */
+                                    input_tokens_per_second?: number;
+                                    /** @description stt sold by tokens: the most output tokens of one second of audio */
+                                    output_tokens_per_second?: number;
                                     /** @description What the content policy refuses is charged, since the vendor bills it; of jobs submitted from now on. */
                                     charge_refused?: boolean;
                                 };
@@ -5012,6 +5046,17 @@ export interface paths {
                                         /** @enum {unknown} */
                                         unknown_fields?: "pass" | "refuse";
                                         fields?: string[];
+                                        /** @description Fields that clients may give, or we would, and that are not sent to this upstream. */
+                                        leave_out?: string[];
+                                        /**
+                                         * @description stt: what the upstream is asked for. By default verbose_json, of a model with "transcribe" in its name json.
+                                         * @enum {unknown}
+                                         */
+                                        transcript_format?: "json" | "text" | "srt" | "vtt" | "verbose_json";
+                                        /** @description tts: samples a second of the upstream's PCM, by default 24000. */
+                                        pcm_rate?: number;
+                                        /** @description tts: the voice where the client names none, by default alloy. */
+                                        voice?: string;
                                         /** @description replicate: what the upstream calls a field of ours; null: it has none. */
                                         input_map?: {
                                             [key: string]: string | null;
@@ -5124,7 +5169,15 @@ export interface paths {
                             min_side?: number;
                             max_side?: number;
                             max_images?: number;
+                            /** @description image sold by tokens: the most output tokens of one image */
+                            image_tokens?: number;
                             max_characters?: number;
+                            /** @description tts sold by tokens: the most output tokens of one character */
+                            tokens_per_character?: number;
+                            /** @description stt sold by tokens: the most input tokens of one second of audio */
+                            input_tokens_per_second?: number;
+                            /** @description stt sold by tokens: the most output tokens of one second of audio */
+                            output_tokens_per_second?: number;
                             /** @description What the content policy refuses is charged, since the vendor bills it; of jobs submitted from now on. */
                             charge_refused?: boolean;
                         };
@@ -5157,7 +5210,15 @@ export interface paths {
                                 min_side?: number;
                                 max_side?: number;
                                 max_images?: number;
+                                /** @description image sold by tokens: the most output tokens of one image */
+                                image_tokens?: number;
                                 max_characters?: number;
+                                /** @description tts sold by tokens: the most output tokens of one character */
+                                tokens_per_character?: number;
+                                /** @description stt sold by tokens: the most input tokens of one second of audio */
+                                input_tokens_per_second?: number;
+                                /** @description stt sold by tokens: the most output tokens of one second of audio */
+                                output_tokens_per_second?: number;
                                 /** @description What the content policy refuses is charged, since the vendor bills it; of jobs submitted from now on. */
                                 charge_refused?: boolean;
                             };
@@ -5258,6 +5319,17 @@ export interface paths {
                             /** @enum {unknown} */
                             unknown_fields?: "pass" | "refuse";
                             fields?: string[];
+                            /** @description Fields that clients may give, or we would, and that are not sent to this upstream. */
+                            leave_out?: string[];
+                            /**
+                             * @description stt: what the upstream is asked for. By default verbose_json, of a model with "transcribe" in its name json.
+                             * @enum {unknown}
+                             */
+                            transcript_format?: "json" | "text" | "srt" | "vtt" | "verbose_json";
+                            /** @description tts: samples a second of the upstream's PCM, by default 24000. */
+                            pcm_rate?: number;
+                            /** @description tts: the voice where the client names none, by default alloy. */
+                            voice?: string;
                             /** @description replicate: what the upstream calls a field of ours; null: it has none. */
                             input_map?: {
                                 [key: string]: string | null;
@@ -5300,6 +5372,17 @@ export interface paths {
                                 /** @enum {unknown} */
                                 unknown_fields?: "pass" | "refuse";
                                 fields?: string[];
+                                /** @description Fields that clients may give, or we would, and that are not sent to this upstream. */
+                                leave_out?: string[];
+                                /**
+                                 * @description stt: what the upstream is asked for. By default verbose_json, of a model with "transcribe" in its name json.
+                                 * @enum {unknown}
+                                 */
+                                transcript_format?: "json" | "text" | "srt" | "vtt" | "verbose_json";
+                                /** @description tts: samples a second of the upstream's PCM, by default 24000. */
+                                pcm_rate?: number;
+                                /** @description tts: the voice where the client names none, by default alloy. */
+                                voice?: string;
                                 /** @description replicate: what the upstream calls a field of ours; null: it has none. */
                                 input_map?: {
                                     [key: string]: string | null;
@@ -5612,6 +5695,7 @@ export interface paths {
                                 }[];
                                 max_audio_ms: number;
                                 max_deadline_s: number;
+                                retention_days: number | null;
                             }[];
                         };
                     };

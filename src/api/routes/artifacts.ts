@@ -5,6 +5,7 @@ import { readAs } from '../../db/transaction.ts';
 import { AppError } from '../../domain/errors.ts';
 import { isId } from '../../domain/ids.ts';
 import { turnPage } from '../../domain/page.ts';
+import { usable } from '../../flow/promised-upload.ts';
 import { keepUpload } from '../../flow/upload.ts';
 import { StorageMissing } from '../../storage/storage.ts';
 import {
@@ -15,27 +16,24 @@ import {
   type StoredArtifact,
 } from '../../store/artifacts.ts';
 import type { Api } from '../api.ts';
+import { artifactView, presentArtifact } from '../artifact-view.ts';
 import type { Authenticator } from '../auth.ts';
 import { linkSignature, verifyLink } from '../links.ts';
 import { type PageQuery, pageQuery, sendPage, turnOf } from '../page.ts';
 import { parseRange } from '../range.ts';
-import { Fetch } from '../fetch-upload.ts';
 import { readUpload } from '../upload.ts';
 import { exceptBody } from '../validate.ts';
 import { listOf } from '../shapes.ts';
 import { ArtifactAnswer } from '../shapes-account.ts';
+import { answerPromise, ARTIFACT_BODIES, ArtifactMade, isPromise } from './promised-uploads.ts';
 
 const Id = Type.Object({ id: Type.String() });
 const Bytes = {
   description: "The bytes, under the artifact's own content type",
   content: { '*/*': { schema: Type.String({ format: 'binary' }) } },
 };
-const BODIES = {
-  'multipart/form-data': {
-    schema: Type.Object({ file: Type.String({ format: 'binary' }) }, { additionalProperties: false }),
-  },
-  'application/json': { schema: Fetch },
-};
+/** Whoever is sent on to the storage goes there at once. */
+const SENT_ON_S = 300;
 const LINK_MIN_S = 900;
 const LINK_MAX_S = 604_800;
 
@@ -47,15 +45,18 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
         tags: ['artifacts'],
         summary: 'Upload an artifact',
         description:
-          'As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB.',
-        consumes: ['multipart/form-data', 'application/json'],
-        body: { content: BODIES },
-        response: { 201: ArtifactAnswer },
+          'As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB. Or promised in JSON, and ' +
+          'then sent to `upload.url`: such an artifact is refused until its bytes are there, listed once it was first used, and ' +
+          'given up after two hours.',
+        consumes: Object.keys(ARTIFACT_BODIES),
+        body: { content: ARTIFACT_BODIES },
+        response: { 201: ArtifactMade },
       },
       // A form is read as it comes, and judged part by part.
       validatorCompiler: exceptBody,
     },
     async (request, reply) => {
+      if (isPromise(request)) return answerPromise(ctx, request, reply);
       const upload = await readUpload(ctx, request);
       const artifact = await keepUpload(ctx, request.caller.accountId, upload);
       return reply.code(201).header('location', `/v1/artifacts/${artifact.id}`).send(artifactView(artifact));
@@ -96,7 +97,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
         response: { 200: ArtifactAnswer },
       },
     },
-    async (request) => artifactView(await own(request)),
+    async (request) => artifactView(await usable(ctx, await own(request), 'id')),
   );
 
   app.delete<{ Params: { id: string } }>(
@@ -111,9 +112,9 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
     },
     async (request, reply) => {
       const artifact = await own(request);
-      // First the row, so that nobody is promised bytes that are gone.
       await markArtifactDeleted(ctx.flow, artifact.accountId, artifact.id);
-      await ctx.storage.remove(artifact.storageKey);
+      // The bytes may be another artifact's, too. The sweep removes them once they are nobody's.
+      if (artifact.pending) await ctx.storage.remove(artifact.storageKey);
       return reply.code(204).send();
     },
   );
@@ -133,7 +134,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
       },
     },
     async (request, reply) => {
-      const { id } = await own(request);
+      const { id } = await usable(ctx, await own(request), 'id');
       const expires = Math.floor(Date.now() / 1000) + request.body.expires_in_s;
       const signature = linkSignature(ctx.secrets.key, { id, expires });
       const url = `${ctx.publicUrl()}/v1/artifacts/${id}/content?expires=${expires}&signature=${signature}`;
@@ -147,7 +148,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
     const found = isId('art', id)
       ? await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id))
       : null;
-    return present(found);
+    return presentArtifact(found);
   }
 }
 
@@ -159,7 +160,9 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
       schema: {
         tags: ['artifacts'],
         summary: "An artifact's bytes",
-        description: 'By key, or by a link from POST /v1/artifacts/:id/links. Takes a Range.',
+        description:
+          'By key, or by a link from POST /v1/artifacts/:id/links. Takes a Range. Where clients can reach the storage they are sent ' +
+          'there, to a URL that is good for five minutes.',
         security: [{ key: [] }, {}],
         params: Id,
         querystring: Type.Object(
@@ -169,6 +172,7 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
         response: {
           200: Bytes,
           206: Bytes,
+          302: { description: 'The bytes are at `Location`, which needs no key', type: 'null' },
         },
       },
     },
@@ -182,14 +186,14 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
       if (signature !== undefined && expires !== undefined) {
         if (!verifyLink(ctx.secrets.key, { id, expires, signature }))
           throw new AppError('not_found', { message: 'The link is not valid any more.' });
-        return sendContent(request, reply, present(await findArtifactById(ctx.flow, id)));
+        return sendContent(request, reply, presentArtifact(await findArtifactById(ctx.flow, id)));
       }
       await authenticator.client(request);
       const { accountId } = request.caller;
       return sendContent(
         request,
         reply,
-        present(await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id))),
+        presentArtifact(await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id))),
       );
     },
   );
@@ -198,11 +202,17 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
   async function sendContent(
     request: FastifyRequest,
     reply: FastifyReply,
-    artifact: StoredArtifact,
+    named: StoredArtifact,
   ): Promise<FastifyReply> {
+    const artifact = presentArtifact(await usable(ctx, named, 'id'));
+    const elsewhere = request.method === 'HEAD' ? null : await linkTo(artifact);
+    if (elsewhere !== null)
+      return reply.code(302).headers({ location: elsewhere, 'cache-control': 'private, no-store' }).send();
     const range = parseRange(request.headers.range, artifact.bytes);
+    // Of what a HEAD is answered nothing is sent: one byte shows that they are there.
+    const looked = request.method === 'HEAD' && artifact.bytes > 0 ? { start: 0, end: 0 } : range;
     const content = await ctx.storage
-      .open(artifact.storageKey, range ?? undefined)
+      .open(artifact.storageKey, looked ?? undefined)
       .catch((error: unknown) => missing(artifact, error));
     reply
       .type(artifact.contentType)
@@ -217,34 +227,18 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
     return reply.send(content);
   }
 
+  /** A URL at the storage itself, if clients reach that, and the bytes are there. */
+  async function linkTo({ id, contentType, storageKey }: StoredArtifact): Promise<string | null> {
+    const url = await ctx.storage.linkOut(storageKey, { contentType, filename: id, expiresInS: SENT_ON_S });
+    // If they are missing, that is for us to say.
+    return url !== null && (await ctx.storage.age(storageKey)) !== null ? url : null;
+  }
+
   /** Deleted while it was asked for; else it should be there, and somebody has to look for it. */
   async function missing({ id }: StoredArtifact, error: unknown): Promise<never> {
     if (!(error instanceof StorageMissing)) throw error;
-    present(await findArtifactById(ctx.flow, id));
-    ctx.log.error({ artifact: id, dir: ctx.config.dataDir }, 'the bytes of an artifact are missing');
+    presentArtifact(await findArtifactById(ctx.flow, id));
+    ctx.log.error({ artifact: id, storage: ctx.storage.place }, 'the bytes of an artifact are missing');
     throw new AppError('storage_unavailable');
   }
-}
-
-function present(artifact: StoredArtifact | null): StoredArtifact {
-  if (!artifact) throw new AppError('not_found');
-  if (artifact.deletedAt) throw new AppError('data_deleted', { message: 'The artifact was deleted.' });
-  return artifact;
-}
-
-function artifactView(artifact: StoredArtifact) {
-  return {
-    id: artifact.id,
-    object: 'artifact',
-    direction: artifact.direction,
-    job_id: artifact.jobId,
-    content_type: artifact.contentType,
-    bytes: artifact.bytes,
-    sha256: artifact.sha256,
-    width: artifact.width,
-    height: artifact.height,
-    duration_ms: artifact.durationMs,
-    created_at: artifact.createdAt,
-    expires_at: artifact.expiresAt,
-  };
 }
