@@ -71,7 +71,7 @@ describe.each(curls)('each example of docs/api.md, with %s', (curl) => {
       for (const [, name, path] of text.matchAll(/`\$(\w+)` is its `([\w.]+)`/g))
         stated[name as string] = lookUp(json, path as string);
     }
-    expect(Object.keys(stated)).toHaveLength(13);
+    expect(Object.keys(stated)).toHaveLength(14);
     expect(readFileSync(join(folder, 'mill.png')).subarray(1, 4).toString()).toBe('PNG');
   }, 120_000);
 
