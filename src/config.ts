@@ -1,4 +1,4 @@
-// Every variable Millrace reads, once, at start. docs/configuration.md is the same table; a test compares them.
+// What the environment says, read once, at start.
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type CrashAt, parseCrashAt } from './crash.ts';
@@ -50,6 +50,9 @@ export interface Config {
   crashAt: CrashAt | null;
   /** Of a worker alone; null: it serves no metrics. */
   metricsPort: number | null;
+  /** Of a client's command: the API's address and a key. */
+  clientUrl: string | null;
+  clientKey: string | null;
   hostName: string;
 }
 
@@ -100,6 +103,8 @@ export function readConfig(env: Partial<Record<string, string>> = process.env): 
     production,
     crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),
     metricsPort: port('METRICS_PORT'),
+    clientUrl: url('MILLRACE_URL', ['http:', 'https:']),
+    clientKey: text('MILLRACE_API_KEY'),
     hostName: hostname(),
   });
 }

@@ -46,6 +46,14 @@ export function openProcessMetrics({
       }),
   );
   counter(
+    'millrace_webhook_calls_total',
+    {
+      help: "Calls of webhooks' receivers, by what they meant: delivered, pending (to be repeated), failed, exhausted",
+      labelNames: ['meant'],
+    },
+    () => counts.calls().map(({ status, count }) => ({ labels: { meant: status }, count })),
+  );
+  counter(
     'millrace_requests_total',
     { help: 'Requests that were answered', labelNames: ['method', 'route', 'status'] },
     () =>

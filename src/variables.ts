@@ -3,7 +3,7 @@
 import { S3_VARIABLES } from './s3-config.ts';
 
 /** What a process may be, besides a command that does one thing and ends; the whole platform is both. */
-export type Role = 'api' | 'worker';
+export type Role = 'api' | 'worker' | 'client';
 
 interface Variable {
   default: string;
@@ -129,6 +129,16 @@ export const VARIABLES = {
     default: 'none',
     meaning: 'Port on which a worker alone serves /metrics and /healthz. 0 takes a free one.',
     roles: ['worker'],
+  },
+  MILLRACE_URL: {
+    default: '`base_url` of credentials.json in the data folder',
+    meaning: "The API's address, for `npx millrace`.",
+    roles: ['client'],
+  },
+  MILLRACE_API_KEY: {
+    default: '`api_key` of credentials.json in the data folder',
+    meaning: "An account's key, for `npx millrace`.",
+    roles: ['client'],
   },
   LOG_LEVEL: { default: 'info', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
   CRASH_AT: {

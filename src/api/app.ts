@@ -25,11 +25,13 @@ import { accountRoutes } from './routes/account.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { artifactRoutes, linkedArtifactRoutes } from './routes/artifacts.ts';
 import { batchRoutes } from './routes/batch.ts';
+import { deliveryRoutes } from './routes/deliveries.ts';
 import { callbackRoutes } from './routes/callbacks.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
 import { promisedUploadRoutes } from './routes/promised-uploads.ts';
 import { ignoreExpectations, SERVER_OPTIONS } from './server.ts';
 import { openRateLimit } from './rate-limit.ts';
@@ -118,6 +120,8 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
     batchRoutes(scope, api);
     eventRoutes(scope, api, authenticator);
     accountRoutes(scope, api);
+    webhookRoutes(scope, api);
+    deliveryRoutes(scope, api);
     await scope.register(async (inner) => {
       await installUploads(inner);
       artifactRoutes(inner, api);

@@ -2,6 +2,7 @@
 import { Gauge } from '@prometheus-io/client';
 import type { Context } from '../context.ts';
 import { KINDS } from '../domain/job.ts';
+import { QUEUES } from '../domain/queues.ts';
 import { openProcessMetrics } from '../metrics.ts';
 import type { Hub } from '../live/hub.ts';
 import { lastVerdict } from '../store/audit-verdict.ts';
@@ -36,6 +37,10 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
     'millrace_audit_age_seconds',
     'Since the last audit that was complete or found a breach',
   );
+  const late = gauge(
+    'millrace_webhook_late_seconds',
+    'For how long the webhook that is due longest has been so',
+  );
   const watches = gauge('millrace_watches', 'Streams and waits that are open in this process');
   const answers = gauge('millrace_answers', 'Whether a server that the platform stands on answers: 1 or 0', [
     'server',
@@ -55,8 +60,9 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
       if (state === 'queued') oldest.set({ kind }, oldest_s ?? 0);
     }
     for (const [i, kind] of KINDS.entries()) if (depths) queue.set({ kind }, depths[i] ?? 0);
-    // One that nobody serves is told as 0: what is not there raises no alarm.
-    if (now) for (const kind of KINDS) workers.set({ queue: kind }, 0);
+    // Also those that nobody serves: that is what one asks for.
+    if (now) for (const name of QUEUES) workers.set({ queue: name }, 0);
+    if (now) late.set(now.webhookLateS);
     for (const { queue: name, count } of now?.workers ?? []) workers.set({ queue: name }, count);
     for (const [bucket, amount] of Object.entries(now?.credits ?? {}))
       credits.set({ bucket }, Number(amount));

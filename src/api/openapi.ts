@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger';
 import type { FastifyInstance, FastifySchema } from 'fastify';
 import { INPUTS } from '../domain/submission.ts';
 import { type Api, VERSION } from './api.ts';
+import { installDocs } from './docs.ts';
 import { isForOperators } from './doors.ts';
 import { EXAMPLES } from './examples.ts';
 import { JSON_TYPE } from './headers.ts';
@@ -38,6 +39,7 @@ export async function installOpenApi(app: FastifyInstance, { ctx, isOperators }:
       tags: [
         { name: 'jobs', description: 'Submit, follow and cancel jobs' },
         { name: 'events', description: 'What happened, live and again' },
+        { name: 'webhooks', description: 'Events, brought to you' },
         { name: 'artifacts', description: 'Bytes that go in or come out' },
         { name: 'account', description: 'Balance, limits, movements' },
         { name: 'models', description: 'What can be asked for' },
@@ -68,6 +70,7 @@ export async function installOpenApi(app: FastifyInstance, { ctx, isOperators }:
     };
   });
   installReference(app);
+  installDocs(app);
 }
 
 /** Without what another port serves. */

@@ -10,6 +10,8 @@ export const CURSORS = {
   acc: '^acc_[0-9a-hjkmnp-tv-z]{26}$',
   job: '^job_[0-9a-hjkmnp-tv-z]{26}$',
   art: '^art_[0-9a-hjkmnp-tv-z]{26}$',
+  whe: '^whe_[0-9a-hjkmnp-tv-z]{26}$',
+  dlv: '^dlv_[0-9a-hjkmnp-tv-z]{26}$',
   sequence: '^[0-9]{1,18}$',
   model: MODEL_ID,
 };

@@ -53,6 +53,7 @@ export const ERRORS = {
   input_unreachable: entry(422, false, 'The URL of the input could not be fetched.'),
   input_unsupported: entry(422, false, 'This form of input is not supported.'),
   input_too_long: entry(422, false, 'The input is longer than its bound.'),
+  webhook_url_refused: entry(422, false, 'This webhook URL may not be called.'),
   headers_too_large: entry(431, false, 'The head of the request is larger than 16 KiB.'),
   rate_limited: entry(429, true, 'Too many requests a second with this key.'),
   queue_full: entry(429, true, "The account's line is full. Wait until some of its jobs have ended."),

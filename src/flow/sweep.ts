@@ -22,6 +22,7 @@ import {
 import { freeSlots, refill } from './changes.ts';
 import { openEndings } from './end-remote.ts';
 import { expireLots, expireWaiting } from './expire.ts';
+import { forgetDeliveries } from './forget-deliveries.ts';
 import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
 import { endRetention } from './retention.ts';
@@ -41,6 +42,7 @@ const SLOW_TASKS: Record<string, SweepTask> = {
   rotate,
   guardOverrun,
   refillForgotten,
+  forgetDeliveries: async (ctx) => (await forgetDeliveries(ctx), false),
   removeOrphans: async (ctx) => (await removeOrphans(ctx), false),
 };
 const SLOW = 60;

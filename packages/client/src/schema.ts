@@ -52,7 +52,7 @@ export interface paths {
         };
         /**
          * Whether it can do its work
-         * @description Also names queues that no worker serves at present, which is not held against the API.
+         * @description Also names queues that no worker serves at present, which is not held against the API. Where operators have a port of their own (`ADMIN_PORT`), any other says `ok` alone.
          */
         get: {
             parameters: {
@@ -71,7 +71,7 @@ export interface paths {
                     content: {
                         "application/json": {
                             ok: boolean;
-                            checks: {
+                            checks?: {
                                 /** @enum {unknown} */
                                 database: "ok" | "failed" | "slow";
                                 /** @enum {unknown} */
@@ -81,7 +81,7 @@ export interface paths {
                                 /** @enum {unknown} */
                                 storage: "ok" | "failed" | "slow";
                             };
-                            unserved_queues: ("chat" | "image" | "tts" | "stt")[];
+                            unserved_queues?: ("chat" | "image" | "tts" | "stt" | "webhooks")[];
                         };
                     };
                 };
@@ -93,7 +93,7 @@ export interface paths {
                     content: {
                         "application/json": {
                             ok: boolean;
-                            checks: {
+                            checks?: {
                                 /** @enum {unknown} */
                                 database: "ok" | "failed" | "slow";
                                 /** @enum {unknown} */
@@ -103,7 +103,7 @@ export interface paths {
                                 /** @enum {unknown} */
                                 storage: "ok" | "failed" | "slow";
                             };
-                            unserved_queues: ("chat" | "image" | "tts" | "stt")[];
+                            unserved_queues?: ("chat" | "image" | "tts" | "stt" | "webhooks")[];
                         };
                     };
                 };
@@ -193,7 +193,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -215,7 +215,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -311,7 +311,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -333,7 +333,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -415,7 +415,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -437,7 +437,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -623,7 +623,7 @@ export interface paths {
                                 started_at: string | null;
                                 ended_at: string | null;
                                 data_deleted_at: string | null;
-                                webhook: null;
+                                webhook: string | null;
                                 client_request_id: string | null;
                                 /** @description Paths below the root of the API. */
                                 links: {
@@ -647,7 +647,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -669,7 +669,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -793,6 +793,8 @@ export interface paths {
                             [key: string]: string;
                         };
                         end_user?: string;
+                        /** @description Where this job's end is told, besides the account's webhook endpoints: an https URL. Signed with the secret of GET /v1/webhook-endpoints/for-jobs. */
+                        webhook?: string | null;
                     };
                 };
             };
@@ -922,7 +924,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1094,7 +1096,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1115,7 +1117,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1137,7 +1139,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1305,7 +1307,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1333,7 +1335,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1355,7 +1357,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1527,7 +1529,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1548,7 +1550,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1570,7 +1572,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1724,7 +1726,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1746,7 +1748,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1880,6 +1882,8 @@ export interface paths {
                                 [key: string]: string;
                             };
                             end_user?: string;
+                            /** @description Where this job's end is told, besides the account's webhook endpoints: an https URL. Signed with the secret of GET /v1/webhook-endpoints/for-jobs. */
+                            webhook?: string | null;
                         }[];
                         all_or_nothing?: boolean;
                     };
@@ -2018,7 +2022,7 @@ export interface paths {
                                     started_at: string | null;
                                     ended_at: string | null;
                                     data_deleted_at: string | null;
-                                    webhook: null;
+                                    webhook: string | null;
                                     client_request_id: string | null;
                                     /** @description Paths below the root of the API. */
                                     links: {
@@ -2032,7 +2036,7 @@ export interface paths {
                                 error?: {
                                     statusCode: number;
                                     /** @enum {unknown} */
-                                    code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                                    code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                                     message: string;
                                     path: string;
                                     requestId: string;
@@ -2056,7 +2060,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2078,7 +2082,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2149,7 +2153,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2171,7 +2175,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2259,7 +2263,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2281,7 +2285,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2411,7 +2415,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2433,7 +2437,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2523,7 +2527,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2545,7 +2549,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2562,6 +2566,1286 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List webhook endpoints */
+        get: {
+            parameters: {
+                query?: {
+                    limit?: number;
+                    /** @description The last id seen: the page that begins just after it. */
+                    after?: string;
+                    /** @description The first id seen: the page that ends just before it, in the list's order; `has_more` then says whether there is more before that page. Beside `after`: where to stop. */
+                    before?: string;
+                    order?: "asc" | "desc";
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "list";
+                            data: {
+                                id: string;
+                                /** @enum {string} */
+                                object: "webhook_endpoint";
+                                /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                                url: string | null;
+                                events: string[];
+                                description: string;
+                                /**
+                                 * @description `thin`: of `data` nothing but ids, status and version.
+                                 * @enum {unknown}
+                                 */
+                                payload: "full" | "thin";
+                                enabled: boolean;
+                                /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                                disabled_reason: ("client" | "gone" | "failing") | null;
+                                disabled_at: string | null;
+                                /** @description Since when nothing has got through. */
+                                failing_since: string | null;
+                                /** @description Until then the secret before signs besides. */
+                                old_secret_until: string | null;
+                                /** Format: date-time */
+                                created_at: string;
+                            }[];
+                            has_more: boolean;
+                            next_after: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Make a webhook endpoint
+         * @description Events are then sent there, signed with `secret`, which is shown this once. At most 20 an account.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description https, on port 443 or 8443, of a public place. */
+                        url: string;
+                        /** @description Types, all of a subject (`job.*`), or all (`*`). Default: the four ends of a job. */
+                        events?: string[];
+                        description?: string;
+                        /**
+                         * @description `thin`: of `data` nothing but ids, status and version.
+                         * @enum {unknown}
+                         */
+                        payload?: "full" | "thin";
+                        enabled?: boolean;
+                    };
+                };
+            };
+            responses: {
+                /** @description A webhook endpoint and its secret */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            /** @description `whsec_` and base64, as Standard Webhooks has it. */
+                            secret: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Look at a webhook endpoint */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A webhook endpoint */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        /** Delete a webhook endpoint */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        /**
+         * Change a webhook endpoint
+         * @description Switched off, what waits for it is given up (`failed`), and nothing new is noted for it; switched on again, what was given up can be sent again.
+         */
+        patch: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description https, on port 443 or 8443, of a public place. */
+                        url?: string;
+                        /** @description Types, all of a subject (`job.*`), or all (`*`). Default: the four ends of a job. */
+                        events?: string[];
+                        description?: string;
+                        /**
+                         * @description `thin`: of `data` nothing but ids, status and version.
+                         * @enum {unknown}
+                         */
+                        payload?: "full" | "thin";
+                        enabled?: boolean;
+                    };
+                };
+            };
+            responses: {
+                /** @description A webhook endpoint */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test event, and see what comes back
+         * @description An event of type `endpoint.test` with `sequence` 0, signed like all, is sent once and at once; 200 whatever comes back.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description What came back */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "webhook_test";
+                            event_id: string;
+                            delivered: boolean;
+                            duration_ms: number;
+                            http_status: number | null;
+                            error: string | null;
+                            response_body: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/for-jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What signs single jobs' webhooks
+         * @description The account has one endpoint for the `webhook` of all its jobs: its deliveries are listed, and its secret is changed, by its id.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A webhook endpoint and its secret */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            /** @description `whsec_` and base64, as Standard Webhooks has it. */
+                            secret: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the secret
+         * @description The new one is shown this once. For 24 hours the one before signs besides.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A webhook endpoint and its secret */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            /** @description `whsec_` and base64, as Standard Webhooks has it. */
+                            secret: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what was brought to an endpoint
+         * @description Kept as long as the events are.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    limit?: number;
+                    /** @description The last id seen: the page that begins just after it. */
+                    after?: string;
+                    /** @description The first id seen: the page that ends just before it, in the list's order; `has_more` then says whether there is more before that page. Beside `after`: where to stop. */
+                    before?: string;
+                    order?: "asc" | "desc";
+                    status?: "pending" | "delivered" | "failed" | "exhausted";
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "list";
+                            data: {
+                                id: string;
+                                /** @enum {string} */
+                                object: "delivery";
+                                /** @description Null: the event is not kept any more. */
+                                event_id: string | null;
+                                event_type: string | null;
+                                endpoint_id: string;
+                                /** @description Of a single job's webhook; else the endpoint's. */
+                                url: string | null;
+                                /**
+                                 * @description `exhausted`: 10 calls were in vain. `failed`: given up before that, since the endpoint is no more.
+                                 * @enum {unknown}
+                                 */
+                                status: "pending" | "delivered" | "failed" | "exhausted";
+                                attempts: {
+                                    n: number;
+                                    /** Format: date-time */
+                                    at: string;
+                                    duration_ms: number;
+                                    http_status: number | null;
+                                    /** @description What was wrong, such as `timeout`; null: nothing. */
+                                    error: string | null;
+                                    /** @description As much as is kept: 64 KiB, in lists its first 1,024 characters. */
+                                    response_body: string | null;
+                                }[];
+                                next_attempt_at: string | null;
+                                /** Format: date-time */
+                                created_at: string;
+                                ended_at: string | null;
+                            }[];
+                            has_more: boolean;
+                            next_after: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send the events of a span of time again
+         * @description Begins a new round of calls for deliveries that have ended, the oldest first, at most 10000 a request.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /**
+                         * Format: date-time
+                         * @description Deliveries from that instant on.
+                         */
+                        after: string;
+                        /**
+                         * Format: date-time
+                         * @description And up to that one; default: now.
+                         */
+                        before?: string;
+                        /**
+                         * @description Those that were given up; else also those that got through.
+                         * @default true
+                         */
+                        only_failed?: boolean;
+                    };
+                };
+            };
+            responses: {
+                /** @description What is sent again */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "redelivery";
+                            redelivered: number;
+                            /** @description There may be more: go on with this as `after`. */
+                            next_after: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Look at a delivery */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description An event on its way to an endpoint */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "delivery";
+                            /** @description Null: the event is not kept any more. */
+                            event_id: string | null;
+                            event_type: string | null;
+                            endpoint_id: string;
+                            /** @description Of a single job's webhook; else the endpoint's. */
+                            url: string | null;
+                            /**
+                             * @description `exhausted`: 10 calls were in vain. `failed`: given up before that, since the endpoint is no more.
+                             * @enum {unknown}
+                             */
+                            status: "pending" | "delivered" | "failed" | "exhausted";
+                            attempts: {
+                                n: number;
+                                /** Format: date-time */
+                                at: string;
+                                duration_ms: number;
+                                http_status: number | null;
+                                /** @description What was wrong, such as `timeout`; null: nothing. */
+                                error: string | null;
+                                /** @description As much as is kept: 64 KiB, in lists its first 1,024 characters. */
+                                response_body: string | null;
+                            }[];
+                            next_attempt_at: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            ended_at: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send an event again
+         * @description Begins a new round of calls at once, whatever came of those before.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description An event on its way to an endpoint */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "delivery";
+                            /** @description Null: the event is not kept any more. */
+                            event_id: string | null;
+                            event_type: string | null;
+                            endpoint_id: string;
+                            /** @description Of a single job's webhook; else the endpoint's. */
+                            url: string | null;
+                            /**
+                             * @description `exhausted`: 10 calls were in vain. `failed`: given up before that, since the endpoint is no more.
+                             * @enum {unknown}
+                             */
+                            status: "pending" | "delivered" | "failed" | "exhausted";
+                            attempts: {
+                                n: number;
+                                /** Format: date-time */
+                                at: string;
+                                duration_ms: number;
+                                http_status: number | null;
+                                /** @description What was wrong, such as `timeout`; null: nothing. */
+                                error: string | null;
+                                /** @description As much as is kept: 64 KiB, in lists its first 1,024 characters. */
+                                response_body: string | null;
+                            }[];
+                            next_attempt_at: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            ended_at: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
@@ -2632,7 +3916,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2654,7 +3938,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2743,7 +4027,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2765,7 +4049,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2839,7 +4123,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2861,7 +4145,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2906,7 +4190,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2928,7 +4212,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2996,7 +4280,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3018,7 +4302,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3113,7 +4397,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3135,7 +4419,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3257,7 +4541,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3279,7 +4563,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3421,7 +4705,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3443,7 +4727,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3528,7 +4812,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3550,7 +4834,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3617,7 +4901,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3639,7 +4923,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3801,7 +5085,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3823,7 +5107,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3950,7 +5234,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3972,7 +5256,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4122,7 +5406,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4144,7 +5428,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4220,7 +5504,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4242,7 +5526,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4324,7 +5608,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4346,7 +5630,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4425,7 +5709,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4447,7 +5731,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4525,7 +5809,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4547,7 +5831,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4636,7 +5920,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4658,7 +5942,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
-import { KINDS } from '../../domain/job.ts';
+import { QUEUES } from '../../domain/queues.ts';
 import { servedQueues } from '../../store/workers.ts';
 import type { Api } from '../api.ts';
 import { METRICS_TYPE } from '../../metrics.ts';
@@ -12,7 +12,7 @@ const Word = Type.Enum(['ok', 'failed', 'slow']);
 const Check = Type.Object({
   ok: Type.Boolean(),
   checks: Type.Optional(Type.Object({ database: Word, reader: Word, queue: Word, storage: Word })),
-  unserved_queues: Type.Optional(Type.Array(Type.Enum([...KINDS]))),
+  unserved_queues: Type.Optional(Type.Array(Type.Enum([...QUEUES]))),
 });
 
 export function healthRoutes(app: FastifyInstance, { ctx, hub, isOperators }: Api): void {
@@ -54,7 +54,7 @@ export function healthRoutes(app: FastifyInstance, { ctx, hub, isOperators }: Ap
       reply.code(ok ? 200 : 503);
       if (!isOperators(request)) return { ok };
       const served = checks.database === 'ok' ? await servedQueues(ctx.flow) : new Set<string>();
-      return { ok, checks, unserved_queues: KINDS.filter((kind) => !served.has(kind)) };
+      return { ok, checks, unserved_queues: QUEUES.filter((name) => !served.has(name)) };
     },
   );
 
