@@ -26,6 +26,7 @@ import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
+import { ticketRoutes } from './routes/tickets.ts';
 import { ignoreExpectations, SERVER_OPTIONS } from './server.ts';
 import { openRateLimit } from './rate-limit.ts';
 import { installUploads } from './upload.ts';
@@ -99,12 +100,13 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
 
   await app.register(async (scope) => healthRoutes(scope, api));
   await app.register(async (scope) => modelRoutes(scope, api, authenticator));
+  await app.register(async (scope) => eventRoutes(scope, api, authenticator));
   await app.register(async (scope) => linkedArtifactRoutes(scope, api, authenticator));
   await app.register(async (scope) => {
     scope.addHook('onRequest', (request) => authenticator.client(request));
     jobRoutes(scope, api);
     batchRoutes(scope, api);
-    eventRoutes(scope, api, authenticator);
+    ticketRoutes(scope, api);
     accountRoutes(scope, api);
     await scope.register(async (inner) => {
       await installUploads(inner);

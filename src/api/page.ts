@@ -14,6 +14,9 @@ export const CURSORS = {
   model: MODEL_ID,
 };
 
+/** Where a list of jobs may stand, or the word `all` for those of the account. */
+export const JOBS_OR_ALL = '^all$';
+
 /** @param cursor the kind of ids, or sequence numbers */
 export function pageQuery(cursor: keyof typeof CURSORS) {
   const pattern = CURSORS[cursor];

@@ -25,6 +25,7 @@ import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
 import { openTakeBack } from './take-back.ts';
+import { removeTickets } from './tickets.ts';
 
 /** Done at every pass, in this order. */
 const TASKS: Record<string, SweepTask> = { ringUnheard, expireWaiting, refillDue, expireLots };
@@ -34,6 +35,7 @@ const SLOW_TASKS: Record<string, SweepTask> = {
   guardOverrun,
   refillForgotten,
   removeOrphans: async (ctx) => (await removeOrphans(ctx), false),
+  removeTickets,
 };
 const SLOW = 60;
 /** A sweeper that is gone for so many pauses is followed by another. */
