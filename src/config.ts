@@ -22,6 +22,7 @@ export interface Config {
   leaseMs: number;
   sweepMs: number;
   heartbeatMs: number;
+  socketHeartbeatMs: number;
   logLevel: string;
   production: boolean;
   /** Null in production, whatever the variable says. */
@@ -112,6 +113,11 @@ export const VARIABLES = {
     meaning: 'Pause between the heartbeats of a stream, at which its key is looked at again.',
     roles: ['api'],
   },
+  SOCKET_HEARTBEAT_MS: {
+    default: '25000',
+    meaning: 'Pause between the pings of a WebSocket; two without an answer close it.',
+    roles: ['api'],
+  },
   METRICS_PORT: {
     default: 'none',
     meaning: 'Port on which a worker alone serves /metrics and /healthz. 0 takes a free one.',
@@ -191,6 +197,7 @@ export function readConfig(env: Env = process.env): Config {
     leaseMs: whole('LEASE_MS', 500, 600_000),
     sweepMs: whole('SWEEP_MS', 50, 60_000),
     heartbeatMs: whole('HEARTBEAT_MS', 50, 60_000),
+    socketHeartbeatMs: whole('SOCKET_HEARTBEAT_MS', 50, 60_000),
     logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
     production,
     crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),

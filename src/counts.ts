@@ -38,6 +38,9 @@ interface Attempted {
 export class Counts {
   readonly routes: RouteCount[] = [];
   readonly refusals = new Map<string, number>();
+  /** WebSockets that were closed, by code. */
+  readonly socketsClosed = new Map<number, number>();
+  frames = 0;
   readonly #ended = new Map<Kind, Map<FinalStatus, number>>();
   readonly #attempts = new Map<string, Map<string, Attempted & { count: number }>>();
 
@@ -59,6 +62,14 @@ export class Counts {
 
   refused(code: string): void {
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
+  }
+
+  socketClosed(code: number): void {
+    this.socketsClosed.set(code, (this.socketsClosed.get(code) ?? 0) + 1);
+  }
+
+  framesSent(count: number): void {
+    this.frames += count;
   }
 
   /** Of jobs whose end was committed. */

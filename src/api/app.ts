@@ -31,6 +31,8 @@ import { ignoreExpectations, SERVER_OPTIONS } from './server.ts';
 import { openRateLimit } from './rate-limit.ts';
 import { installUploads } from './upload.ts';
 import { compile } from './validate.ts';
+import { openSockets } from './ws/sockets.ts';
+import { socketRoute } from './ws/upgrade.ts';
 
 const IDLE_LOOK_MS = 50;
 
@@ -98,7 +100,10 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
   await app.register(rateLimit, { global: false });
   const authenticator = openAuthenticator(ctx, openRateLimit(app));
 
-  await app.register(async (scope) => healthRoutes(scope, api));
+  const sockets = openSockets({ api, authenticator, handlers });
+
+  await app.register(async (scope) => healthRoutes(scope, { ctx, hub, sockets }));
+  await app.register(async (scope) => socketRoute(scope, { api, authenticator, sockets }));
   await app.register(async (scope) => modelRoutes(scope, api, authenticator));
   await app.register(async (scope) => eventRoutes(scope, api, authenticator));
   await app.register(async (scope) => linkedArtifactRoutes(scope, api, authenticator));
@@ -122,7 +127,8 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
     async close() {
       closing.abort();
       hub.close();
-      await closeServer(app, ctx.config.drainSeconds * 1000);
+      const withinMs = ctx.config.drainSeconds * 1000;
+      await Promise.all([sockets.close(withinMs), closeServer(app, withinMs)]);
       await handlers.done();
       await announcer.quiet();
     },

@@ -16,6 +16,10 @@ export const CURSORS = {
 
 /** Where a list of jobs may stand, or the word `all` for those of the account. */
 export const JOBS_OR_ALL = '^all$';
+/** Where to begin, beside the number of an event. */
+export const NOW_OR_START = '^(now|start)$';
+/** Types of events: one, a group, or all. */
+export const EVENT_PATTERN = String.raw`^(\*|[a-z_]+\.(\*|[a-z_]+))$`;
 
 /** @param cursor the kind of ids, or sequence numbers */
 export function pageQuery(cursor: keyof typeof CURSORS) {

@@ -89,7 +89,7 @@ export function eventRoutes(
         cursor: cursorOf(request) ?? START,
       });
       if (stream === null) return reply.code(204).send();
-      return send(request, reply, (signal) => followJob({ ctx, hub }, stream, signal));
+      return send(request, reply, (signal) => followJob({ ctx, hub }, stream, { signal }));
     },
   );
 
