@@ -23,6 +23,8 @@ export const CLOSE = {
   tooMany: 4429,
 } as const;
 
+/** What the library closes a connection for, by its names; anything else is no WebSocket's frame. */
+const FAULTS: Record<string, number> = { WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009, WS_ERR_INVALID_UTF8: 1007 };
 /** Of what nobody can read. */
 const NONSENSE_MAX = 3;
 /** So many requests may be unanswered, and so many bytes of answers unsent, before no more are read. */
@@ -86,10 +88,12 @@ export class Connection {
     this.ticket = rest.ticket;
     this.outbox = new Outbox(socket);
     ws.on('message', (data, isBinary) => this.#hear(data as Buffer, isBinary));
-    ws.on('ping', () => this.#count());
+    ws.on('ping', (data) => {
+      if (this.#count()) ws.pong(data);
+    });
     ws.on('pong', () => this.#count());
     ws.on('error', (error: Error & { code?: string }) => {
-      this.closedWith ??= error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' ? 1009 : 1002;
+      this.closedWith ??= FAULTS[error.code ?? ''] ?? 1002;
     });
     ws.on('close', (code) => {
       this.#stop();

@@ -29,7 +29,12 @@ export function assertHandshake({ headers }: FastifyRequest): void {
       headers: { 'sec-websocket-version': '13' },
     });
   const protocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
-  if (!protocols.includes(PROTOCOL) || protocols.some((name) => !/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)))
+  const twice = new Set(protocols).size < protocols.length;
+  if (
+    twice ||
+    !protocols.includes(PROTOCOL) ||
+    protocols.some((name) => !/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name))
+  )
     throw refuse('Sec-WebSocket-Protocol', `must offer ${PROTOCOL}`, { expected: PROTOCOL });
 }
 

@@ -26,6 +26,8 @@ const OPTIONS = {
   perMessageDeflate: false,
   maxPayload: FRAME_MAX_BYTES,
   closeTimeout: CLOSE_MS,
+  // Pings count as messages do.
+  autoPong: false,
   handleProtocols: () => PROTOCOL,
 };
 
