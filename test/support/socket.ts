@@ -1,5 +1,6 @@
 // A WebSocket as a client's program has one: the `ws` package, and every message in the order it came.
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import type { Json } from './client.ts';
 
@@ -16,6 +17,11 @@ export interface TestSocket {
   /** Says it under a ref of its own and answers the reply. */
   ask(message: Record<string, unknown>): Promise<Json>;
   close(): Promise<void>;
+}
+
+/** The connection below, to do on it what the library would not. */
+export function tcpOf({ ws }: Pick<TestSocket, 'ws'>): Socket {
+  return (ws as unknown as { _socket: Socket })._socket; // oxlint-disable-line no-underscore-dangle -- ws has no other name for it
 }
 
 export interface Refused {

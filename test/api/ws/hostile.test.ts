@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { chat } from '../../support/client.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../../support/platform.ts';
-import { openSocket, type TestSocket } from '../../support/socket.ts';
+import { openSocket, tcpOf, type TestSocket } from '../../support/socket.ts';
 import { sample } from '../../support/metrics.ts';
 
 let millrace: TestPlatform;
@@ -24,9 +24,6 @@ async function open(): Promise<TestSocket> {
   sockets.push(socket);
   return socket;
 }
-
-/** The connection below, to write on it what the library would not. */
-const below = ({ ws }: TestSocket) => (ws as unknown as { _socket: import('node:net').Socket })._socket; // oxlint-disable-line no-underscore-dangle -- ws has no other name for it
 
 /** A frame as a client sends it, masked with nought. */
 function frame(opcode: number, payload: Buffer, { fin = true, rsv = 0, masked = true } = {}): Buffer {
@@ -55,7 +52,7 @@ describe('frames', () => {
       frame(0, Buffer.alloc(0), { fin: false }),
       frame(0, text.subarray(9)),
     ]);
-    for (const byte of bytes) below(socket).write(Buffer.from([byte]));
+    for (const byte of bytes) tcpOf(socket).write(Buffer.from([byte]));
     expect(await socket.until(({ ref }) => ref === 'pieces')).toMatchObject({ type: 'pong' });
   });
 
@@ -77,7 +74,7 @@ describe('frames', () => {
     ['a close with a code that there is not', 1002, [frame(8, Buffer.from([0, 1]))]],
   ])('%s close the connection with %i', async (_, code, frames) => {
     const socket = await open();
-    below(socket).write(Buffer.concat(frames));
+    tcpOf(socket).write(Buffer.concat(frames));
     expect((await socket.closed).code).toBe(code);
     expect(await (await open()).ask({ type: 'ping' })).toMatchObject({ type: 'pong' });
   });
@@ -160,7 +157,7 @@ describe('messages', () => {
   it('that are noise are survived', async () => {
     for (let i = 0; i < 20; i++) {
       const socket = await open();
-      below(socket).write(randomBytes(200 + i * 20));
+      tcpOf(socket).write(randomBytes(200 + i * 20));
       await Promise.race([socket.closed, sleep(50)]);
       socket.ws.terminate();
     }
