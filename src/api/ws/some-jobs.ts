@@ -3,13 +3,14 @@ import { readAs } from '../../db/transaction.ts';
 import { type Cursor, START } from '../../domain/cursor.ts';
 import { AppError } from '../../domain/errors.ts';
 import { followJob, type JobStream, openJobStream } from '../../flow/follow-job.ts';
-import type { Batch } from '../../flow/frame.ts';
+import type { Batch, Frame } from '../../flow/frame.ts';
 import { eventRange } from '../../store/looks.ts';
 import type { Api } from '../api.ts';
 import type { Subscription } from './connection.ts';
 import { textFrames } from './frames.ts';
 import { jobFrames } from './job-frames.ts';
 import { caughtUpText, fail, type Order, type Told } from './told.ts';
+import { Turns } from './turns.ts';
 
 export class SomeJobs implements Subscription {
   /** How many jobs have not ended for it. */
@@ -19,6 +20,7 @@ export class SomeJobs implements Subscription {
   readonly #deltas: boolean;
   readonly #over = new AbortController();
   #streams: (JobStream | null)[] = [];
+  #turns: Turns | null = null;
 
   constructor(api: Api, told: Told, deltas: boolean) {
     this.#api = api;
@@ -59,6 +61,10 @@ export class SomeJobs implements Subscription {
     const { connection, name } = this.#told;
     const streams = this.#streams;
     this.#streams = [];
+    const starts = streams.flatMap((stream) =>
+      stream ? [[stream.jobId, stream.cursor.sequence] as const] : [],
+    );
+    this.#turns = new Turns(this.#api.ctx, connection.caller.accountId, new Map(starts));
     let behind = streams.length;
     const caughtUp = (): void => {
       behind -= 1;
@@ -94,13 +100,34 @@ export class SomeJobs implements Subscription {
     if (this.following === 0) connection.subscriptions.delete(name);
   }
 
+  /** Each event in its turn. Notes and deltas go with what follows them, as one write. */
   async #say(batch: Batch, stream: JobStream): Promise<void> {
     const { connection, name, wanted } = this.#told;
-    const texts = await jobFrames(this.#api, { batch, stream, name, wanted, caller: connection.caller });
-    if (texts.length > 0 && !this.#over.signal.aborted) connection.read(textFrames(texts), texts.length);
+    const { caller } = connection;
+    let texts: string[] = [];
+    const send = (): void => {
+      if (texts.length > 0 && !this.#over.signal.aborted) connection.read(textFrames(texts), texts.length);
+      texts = [];
+    };
+    for (const frame of batch) {
+      const number = numberOf(frame);
+      if (number !== null) {
+        await this.#turns?.before(frame.event === 'reset' ? number + 1n : number);
+        if (this.#over.signal.aborted) return;
+      }
+      texts.push(...(await jobFrames(this.#api, { batch: [frame], stream, name, wanted, caller })));
+      if (number === null) continue;
+      send();
+      this.#turns?.told(number);
+    }
+    send();
   }
 
   stop(): void {
     this.#over.abort();
+    this.#turns?.stop();
   }
 }
+
+/** Of what has a number of its own; null: it is of the moment, or an attempt's. */
+const numberOf = ({ id }: Frame): bigint | null => (id === null || id.includes('.') ? null : BigInt(id));
