@@ -45,6 +45,8 @@ export class AllEvents implements Subscription {
         }
         this.at = page.last;
         const frames = eventFrames(page.frames, name, wanted);
+        await connection.outbox.drained();
+        if (this.#over) return;
         if (frames) connection.read(frames, page.frames.length);
         await connection.outbox.drained();
         if (this.#over || page.more || !feeds.join(this.#accountId, this)) continue;

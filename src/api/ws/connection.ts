@@ -144,6 +144,8 @@ export class Connection {
     this.closedWith = code;
     this.#stop();
     this.#ws.close(code, reason);
+    // To hear that it is closed on the other side, too.
+    this.#ws.resume();
   }
 
   /** One beat of the heart: answers to the last two have not come, so nobody is there. */
@@ -151,6 +153,8 @@ export class Connection {
     if (this.closedWith !== null) return;
     if (this.ticket && this.ticket.until <= performance.now())
       return this.close(CLOSE.unauthorized, 'ticket expired');
+    // An answer may have come, and we do not listen at present.
+    if (this.#ws.isPaused && this.outbox.asked <= UNSENT_MAX_BYTES) return;
     if (this.#unheard >= 2) return this.close(CLOSE.silent, 'no pong');
     this.#unheard += 1;
     this.#ws.ping();

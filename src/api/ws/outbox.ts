@@ -36,17 +36,14 @@ export class Outbox {
     return true;
   }
 
-  get isFull(): boolean {
-    return this.#socket.writableNeedDrain;
-  }
-
-  /** Resolves when more may be written, or the connection has gone. */
+  /** Resolves when more may be written, or the connection has gone. Of many that wait, the first fills it again for the others. */
   async drained(): Promise<void> {
-    if (!this.#socket.writableNeedDrain || this.#socket.destroyed) return;
-    this.#draining ??= this.#drain().finally(() => {
-      this.#draining = null;
-    });
-    await this.#draining;
+    while (this.#socket.writableNeedDrain && !this.#socket.destroyed) {
+      this.#draining ??= this.#drain().finally(() => {
+        this.#draining = null;
+      });
+      await this.#draining;
+    }
   }
 
   async #drain(): Promise<void> {

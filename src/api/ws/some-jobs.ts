@@ -86,6 +86,7 @@ export class SomeJobs implements Subscription {
         stream && followJob(this.#api, stream, { signal, withoutDeltas: !this.#deltas, caughtUp });
       for await (const batch of frames ?? []) {
         if (signal.aborted) return;
+        await connection.outbox.drained();
         await this.#say(batch, stream as JobStream);
         await connection.outbox.drained();
         if (signal.aborted) return;
