@@ -47,7 +47,7 @@ export class AllEvents implements Subscription {
         const frames = eventFrames(page.frames, name, wanted);
         await connection.outbox.drained();
         if (this.#over) return;
-        if (frames) connection.read(frames, page.frames.length);
+        if (frames) connection.read(frames.bytes, frames.count);
         await connection.outbox.drained();
         if (this.#over || page.more || !feeds.join(this.#accountId, this)) continue;
         connection.answer(caughtUpText(name, this.at));
@@ -62,7 +62,7 @@ export class AllEvents implements Subscription {
   hear(batch: Batch): void {
     const { connection, name, wanted } = this.#told;
     const frames = eventFrames(batch, name, wanted);
-    if (frames) connection.tell(frames, batch.length);
+    if (frames) connection.tell(frames.bytes, frames.count);
   }
 
   lost(error: Error | null): void {

@@ -193,9 +193,20 @@ export class Connection {
     return false;
   }
 
+  /** Null: that was our fault, and is said. Nothing may be thrown at whoever emits what came. */
+  #read(bytes: Buffer, isBinary: boolean): ReturnType<typeof readMessage> | null {
+    try {
+      return readMessage(bytes, isBinary);
+    } catch (error) {
+      this.refuse(error, { ref: null, what: 'unknown' });
+      return null;
+    }
+  }
+
   #hear(bytes: Buffer, isBinary: boolean): void {
     if (!this.#count()) return;
-    const said = readMessage(bytes, isBinary);
+    const said = this.#read(bytes, isBinary);
+    if (!said) return;
     if ('refusal' in said) {
       this.refuse(said.refusal, { ref: said.ref, what: 'unknown' });
       if (said.unknown && ++this.#nonsense >= NONSENSE_MAX) this.close(CLOSE.nonsense, 'not understood');

@@ -51,20 +51,25 @@ export function wanted(patterns: readonly string[] | undefined): Wanted {
   };
 }
 
+export interface Frames {
+  bytes: Buffer;
+  count: number;
+}
+
 /** Readers of one account share their batches. */
-const known = new WeakMap<Batch, Map<string, Buffer>>();
+const known = new WeakMap<Batch, Map<string, Frames>>();
 
 /** A batch of numbered events for one subscription; null if none of them is wanted. */
-export function eventFrames(batch: Batch, subscription: string, { name, has }: Wanted): Buffer | null {
+export function eventFrames(batch: Batch, subscription: string, { name, has }: Wanted): Frames | null {
   let byName = known.get(batch);
   if (!byName) known.set(batch, (byName = new Map()));
   const key = `${subscription} ${name}`;
-  let bytes = byName.get(key);
-  if (!bytes) {
+  let frames = byName.get(key);
+  if (!frames) {
     const texts = batch.filter(({ event }) => has(event)).map((frame) => eventText(subscription, frame));
-    byName.set(key, (bytes = textFrames(texts)));
+    byName.set(key, (frames = { bytes: textFrames(texts), count: texts.length }));
   }
-  return bytes.length > 0 ? bytes : null;
+  return frames.count > 0 ? frames : null;
 }
 
 export const eventText = (subscription: string, { data }: Pick<Frame, 'data'>): string =>

@@ -4,7 +4,8 @@ import { AppError, invalidRequest } from '../../domain/errors.ts';
 
 export const PROTOCOL = 'millrace.v1';
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
-const VERSIONS = new Set(['13', '8']);
+/** Not 8, whose browsers say their origin under another name. */
+const VERSION = '13';
 
 /** @throws AppError invalid_request, naming the header */
 export function assertHandshake({ headers }: FastifyRequest): void {
@@ -23,10 +24,10 @@ export function assertHandshake({ headers }: FastifyRequest): void {
   };
   if (!KEY.test(headers['sec-websocket-key'] ?? ''))
     throw refuse('Sec-WebSocket-Key', 'must be 16 bytes in base64', { expected: '16 bytes in base64' });
-  if (!VERSIONS.has(String(headers['sec-websocket-version'])))
+  if (headers['sec-websocket-version'] !== VERSION)
     throw refuse('Sec-WebSocket-Version', 'must be 13', {
-      expected: '13',
-      headers: { 'sec-websocket-version': '13' },
+      expected: VERSION,
+      headers: { 'sec-websocket-version': VERSION },
     });
   const protocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
   const twice = new Set(protocols).size < protocols.length;

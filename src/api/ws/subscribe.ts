@@ -58,6 +58,8 @@ export async function subscribeJobs(
 }
 
 function nameNext(connection: Connection): string {
+  // It went while its job was admitted: nobody would ever stop what began now.
+  if (!connection.isOpen) throw new AppError('overloaded');
   if (connection.subscriptions.size >= SUBSCRIPTIONS_MAX)
     throw new AppError('too_many_connections', {
       message: `This connection has ${SUBSCRIPTIONS_MAX} subscriptions. Unsubscribe from one, or name more jobs in each.`,

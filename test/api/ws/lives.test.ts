@@ -179,6 +179,31 @@ describe('a reader that takes nothing', () => {
   }, 60_000);
 });
 
+describe('a client that goes', () => {
+  it('at any moment leaves nothing followed behind', async () => {
+    const account = await millrace.account();
+    const jobs: string[] = [];
+    for (let i = 0; i < 20; i++) {
+      const socket = await openSocket(millrace.url, { key: account.key });
+      const { id } = await account.submit(chat('x', { sim: { fault: 'hang' } }));
+      jobs.push(id);
+      socket.say({ type: 'submit', ref: 'a', job: chat('x', { sim: { fault: 'hang' } }), subscribe: true });
+      socket.say({ type: 'subscribe', ref: 'b', jobs, deltas: true });
+      socket.say({ type: 'subscribe', ref: 'c', jobs: 'all' });
+      await sleep(i);
+      socket.ws.terminate();
+    }
+    await expect.poll(() => sample(millrace.url, 'millrace_watches'), { timeout: 15_000 }).toBe(0);
+    expect(await sample(millrace.url, 'millrace_websockets')).toBe(0);
+    const open = await millrace.sql<{ id: string }>(
+      `select id from jobs where account_id = $1 and ended_at is null`,
+      [account.id],
+    );
+    expect(open.length).toBeGreaterThan(20);
+    for (const { id } of open) await account.post(`/v1/jobs/${id}/cancel`);
+  }, 40_000);
+});
+
 describe('a drain', () => {
   it('answers what is open, says goodbye with a time to come back, closes with 1012 and ends in time', async () => {
     const api = await spawnApi(millrace);

@@ -81,6 +81,7 @@ describe('a handshake', () => {
     ['without a key', { 'sec-websocket-key': undefined }, 'Sec-WebSocket-Key'],
     ['with a short key', { 'sec-websocket-key': 'YWJj' }, 'Sec-WebSocket-Key'],
     ['of an unknown version', { 'sec-websocket-version': '12' }, 'Sec-WebSocket-Version'],
+    ['of an old version', { 'sec-websocket-version': '8' }, 'Sec-WebSocket-Version'],
     ['without a version', { 'sec-websocket-version': undefined }, 'Sec-WebSocket-Version'],
   ])('%s is refused by name, and the connection closed', async (_, change, name) => {
     const { answer } = await told(head({ ...good(), ...change }));
