@@ -24,26 +24,41 @@ export async function holdStorage({
   storage,
   config,
 }: Pick<Context, 'flow' | 'storage' | 'config'>): Promise<void> {
-  const folder = join(config.dataDir, 'artifacts');
   const [here, known] = [await storage.mark(), await setting(flow, 'storage')];
   if (here !== null && here === known) return;
-  if (known !== null) {
-    throw new Error(
-      `This database's artifacts are not in ${folder}. All roles share one such folder: set MILLRACE_DATA_DIR to the one that ` +
-        `holds it${here === null ? `, or if it is lost for good, write ${known} into ${join(folder, 'storage-id')}` : ''}.`,
-    );
-  }
+  if (known !== null) throw new Error(elsewhere({ storage, inBucket: config.s3 !== null }, { here, known }));
   // A first start that died half-way leaves a mark and no bytes. With bytes it is another's, whose sweep and ours would
   // remove what the other keeps.
   if (here !== null && (await hasBytes(storage))) {
+    const own = config.s3 ? 'Set S3_BUCKET or S3_PREFIX to a place' : 'Set MILLRACE_DATA_DIR to a folder';
     throw new Error(
-      `The artifacts in ${folder} belong to another database. Set MILLRACE_DATA_DIR to a folder of this database's own, or if ` +
-        `that one is gone for good, remove ${folder}.`,
+      `The artifacts in ${storage.place} belong to another database. ${own} of this database's own, or if ` +
+        `that one is gone for good, remove ${storage.place}.`,
     );
   }
   const mark = here ?? randomUUID();
   if (here === null) await storage.setMark(mark);
   await settingOr(flow, 'storage', mark);
+}
+
+/** What to do where the bytes are not that the database names. */
+function elsewhere(
+  { storage: { place }, inBucket }: { storage: Context['storage']; inBucket: boolean },
+  { here, known }: { here: string | null; known: string },
+): string {
+  const mark = inBucket ? `the object ${place}storage-id` : join(place, 'storage-id');
+  const lost = here === null ? `, or if it is lost for good, write ${known} into ${mark}` : '';
+  const moving = 'docs/operating.md says how artifacts are moved';
+  if (inBucket)
+    return (
+      `This database's artifacts are not in ${place}. Set S3_BUCKET, S3_PREFIX and S3_ENDPOINT to the place that holds them, or ` +
+      `none of them if that is still a folder; ${moving}${lost}.`
+    );
+  return (
+    `This database's artifacts are not in ${place}. All roles share one such folder: set MILLRACE_DATA_DIR to the one that ` +
+    `holds it; or set S3_BUCKET, if they are in a bucket or shall be, which is how several machines share them ` +
+    `(${moving})${lost}.`
+  );
 }
 
 async function hasBytes(storage: Context['storage']): Promise<boolean> {

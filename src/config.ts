@@ -1,21 +1,33 @@
 // Every variable Millrace reads, once, at start. docs/configuration.md is the same table; a test compares them.
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
+import { asUrl } from './config-url.ts';
 import { type CrashAt, parseCrashAt } from './crash.ts';
+import { readS3Config, S3_VARIABLES, type S3Config } from './s3-config.ts';
+import { canonicalHost } from './egress/judge.ts';
 
 export interface Config {
   host: string;
   port: number;
   /** Absolute root of every URL we hand out, without a trailing slash; null: from host and port, once they are known. */
   publicUrl: string | null;
+  /** Root of the address at which vendors reach the API; null: none does. */
+  callbackUrl: string | null;
   dataDir: string;
   databaseUrl: string | null;
   databaseClientUrl: string | null;
   databaseFlowUrl: string | null;
   redisUrl: string | null;
+  /** Null: artifacts are files in the data folder. */
+  s3: S3Config | null;
   simUrl: string | null;
+  /** Folders, as PATH has them, in which engines on the command line are looked for. */
+  enginePath: string;
+  engineModelsDir: string;
   supportUrl: string | null;
   corsOrigins: string[];
+  /** Hosts that webhooks and inputs may be on though they are private, as `canonicalHost` gives them. */
+  egressAllow: string[];
   keyPepper: string | null;
   secretKey: string | null;
   drainSeconds: number;
@@ -52,10 +64,16 @@ export const VARIABLES = {
       'Root of every absolute URL that clients are given. To be set where HOST is 0.0.0.0 or ::, else links say localhost.',
     roles: ['api', 'worker'],
   },
+  CALLBACK_URL: {
+    default: 'PUBLIC_URL, if it is https',
+    meaning:
+      'Root of the address at which vendors may tell that work is done. Without one, workers only poll for it.',
+    roles: ['worker'],
+  },
   MILLRACE_DATA_DIR: {
     default: '.millrace',
     meaning:
-      'Folder of the embedded database, artifacts and credentials. Roles that are started apart share its `artifacts/`.',
+      'Folder of the embedded database, artifacts and credentials. Roles that are started apart share its `artifacts/`, unless S3_BUCKET is set.',
   },
   DATABASE_URL: {
     default: 'embedded',
@@ -73,11 +91,23 @@ export const VARIABLES = {
     default: 'none',
     meaning: 'Redis or Valkey for the queue and wake-ups; without it PostgreSQL does both.',
   },
+  ...S3_VARIABLES,
   SIM_URL: {
     default: 'embedded',
     meaning:
       'A running simulator to use instead of the embedded one, which each API and worker starts otherwise.',
     roles: ['api', 'worker'],
+  },
+  ENGINE_PATH: {
+    default: 'PATH',
+    meaning:
+      'Folders, as PATH has them, in which a worker looks for engines on the command line. One without any: no engines.',
+    roles: ['worker'],
+  },
+  ENGINE_MODELS_DIR: {
+    default: '`engines` in the data folder',
+    meaning: 'Holds a folder for each engine that needs model files: `whisper-cli`, `piper`, `sd`.',
+    roles: ['worker'],
   },
   SUPPORT_URL: {
     default: 'none',
@@ -88,6 +118,12 @@ export const VARIABLES = {
     default: 'none',
     meaning: 'Origins that browsers may call from, separated by commas.',
     roles: ['api'],
+  },
+  EGRESS_ALLOW: {
+    default: 'none',
+    meaning:
+      'Hosts, names or addresses, separated by commas, that webhooks and inputs by URL may name though they are private, over plain http too, on any port.',
+    roles: ['api', 'worker'],
   },
   MILLRACE_KEY_PEPPER: {
     default: '`pepper` of secrets.json in the data folder',
@@ -158,39 +194,46 @@ export function readConfig(env: Env = process.env): Config {
     }
     return value;
   };
-  const url = (name: keyof typeof VARIABLES, protocols: string[]): string | null => {
-    const raw = text(name);
-    if (raw === null) return null;
-    if (!URL.canParse(raw) || !protocols.includes(new URL(raw).protocol)) {
-      throw new Error(
-        `${name} must be a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}.`,
-      );
-    }
-    return raw.replace(/\/+$/, '');
-  };
+  const url = (name: keyof typeof VARIABLES, protocols: string[]): string | null =>
+    asUrl(text(name), { name, protocols });
   const oneOf = (name: keyof typeof VARIABLES, values: readonly string[]): string => {
     const value = text(name) ?? VARIABLES[name].default;
     if (values.includes(value)) return value;
     throw new Error(`${name} is "${value}"; it must be one of ${values.join(', ')}.`);
   };
+  const list = (name: keyof typeof VARIABLES): string[] =>
+    (text(name) ?? '')
+      .split(',')
+      .map((item) => item.trim())
+      .filter(Boolean);
   const postgres = ['postgres:', 'postgresql:'];
   const production = text('NODE_ENV') === 'production';
   const crashAt = text('CRASH_AT');
+  const dataDir = resolve(text('MILLRACE_DATA_DIR') ?? VARIABLES.MILLRACE_DATA_DIR.default);
+  const publicUrl = url('PUBLIC_URL', ['http:', 'https:']);
   return Object.freeze({
     host: text('HOST') ?? VARIABLES.HOST.default,
     port: whole('PORT', 0, 65_535),
-    publicUrl: url('PUBLIC_URL', ['http:', 'https:']),
-    dataDir: resolve(text('MILLRACE_DATA_DIR') ?? VARIABLES.MILLRACE_DATA_DIR.default),
+    publicUrl,
+    callbackUrl:
+      url('CALLBACK_URL', ['http:', 'https:']) ?? (publicUrl?.startsWith('https:') ? publicUrl : null),
+    dataDir,
     databaseUrl: url('DATABASE_URL', postgres),
     databaseClientUrl: url('DATABASE_CLIENT_URL', postgres),
     databaseFlowUrl: url('DATABASE_FLOW_URL', postgres),
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
+    s3: readS3Config({ text, url }),
     simUrl: url('SIM_URL', ['http:', 'https:']),
+    enginePath: text('ENGINE_PATH') ?? env.PATH ?? '',
+    engineModelsDir: resolve(text('ENGINE_MODELS_DIR') ?? join(dataDir, 'engines')),
     supportUrl: url('SUPPORT_URL', ['http:', 'https:']),
-    corsOrigins: (text('CORS_ORIGINS') ?? '')
-      .split(',')
-      .map((origin) => origin.trim())
-      .filter(Boolean),
+    corsOrigins: list('CORS_ORIGINS'),
+    egressAllow: list('EGRESS_ALLOW').map((raw) => {
+      const host = canonicalHost(raw);
+      if (host === null)
+        throw new Error(`EGRESS_ALLOW names "${raw}"; it must be a host name or an address, without a port.`);
+      return host;
+    }),
     keyPepper: text('MILLRACE_KEY_PEPPER'),
     secretKey: text('MILLRACE_SECRET_KEY'),
     drainSeconds: whole('DRAIN_SECONDS', 0, 24),

@@ -6,6 +6,8 @@ import type { Config } from './config.ts';
 import { PrismaClient } from './db/generated/client.ts';
 import { assertRole, openPool, type Pool } from './db/pool.ts';
 import { rootOf } from './domain/address.ts';
+import { openEgress } from './egress/door.ts';
+import type { Egress } from './egress/egress.ts';
 import { openPostgresBus } from './live/postgres.ts';
 import { openRedisBus } from './live/redis.ts';
 import type { Bus } from './live/bus.ts';
@@ -32,6 +34,8 @@ export interface Context {
   queue: Queue;
   bus: Bus;
   storage: Storage;
+  /** To URLs that users gave. */
+  egress: Egress;
   /** What is sold, as last read. */
   catalogue(): Catalogue;
   refreshCatalogue(): Promise<void>;
@@ -114,7 +118,9 @@ export async function openContext({
   const queue = await openQueue({ redisUrl, databaseUrl: flowUrl, onError: bell.note });
   const bus =
     redisUrl === null ? await openPostgresBus(flowUrl, bell.note) : await openRedisBus(redisUrl, bell.note);
+  const storage = await openStorage(config);
   const alarms = openAlarms(log);
+  const egress = openEgress({ allow: config.egressAllow });
   let catalogue = await readCatalogue(flow);
   let begun = 0;
   let held = 0;
@@ -138,7 +144,8 @@ export async function openContext({
     prisma: new PrismaClient({ adapter: new PrismaPg(flow), errorFormat: 'minimal' }),
     queue,
     bus,
-    storage: openFileStorage(join(config.dataDir, 'artifacts')),
+    storage,
+    egress,
     catalogue: () => catalogue,
     refreshCatalogue,
     secrets,
@@ -150,9 +157,20 @@ export async function openContext({
       over();
       clearInterval(reread);
       alarms.close();
+      storage.close();
+      await egress.close();
       await queue.close();
       await bus.close();
       await Promise.all([flow.end(), client.end()]);
     },
   };
+}
+
+/** One rule: the variable is set, or it is not. The SDK is loaded by those alone who use it. */
+async function openStorage({ s3, dataDir }: Config): Promise<Storage> {
+  if (s3) {
+    const { openS3Storage } = await import('./storage/s3.ts');
+    return openS3Storage(s3, { spoolDir: join(dataDir, 'spool') });
+  }
+  return openFileStorage(join(dataDir, 'artifacts'));
 }

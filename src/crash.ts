@@ -11,6 +11,7 @@ export const CRASH_POINTS = [
   'claim-after',
   'provider-sent',
   'remote-known',
+  'remote-stored',
   'delta-stored',
   'artifact-stored',
   'settle-before-commit',

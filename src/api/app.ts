@@ -22,11 +22,13 @@ import { accountRoutes } from './routes/account.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { artifactRoutes, linkedArtifactRoutes } from './routes/artifacts.ts';
 import { batchRoutes } from './routes/batch.ts';
+import { callbackRoutes } from './routes/callbacks.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { ticketRoutes } from './routes/tickets.ts';
+import { promisedUploadRoutes } from './routes/promised-uploads.ts';
 import { ignoreExpectations, SERVER_OPTIONS } from './server.ts';
 import { openRateLimit } from './rate-limit.ts';
 import { installUploads } from './upload.ts';
@@ -103,10 +105,12 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
   const sockets = openSockets({ api, authenticator, handlers });
 
   await app.register(async (scope) => healthRoutes(scope, { ctx, hub, sockets }));
+  await app.register(async (scope) => callbackRoutes(scope, api));
   await app.register(async (scope) => socketRoute(scope, { api, authenticator, sockets }));
   await app.register(async (scope) => modelRoutes(scope, api, authenticator));
   await app.register(async (scope) => eventRoutes(scope, api, authenticator));
   await app.register(async (scope) => linkedArtifactRoutes(scope, api, authenticator));
+  await app.register(async (scope) => promisedUploadRoutes(scope, api));
   await app.register(async (scope) => {
     scope.addHook('onRequest', (request) => authenticator.client(request));
     jobRoutes(scope, api);

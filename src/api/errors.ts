@@ -3,6 +3,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import type { Context } from '../context.ts';
 import { AppError, type ErrorCode } from '../domain/errors.ts';
 import { isConnectionError, isContention } from '../db/transaction.ts';
+import { StorageDown } from '../storage/storage.ts';
 import { invalid } from './validate.ts';
 
 export interface ErrorBody {
@@ -90,6 +91,7 @@ export function toAppError(error: unknown): AppError {
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new AppError('invalid_request', { message: 'The request could not be read.', cause: error });
   }
+  if (error instanceof StorageDown) return new AppError('storage_unavailable', { cause: error });
   if (isConnectionError(error) || isContention(error)) return new AppError('overloaded', { cause: error });
   return new AppError('internal', { cause: error });
 }
@@ -150,7 +152,7 @@ export function installErrors(app: FastifyInstance, ctx: Context): void {
 
 /** Says which content types the address takes, in the header `Accept` too (RFC 9110, 15.5.16), if that is what was wrong. */
 function withTaken(error: AppError, { routeOptions }: FastifyRequest): AppError {
-  if ('accept-encoding' in error.headers) return error;
+  if ('accept-encoding' in error.headers || 'accept' in error.details) return error;
   const { consumes, body } = (routeOptions.schema ?? {}) as { consumes?: string[]; body?: unknown };
   const accept = consumes ?? (body === undefined ? [] : ['application/json']);
   const utf8 = accept.includes('application/json') ? ', in UTF-8' : '';

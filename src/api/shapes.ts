@@ -59,12 +59,16 @@ const ImageOutput = Type.Object({
   ),
 });
 const TtsOutput = Type.Object({
-  audio: Type.Object({ ...stored, duration_ms: Type.Integer(), sample_rate: Type.Integer() }),
+  audio: Type.Object({
+    ...stored,
+    duration_ms: nullable(Type.Integer()),
+    sample_rate: nullable(Type.Integer()),
+  }),
 });
 const SttOutput = Type.Object({
   text: Type.String(),
   language: nullable(Type.String()),
-  duration_ms: Type.Number(),
+  duration_ms: nullable(Type.Number()),
   segments: Type.Array(Type.Object({ start_ms: Type.Number(), end_ms: Type.Number(), text: Type.String() })),
 });
 

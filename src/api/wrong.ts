@@ -2,7 +2,7 @@
 import type { ErrorObject } from 'ajv';
 import { MODEL_ID } from '../domain/model.ts';
 import { INPUTS } from '../domain/submission.ts';
-import { CHAT_FIELDS } from '../flow/submit.ts';
+import { CHAT_FIELDS } from '../flow/known-fields.ts';
 import { CURSORS, EVENT_PATTERN, JOBS_OR_ALL, NOW_OR_START } from './page.ts';
 
 export const BELONGS_IN_INPUT = 'belongs in input';
@@ -25,6 +25,12 @@ export const FORMS: Record<string, Words> = {
   '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$': { is: 'a word of letters, digits and . _ -', like: 'free' },
   '^[0-9]{1,18}$': { is: '1 to 18 digits', like: '1000000' },
   '^[A-Za-z0-9+/]*={0,2}$': { is: 'base64', like: 'UklGRg==' },
+  '^[\\w.+-]{1,60}/[\\w.+-]{1,60}$': { is: 'a media type without parameters', like: 'audio/wav' },
+  '^[0-9a-f]{64}$': {
+    is: 'a SHA-256 in 64 hexadecimal digits, in lower case',
+    like: '0123456789abcdef'.repeat(4),
+  },
+  '^[a-z0-9-]+(\\.[a-z0-9-]+)+$': { is: 'the name of a host', like: 'files.example.com' },
   '^[!-~]{1,500}$': { is: 'printable ASCII without a space', like: 'key-123' },
 };
 

@@ -55,6 +55,7 @@ export const ERRORS = {
     false,
     'This model has no price at present, so it cannot be sold. The operator has been told.',
   ),
+  input_unreachable: entry(422, false, 'The URL of the input could not be fetched.'),
   input_unsupported: entry(422, false, 'This form of input is not supported.'),
   input_too_long: entry(422, false, 'The input is longer than its bound.'),
   headers_too_large: entry(431, false, 'The head of the request is larger than 16 KiB.'),
@@ -63,7 +64,7 @@ export const ERRORS = {
   too_many_connections: entry(429, true, 'Too many open connections.'),
   internal: entry(500, true, 'Something went wrong on our side. Quote the requestId to support.'),
   overloaded: entry(503, true, 'The platform cannot take the request right now.'),
-  storage_unavailable: entry(503, true, 'The bytes cannot be read at present.'),
+  storage_unavailable: entry(503, true, 'The storage of artifacts cannot be used at present.'),
   model_unavailable: entry(503, true, 'The model is switched off at present.'),
 } as const satisfies Record<string, Entry>;
 

@@ -26,11 +26,13 @@ export interface PlanTerms {
   maxAudioMs: number;
   /** The latest deadline a job may have, in seconds from its submission. */
   maxDeadlineS: number;
+  /** Artifacts are kept for so long, in days; null: until they are deleted. */
+  retentionDays: number | null;
 }
 
 /** An account's overrides: the same words as a plan, each optional. */
 export type PlanOverrides = Partial<
-  Pick<PlanTerms, 'slots' | 'lineLength' | 'caps' | 'maxAudioMs' | 'maxDeadlineS'>
+  Pick<PlanTerms, 'slots' | 'lineLength' | 'caps' | 'maxAudioMs' | 'maxDeadlineS' | 'retentionDays'>
 >;
 
 export function termsFor(plan: PlanTerms, overrides: PlanOverrides): PlanTerms {

@@ -117,7 +117,7 @@ async function* artifactsOf(ctx: Context, group: readonly Subject[]): AsyncGener
         `select a.account_id, a.id, a.storage_key, a.bytes::float8 as bytes, a.sha256
           from unnest($1::text[], $2::text[], $3::timestamptz[]) as w (account_id, after, since)
           cross join lateral (select * from artifacts x where x.account_id = w.account_id and x.id > w.after
-            and x.created_at >= coalesce(w.since, '-infinity') and x.deleted_at is null order by x.id limit $4) a`,
+            and x.created_at >= coalesce(w.since, '-infinity') and x.deleted_at is null and not x.pending order by x.id limit $4) a`,
         [wanted.map((w) => w.account), wanted.map((w) => w.after), wanted.map((w) => w.since), PAGE],
       );
       yield* rows;

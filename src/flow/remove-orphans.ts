@@ -1,5 +1,5 @@
-// Bytes that nobody names: a worker died between storing an output and settling its job, an API between storing a long
-// input and admitting it, or between marking an artifact deleted and deleting it. They go within a day.
+// Bytes that nobody names: the last artifact that had them was deleted or is past its retention; a worker died between
+// storing an output and settling its job, an API between storing a long input and admitting it. They go within a day.
 import type { Context } from '../context.ts';
 import { endTurn, takeTurn, unnamedKeys } from '../store/orphans.ts';
 
@@ -23,8 +23,13 @@ export async function removeOrphans(ctx: Context): Promise<number | null> {
   const removeUnnamed = async (): Promise<void> => {
     const unnamed = await unnamedKeys(ctx.flow, keys);
     keys = [];
-    for (const key of unnamed) await ctx.storage.remove(key);
-    removed += unnamed.length;
+    for (const key of unnamed) {
+      // Put again since it was listed: whoever did so is about to name it (docs/decisions/0015).
+      const ageMs = await ctx.storage.age(key);
+      if (ageMs === null || ageMs < OLDER_THAN_MS) continue;
+      await ctx.storage.remove(key);
+      removed += 1;
+    }
   };
   for await (const { key, ageMs } of ctx.storage.list()) {
     if (ageMs < OLDER_THAN_MS) continue;

@@ -1,35 +1,66 @@
 // One attempt: a claimed job's call of its provider, and what came of it. Never throws for a provider's fault.
 import type { Context } from '../context.ts';
 import { crashPoint } from '../crash.ts';
-import type { Bounds, UsageLine } from '../domain/job.ts';
-import type { Outcome } from '../domain/outcome.ts';
-import type { Call, CallResult, Evidence, Provider, Route } from '../providers/provider.ts';
+import { persistently } from '../db/transaction.ts';
+import type { Bounds } from '../domain/job.ts';
+import type { Call, CallResult, Provider } from '../providers/provider.ts';
 import { noteRemoteId } from '../store/attempts.ts';
 import type { Claimed } from '../store/claims.ts';
-import { applyBrake, type Brake, type StopReason } from './brake.ts';
-import { countOutput, countRefused, countStored, partialChat } from './count.ts';
-import { keepOutput } from './keep-output.ts';
-import { findRoute, openAudio, openRoute } from './open-call.ts';
+import { applyBrake, type Brake, type Target } from './brake.ts';
+import { callbackUrl } from './callback.ts';
+import { conclude, type Ended, failed, stopped } from './conclude.ts';
+import { hear } from './hear.ts';
+import { findRoute, openRoute } from './open-call.ts';
+import type { Pauses } from './pauses.ts';
 import { type AppendStep, recordDeltas } from './record-deltas.ts';
 import type { Settlement } from './settle.ts';
+
+/** How long the vendor's name of the work is offered to a database that is away. */
+const NAME_MS = 60_000;
 
 export interface RunTools {
   provider(name: string): Provider;
   appendDeltas: AppendStep;
+  pauses: Pauses;
 }
 
-type Ended = Pick<Settlement, 'outcome' | 'evidence' | 'artifacts'>;
+/** What is known of a job that is run. */
+export type Taken = Pick<
+  Claimed,
+  | 'accountId'
+  | 'jobId'
+  | 'epoch'
+  | 'kind'
+  | 'model'
+  | 'routeId'
+  | 'boundsJson'
+  | 'inputJson'
+  | 'inputKey'
+  | 'remainingMs'
+  | 'cancelRequested'
+  | 'earlier'
+>;
 
-export async function run(
-  ctx: Context,
-  tools: RunTools,
-  { claimed, brake }: { claimed: Claimed; brake: Brake },
-): Promise<Settlement> {
-  const { accountId, jobId, epoch } = claimed;
-  const ended = await attempt(ctx, tools, { claimed, brake }).catch((error: unknown): Ended => {
+export interface Run {
+  claimed: Taken;
+  brake: Brake;
+  /** Providers are asked what became of earlier attempts, and no more: its stop was asked, so it is never run again. */
+  onlyAsk?: boolean;
+}
+
+/**
+ * Null: it is left as it is, for the sweep of others. We are going, its stop was asked, and its work goes on at a vendor under a
+ * name that is known: whether it is free only the vendor can say.
+ */
+export async function run(ctx: Context, tools: RunTools, of: Run): Promise<Settlement | null> {
+  const { accountId, jobId, epoch, kind } = of.claimed;
+  const underway: Underway = { target: null };
+  const ended = await attempt(ctx, tools, { ...of, underway }).catch((error: unknown): Ended => {
     ctx.log.error({ err: error, job: jobId }, 'an attempt broke on our side');
     return broken();
   });
+  const named = kind !== 'chat' && underway.target?.key.remoteId != null;
+  if (ended.outcome.type === 'interrupted' && named && of.brake.asked.aborted) return null;
   return { accountId, jobId, epoch, ...ended };
 }
 
@@ -42,193 +73,136 @@ function broken(): Ended {
   return failed({ code: 'internal', message: 'Something went wrong on our side.', retryable: true });
 }
 
+/** The work that is waited for at present. */
+interface Underway {
+  target: Target | null;
+}
+
 async function attempt(
   ctx: Context,
   tools: RunTools,
-  { claimed, brake }: { claimed: Claimed; brake: Brake },
+  { claimed, brake, underway, onlyAsk = false }: Run & { underway: Underway },
 ): Promise<Ended> {
-  if (claimed.cancelRequested) return stopped('cancel');
-  const row = await findRoute(ctx, claimed.routeId);
-  if (!row?.enabled)
-    return failed({
-      code: 'provider_unavailable',
-      message: 'The model has no route at present.',
-      retryable: true,
-    });
-  const provider = tools.provider(row.provider);
-  const route = openRoute(ctx, row);
+  if (claimed.cancelRequested && !onlyAsk) return stopped('cancel');
+  const { accountId, jobId, epoch, kind, remainingMs } = claimed;
   const input = claimed.inputJson ?? (await ctx.storage.read(claimed.inputKey ?? '')).toString('utf8');
-  const recorder = recordDeltas(tools.appendDeltas, {
-    accountId: claimed.accountId,
-    jobId: claimed.jobId,
-    attempt: claimed.epoch,
-  });
+  const recorder = recordDeltas(tools.appendDeltas, { accountId, jobId, attempt: epoch });
+  const refers = (kind === 'stt' || kind === 'image') && !onlyAsk;
+  const opened = refers ? await hear(ctx, { claimed, input, brake }) : { artifact: null };
+  if ('outcome' in opened) return opened;
   const inner = new AbortController();
+  const pause = tools.pauses.open(jobId);
   const call: Call = {
-    accountId: claimed.accountId,
-    jobId: claimed.jobId,
-    attempt: claimed.epoch,
-    kind: claimed.kind,
+    accountId,
+    jobId,
+    attempt: epoch,
+    kind,
     input,
     bounds: JSON.parse(claimed.boundsJson) as Bounds,
-    audio: claimed.kind === 'stt' ? await openAudio(ctx, claimed.accountId, input) : null,
+    artifact: opened.artifact,
     signal: inner.signal,
     onDelta: (delta) => recorder.add(delta),
-    onRemoteId: (remoteId) => keepRemoteId(ctx, claimed, remoteId),
+    async onRemoteId(remoteId) {
+      if (underway.target) underway.target.key.remoteId = remoteId;
+      await keepRemoteId(ctx, claimed, remoteId);
+    },
+    callbackUrl: callbackUrl(ctx, { jobId, attempt: epoch }),
+    pause: (ms) => pause.wait(ms, inner.signal),
+    tell(note) {
+      const { provider, route } = underway.target ?? {};
+      ctx.log.warn(
+        { job: jobId, provider: provider?.name, route: route?.id, note },
+        'a provider says what is not known here',
+      );
+    },
   };
-  const braked = applyBrake({ brake, inner, provider, route, call, remainingMs: claimed.remainingMs });
+  const braked = applyBrake({ brake, inner, kind, target: () => underway.target, remainingMs });
   try {
-    const known = await askAfter(ctx, tools, { call, earlier: claimed.earlier });
-    const result = known ?? (await callOnce(provider, route, call));
+    const asking = { call, claimed, underway };
+    const result =
+      (await askAfter(ctx, tools, asking)) ?? (onlyAsk ? null : await callOnce(ctx, tools, asking));
+    if (result === null)
+      return onlyAsk ? stopped(brake.asked.reason === 'deadline' ? 'deadline' : 'cancel') : noRoute();
     await recorder.flushed();
     const reason = result.type === 'succeeded' ? null : await braked.reason();
     return await conclude(ctx, { claimed, call, result, reason });
   } finally {
     braked.release();
+    pause.close();
   }
 }
 
+function noRoute(): Ended {
+  const message = 'The model has no route at present.';
+  return failed({ code: 'provider_unavailable', message, retryable: true });
+}
+
+interface Asking {
+  call: Call;
+  claimed: Taken;
+  underway: Underway;
+}
+
 /** What was learned of earlier attempts whose end nobody saw; null: nothing, so the call is to be made. */
-async function askAfter(ctx: Context, tools: RunTools, { call, earlier }: Asked): Promise<CallResult | null> {
+async function askAfter(
+  ctx: Context,
+  tools: RunTools,
+  { call, claimed, underway }: Asking,
+): Promise<CallResult | null> {
   // All of them, since one that was cut off while it asked leaves no trace of its own at the vendor; and each at the
   // vendor it went to, which another route's does not know of.
-  for (const { routeId, ...attempt } of earlier) {
+  for (const { routeId, attempt, remoteId } of claimed.earlier) {
     const row = await findRoute(ctx, routeId);
-    const found = row && (await tools.provider(row.provider).lookup?.(openRoute(ctx, row), call, attempt));
+    if (!row) continue;
+    const { accountId, jobId } = call;
+    const earlier = { attempt, remoteId, callbackUrl: callbackUrl(ctx, { jobId, attempt }) };
+    const target: Target = {
+      provider: tools.provider(row.provider),
+      route: openRoute(ctx, row),
+      key: { accountId, jobId, ...earlier },
+    };
+    underway.target = target;
+    const found = await target.provider.lookup?.(target.route, call, earlier);
     // Stopped while asking: of this attempt's own call nothing was sent.
     if (found?.type === 'stopped') return { ...found, evidence: { ...found.evidence, sent: false } };
     if (found) return found;
   }
+  underway.target = null;
   return null;
 }
 
-interface Asked {
-  call: Call;
-  earlier: Claimed['earlier'];
-}
-
-/** A call whose answer was lost is looked up at once, where the vendor can. */
-async function callOnce(provider: Provider, route: Route, call: Call): Promise<CallResult> {
+/** A call whose answer was lost is looked up at once, where the vendor can. Null: the route is not there any more. */
+async function callOnce(
+  ctx: Context,
+  tools: RunTools,
+  { call, claimed, underway }: Asking,
+): Promise<CallResult | null> {
+  const row = await findRoute(ctx, claimed.routeId);
+  // Whether this worker has an engine is for its provider to say.
+  if (!row?.switchedOn) return null;
+  const { accountId, jobId, attempt, callbackUrl } = call;
+  const route = openRoute(ctx, row);
+  const provider = tools.provider(row.provider);
+  const own = { attempt, remoteId: null, callbackUrl };
+  underway.target = { provider, route, key: { accountId, jobId, ...own } };
   const result = await provider.call(route, call);
   if (result.type !== 'ambiguous') return result;
-  return (await provider.lookup?.(route, call, { attempt: call.attempt, remoteId: null })) ?? result;
+  return (await provider.lookup?.(route, call, own)) ?? result;
 }
 
+/** Without it in the books the work is still worth waiting for: it is paid, and a database that is away comes back. */
 async function keepRemoteId(
   ctx: Context,
-  { accountId, jobId, epoch }: Claimed,
+  { accountId, jobId, epoch }: Taken,
   remoteId: string,
 ): Promise<void> {
   crashPoint('remote-known');
-  await noteRemoteId(ctx.flow, { accountId, jobId, attempt: epoch, remoteId });
-}
-
-interface Result {
-  claimed: Claimed;
-  call: Call;
-  result: CallResult;
-  reason: StopReason | null;
-}
-
-async function conclude(ctx: Context, { claimed, call, result, reason }: Result): Promise<Ended> {
-  const { evidence } = result;
-  const counted = { ...call, model: claimed.model };
-  switch (result.type) {
-    case 'succeeded':
-      try {
-        const { outputJson, artifacts } = await keepOutput(ctx, claimed, result.output);
-        const usage = result.usage ?? countOutput(ctx, counted, result.output);
-        return { outcome: { type: 'succeeded', output: outputJson, usage }, evidence, artifacts };
-      } catch (error) {
-        ctx.log.error({ err: error, job: claimed.jobId }, 'an output could not be stored');
-        const billed = result.usage;
-        return failed(
-          {
-            code: 'storage_unavailable',
-            message: 'The output could not be stored.',
-            retryable: true,
-            billed,
-          },
-          evidence,
-        );
-      }
-    case 'failed':
-    case 'ambiguous':
-      // A provider that confirmed our stop ends the call as it likes: that is no failure.
-      if (call.kind !== 'chat' && (reason === 'cancel' || reason === 'deadline'))
-        return stopped(reason, { evidence });
-      if (result.type === 'failed' && result.code === 'content_refused') {
-        const billed =
-          result.billed ??
-          (await countRefused(ctx, counted, call).catch((error: unknown) => {
-            // Not a failure of the attempt, which would ask the vendor again what it refuses.
-            ctx.log.error({ err: error, job: claimed.jobId }, 'a refusal could not be counted; it is free');
-            return null;
-          }));
-        return failed({ ...result, billed }, evidence);
-      }
-      if (result.type === 'failed') return failed(result, evidence);
-      return failed(
-        { code: 'provider_unavailable', message: result.message, retryable: true, ambiguous: true },
-        evidence,
-      );
-    case 'stopped': {
-      if (reason === 'time_limit' || reason === null) {
-        return failed(
-          {
-            code: 'provider_timeout',
-            message: "The attempt took longer than its kind's limit.",
-            retryable: true,
-          },
-          evidence,
-        );
-      }
-      const used = await usedSoFar(ctx, { claimed, call, result });
-      if (reason === 'leave') return { outcome: { type: 'interrupted', used }, evidence, artifacts: [] };
-      return stopped(reason, { evidence, ...used });
-    }
+  const work = { accountId, jobId, attempt: epoch, remoteId };
+  try {
+    const ours = await persistently(() => noteRemoteId(ctx.flow, work), { forMs: NAME_MS });
+    if (!ours) ctx.log.warn({ job: jobId }, 'work was begun for a job that had moved on meanwhile');
+  } catch (error) {
+    ctx.log.error({ err: error, job: jobId, remote: remoteId }, "a provider's name of work was not kept");
   }
-}
-
-/** Of a chat whose call had begun: what it said, and what that used by the vendor's word or our own count. */
-async function usedSoFar(
-  ctx: Context,
-  { claimed, call, result }: { claimed: Claimed; call: Call; result: CallResult & { type: 'stopped' } },
-): Promise<{ output: string; usage: UsageLine[] } | null> {
-  if (call.kind !== 'chat' || !result.evidence.sent) return null;
-  const counted = { ...call, model: claimed.model };
-  const usage = result.usage ?? (await countStored(ctx, counted, call)).usage;
-  return { output: partialChat(result.text), usage };
-}
-
-function stopped(
-  reason: 'cancel' | 'deadline',
-  rest: { evidence?: Evidence; output?: string; usage?: UsageLine[] } = {},
-): Ended {
-  const { evidence = null, output = null, usage = [] } = rest;
-  return { outcome: { type: 'stopped', reason, output, usage }, evidence, artifacts: [] };
-}
-
-type Failure = Pick<Outcome & { type: 'failed' }, 'code' | 'message' | 'retryable'> &
-  Partial<Outcome & { type: 'failed' }>;
-
-function failed(failure: Failure, evidence: Evidence | null = null): Ended {
-  const { code, message, retryable, retryAfterMs = null, ambiguous = false, billed = null } = failure;
-  const { oursToMend = false } = failure;
-  const unsent = code === 'provider_unavailable' && evidence?.sent === false;
-  return {
-    outcome: {
-      type: 'failed',
-      code,
-      message,
-      retryable,
-      retryAfterMs,
-      ambiguous,
-      unsent,
-      oursToMend,
-      billed,
-    },
-    evidence,
-    artifacts: [],
-  };
+  crashPoint('remote-stored');
 }

@@ -20,15 +20,23 @@ import {
   ringAgain,
 } from '../store/sweep.ts';
 import { freeSlots, refill } from './changes.ts';
+import { openEndings } from './end-remote.ts';
 import { expireLots, expireWaiting } from './expire.ts';
 import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
+import { endRetention } from './retention.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
 import { openTakeBack } from './take-back.ts';
 import { removeTickets } from './tickets.ts';
 
 /** Done at every pass, in this order. */
-const TASKS: Record<string, SweepTask> = { ringUnheard, expireWaiting, refillDue, expireLots };
+const TASKS: Record<string, SweepTask> = {
+  ringUnheard,
+  expireWaiting,
+  refillDue,
+  expireLots,
+  endRetention,
+};
 /** Done at every sixtieth. */
 const SLOW_TASKS: Record<string, SweepTask> = {
   rotate,
@@ -54,9 +62,10 @@ export interface Sweeper {
  */
 export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
   const holder = newId('wkr');
+  const endings = openEndings(ctx, tools);
   const everyPass: Record<string, SweepTask> = {
     ringLost: openRingLost(),
-    takeBack: openTakeBack(),
+    takeBack: openTakeBack(endings),
     ...TASKS,
   };
   const failing = new Map<string, string>();
@@ -93,6 +102,7 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
       return more;
     },
     async leave() {
+      await endings.leave();
       await attempt('leave', async () => (await leaveSweep(ctx.flow, holder), false));
     },
   };

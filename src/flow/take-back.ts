@@ -8,14 +8,15 @@ import type { Outcome } from '../domain/outcome.ts';
 import { alone, type Orphan, orphans } from '../store/sweep.ts';
 import { buryWorkers } from '../store/workers.ts';
 import { countStored, partialChat } from './count.ts';
+import type { Endings } from './end-remote.ts';
 import type { Settle } from './settle.ts';
 import { PASS_MAX, type SweepTask } from './sweep-task.ts';
 
 /** A pass waits no longer for those whose account somebody holds: they are in hand, and it is not the last pass. */
 const PASS_MS = 5_000;
 
-/** They wait again, at no attempt; those whose stop was asked end. */
-export function openTakeBack(): SweepTask {
+/** They wait again, at no attempt; those whose stop was asked end, by their vendor's word where it can be asked. */
+export function openTakeBack(endings: Endings): SweepTask {
   const inHand = new Set<string>();
   return async (ctx, { settle }) => {
     const found = await transaction(ctx.flow, async (tx) => {
@@ -23,7 +24,7 @@ export function openTakeBack(): SweepTask {
       await buryWorkers(tx);
       return orphans(tx, { leaseMs: ctx.config.leaseMs, limit: PASS_MAX });
     });
-    const fresh = found.filter(({ jobId }) => !inHand.has(jobId));
+    const fresh = found.filter((orphan) => !inHand.has(orphan.jobId) && !endings.take(orphan));
     if (fresh.length === 0) return false;
     const taken = Promise.allSettled(
       fresh.map((orphan) => {

@@ -10,6 +10,8 @@ export type Wake =
   | { type: 'account'; accountId: string }
   /** The job's stop was asked: its worker should act. */
   | { type: 'stop'; jobId: string }
+  /** A vendor says that it is done with this job's work: who polls for it should look. */
+  | { type: 'remote'; jobId: string }
   /** Models, routes, prices, plans or keys changed. */
   | { type: 'catalogue' }
   /** Wake-ups may have been lost, of any type: everybody looks. */
@@ -49,6 +51,7 @@ export function unpack(message: string): Wake[] {
         return [{ type, accountId: first }];
       case 'live':
       case 'stop':
+      case 'remote':
         return [{ type, jobId: first }];
       case 'catalogue':
       case 'missed':
@@ -68,6 +71,7 @@ function encode(wake: Wake): string {
       return `account:${wake.accountId}`;
     case 'live':
     case 'stop':
+    case 'remote':
       return `${wake.type}:${wake.jobId}`;
     case 'catalogue':
     case 'missed':

@@ -31,6 +31,25 @@ export const TOO_LARGE: Failure = {
   message: "The provider's answer is larger than a job may return.",
 };
 
+/** What was to be sent could not be read from storage. */
+export const NOT_READ: Failure = {
+  code: 'storage_unavailable',
+  retryable: true,
+  message: 'The artifact of the input could not be read.',
+};
+
+/** Of work that was submitted and is polled for. */
+export const CANCELED: Failure = {
+  code: 'provider_unavailable',
+  retryable: true,
+  message: 'The provider canceled the work.',
+};
+export const FORGOTTEN: Failure = {
+  code: 'provider_unavailable',
+  retryable: true,
+  message: 'The provider knows nothing of the work any more.',
+};
+
 export function failed(
   ended: Ended,
   { code, retryable, message, note, billed, retryAfterMs, oursToMend }: Failure,

@@ -2,6 +2,7 @@
 // A provider never throws for a fault of the vendor: it answers with a value.
 import type { Readable } from 'node:stream';
 import type { Bounds, JobErrorCode, Kind, UsageLine } from '../domain/job.ts';
+import type { RouteData } from '../domain/model.ts';
 
 /** Where a call goes. Rows of the `routes` table, with the key already opened. */
 export interface Route {
@@ -12,6 +13,20 @@ export interface Route {
   /** Root of the vendor's API, without a trailing slash, for example `https://api.example.com/v1`. */
   baseUrl: string;
   apiKey: string | null;
+  /** How this upstream differs from others of its dialect. */
+  data: RouteData;
+  /** Its cost is by the millisecond of the vendor's work: where the vendor tells how long that took, it is usage. */
+  timed: boolean;
+}
+
+/** The bytes an input refers to, or holds: audio to hear, an image to edit. */
+export interface OpenedArtifact {
+  contentType: string;
+  bytes: number;
+  /** How long it sounds, as measured by us; null: not known, or no sound. */
+  durationMs: number | null;
+  /** May be called more than once. Rejects, or its stream fails, where storage does not give the bytes. */
+  open(): Promise<Readable>;
 }
 
 /** Names one attempt; doubles as the idempotency key we give to vendors (`<jobId>-<attempt>`). */
@@ -22,19 +37,33 @@ export interface CallKey {
   attempt: number;
 }
 
+/** An attempt by all the names that its work may have at the vendor. */
+export interface WorkKey extends CallKey {
+  /** What the vendor calls it; null: not known, or it has no name. */
+  remoteId: string | null;
+  /** Where the vendor was told to call; the same for an attempt whenever it is asked for. Null: nowhere. */
+  callbackUrl: string | null;
+}
+
 export interface Call extends CallKey {
   kind: Kind;
   /** JSON text of the job's `input`: the bytes that the client sent. */
   input: string;
   bounds: Bounds;
-  /** stt only: the audio to hear. May be opened more than once. */
-  audio: { contentType: string; bytes: number; open(): Promise<Readable> } | null;
+  /** stt: the audio to hear. image: the one to edit, null where one is to be made. */
+  artifact: OpenedArtifact | null;
   /** Once aborted: close the socket at once and answer `stopped`. */
   signal: AbortSignal;
   /** chat streams: one `choices[].delta` of the vendor, as JSON text, in order of arrival. */
   onDelta(delta: string): void;
   /** The vendor named the work (submit, then poll). Awaited before anything else is sent. */
   onRemoteId(remoteId: string): Promise<void>;
+  /** Where the vendor may tell that the work moved on; null: the platform has no address that vendors reach. */
+  callbackUrl: string | null;
+  /** Between two polls: waits so many ms, or until the vendor called back, or until the signal. Never rejects. */
+  pause(ms: number): Promise<void>;
+  /** What the operator should hear at once: the vendor says what nobody here knows. No prompt, output or key. */
+  tell(note: string): void;
 }
 
 /** What is known about the call from the vendor's side; kept with the attempt and shown by `explain`. */
@@ -60,12 +89,20 @@ export interface ImageOutput {
 export type Output =
   | { kind: 'chat'; text: string; /** The vendor's chat.completion as JSON text. */ completion: string }
   | { kind: 'image'; images: ImageOutput[] }
-  | { kind: 'tts'; bytes: Buffer; contentType: string; durationMs: number; sampleRate: number }
+  | {
+      kind: 'tts';
+      bytes: Buffer;
+      contentType: string;
+      /** Null where the bytes do not tell. */
+      durationMs: number | null;
+      sampleRate: number | null;
+    }
   | {
       kind: 'stt';
       text: string;
       language: string | null;
-      durationMs: number;
+      /** Null where neither the vendor nor the audio tells. */
+      durationMs: number | null;
       segments: { start_ms: number; end_ms: number; text: string }[];
     };
 
@@ -98,12 +135,15 @@ export interface Provider {
   readonly kinds: readonly Kind[];
   call(route: Route, call: Call): Promise<CallResult>;
   /** Ask the vendor to end work that goes on after the socket closes. True only when it confirms that nothing will be billed. */
-  stop?(route: Route, key: CallKey): Promise<boolean>;
-  /** What became of an earlier call whose answer never arrived. Null: the vendor knows of none, or it is not done. */
+  stop?(route: Route, key: WorkKey): Promise<boolean>;
+  /**
+   * What became of an earlier call of the job whose answer never arrived; work that goes on is waited for. Null: the vendor knows
+   * of none, or will not say before it is done.
+   */
   lookup?(
     route: Route,
     call: Call,
-    earlier: { attempt: number; remoteId: string | null },
+    earlier: Pick<WorkKey, 'attempt' | 'remoteId' | 'callbackUrl'>,
   ): Promise<CallResult | null>;
   close(): Promise<void>;
 }

@@ -2,38 +2,75 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import type { Readable } from 'node:stream';
-import { type Storage, StorageMissing, StorageTooLarge } from './storage.ts';
+import { readHead } from './spool.ts';
+import {
+  assertKey,
+  type Content,
+  type Limit,
+  type Storage,
+  StorageMissing,
+  StorageTooLarge,
+  type Written,
+} from './storage.ts';
 
 /** Artifacts as files below `root`. A file is written beside its place, forced to disk, and moved there. */
 export function openFileStorage(root: string): Storage {
   const pathOf = (key: string): string => {
-    if (!/^[A-Za-z0-9_-]+(\/[A-Za-z0-9_-]+)*$/.test(key)) throw new Error('not a storage key');
+    assertKey(key);
     return join(root, 'objects', key);
   };
   const markPath = join(root, 'storage-id');
-  async function keep(path: string, content: Buffer | Readable, maxBytes = Number.POSITIVE_INFINITY) {
+  async function stage(content: Content, limit?: Limit): Promise<Written & { draft: string }> {
     const draft = join(root, 'drafts', randomUUID());
     await mkdir(dirname(draft), { recursive: true });
     try {
-      const written = await writeWhole(draft, content, maxBytes);
+      return { draft, ...(await writeWhole(draft, content, limit?.maxBytes ?? Number.POSITIVE_INFINITY)) };
+    } catch (error) {
+      await rm(draft, { force: true });
+      throw error;
+    }
+  }
+  async function settle(draft: string, path: string): Promise<void> {
+    try {
       await mkdir(dirname(path), { recursive: true });
       await rename(draft, path);
-      return written;
     } catch (error) {
       await rm(draft, { force: true });
       throw error;
     }
   }
   return {
-    put: (key, content, limit) => keep(pathOf(key), content, limit?.maxBytes),
+    place: root,
+    async put(key, content, limit) {
+      const path = pathOf(key);
+      const { draft, ...written } = await stage(content, limit);
+      await settle(draft, path);
+      return written;
+    },
+    async stage(content, limit) {
+      const { draft, ...written } = await stage(content, limit);
+      return {
+        ...written,
+        head: (bytes) => headOf(draft, bytes),
+        async keep(owner) {
+          const key = `${owner}/${written.sha256}`;
+          await settle(draft, pathOf(key));
+          return key;
+        },
+        drop: () => rm(draft, { force: true }),
+      };
+    },
     async open(key, range) {
       const path = pathOf(key);
       await stat(path).catch((error: unknown) => missing(error, key));
       return createReadStream(path, range);
     },
     read: (key) => readFile(pathOf(key)).catch((error: unknown) => missing(error, key)),
-    remove: (key) => rm(pathOf(key), { force: true }),
+    remove: async (key) => rm(pathOf(key), { force: true }),
+    async age(key) {
+      const found = await stat(pathOf(key)).catch((error: unknown) => unlessMissing(error));
+      return found && Date.now() - found.mtimeMs;
+    },
     async *list() {
       const objects = join(root, 'objects');
       const entries = await readdir(objects, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -52,21 +89,25 @@ export function openFileStorage(root: string): Storage {
         if (written && Date.now() - written.mtimeMs > olderThanMs) await rm(path, { force: true });
       }
     },
+    // Clients reach them through the API alone.
+    linkOut: async () => null,
+    linkIn: async () => null,
     async mark() {
-      const text = await readFile(markPath, 'utf8').catch((error: unknown) => {
-        if ((error as { code?: unknown }).code === 'ENOENT') return '';
-        throw error;
-      });
-      return text.trim() || null;
+      const text = await readFile(markPath, 'utf8').catch((error: unknown) => unlessMissing(error));
+      return text?.trim() || null;
     },
-    setMark: async (mark) => void (await keep(markPath, Buffer.from(`${mark}\n`))),
+    async setMark(mark) {
+      const { draft } = await stage(Buffer.from(`${mark}\n`));
+      await settle(draft, markPath);
+    },
     async ping() {
       await mkdir(root, { recursive: true });
     },
+    close() {},
   };
 }
 
-async function writeWhole(path: string, content: Buffer | Readable, maxBytes: number) {
+async function writeWhole(path: string, content: Content, maxBytes: number) {
   const hash = createHash('sha256');
   const file = await open(path, 'wx');
   let bytes = 0;
@@ -84,7 +125,21 @@ async function writeWhole(path: string, content: Buffer | Readable, maxBytes: nu
   return { bytes, sha256: hash.digest('hex') };
 }
 
+async function headOf(path: string, most: number): Promise<Buffer> {
+  const file = await open(path);
+  try {
+    return await readHead(file, most);
+  } finally {
+    await file.close();
+  }
+}
+
 function missing(error: unknown, key: string): never {
-  if ((error as { code?: unknown }).code === 'ENOENT') throw new StorageMissing(key);
+  unlessMissing(error);
+  throw new StorageMissing(key);
+}
+
+function unlessMissing(error: unknown): null {
+  if ((error as { code?: unknown }).code === 'ENOENT') return null;
   throw error;
 }

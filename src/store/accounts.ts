@@ -43,6 +43,20 @@ export async function findAccount(db: Db, id: string): Promise<Account | null> {
   return rows[0] ?? null;
 }
 
+/** What decides on an account's terms, and the instant of asking. @throws if there is no such account */
+export async function planOf(
+  db: Db,
+  id: string,
+): Promise<Pick<Account, 'planId' | 'overrides'> & { now: Date }> {
+  const { rows } = await db.query<Pick<Account, 'planId' | 'overrides'> & { now: Date }>({
+    name: 'plan-of',
+    text: 'select plan_id as "planId", overrides, (select millrace_now()) as now from accounts where id = $1',
+    values: [id],
+  });
+  if (!rows[0]) throw new Error(`there is no account ${id}`);
+  return rows[0];
+}
+
 export async function findAccounts(db: Db, ids: readonly string[]): Promise<Account[]> {
   if (ids.length === 0) return [];
   const { rows } = await db.query<Account>(`select ${COLUMNS} from accounts where id = any($1)`, [ids]);

@@ -47,18 +47,21 @@ export function endAttempts(tx: Tx, attempts: readonly EndedAttempt[], at: Date)
   });
 }
 
-/** Notes what the vendor calls the work. False: the job is no longer this attempt's, so the work is nobody's. */
+/**
+ * Notes what the vendor calls the work, also of a job that was taken from its worker meanwhile: whoever runs it next asks by it.
+ * False: the job is no longer this attempt's.
+ */
 export async function noteRemoteId(
   db: Db,
   call: { accountId: string; jobId: string; attempt: number; remoteId: string },
 ): Promise<boolean> {
-  const { rowCount } = await db.query(
+  const { rows } = await db.query<{ ours: boolean }>(
     `update attempts a set remote_id = $4 from jobs j
       where a.account_id = $1 and a.job_id = $2 and a.attempt = $3 and j.account_id = a.account_id and j.id = a.job_id
-        and j.epoch = a.attempt and j.status = 'running'`,
+      returning j.epoch = a.attempt and j.status = 'running' as ours`,
     [call.accountId, call.jobId, call.attempt, call.remoteId],
   );
-  return rowCount === 1;
+  return rows[0]?.ours ?? false;
 }
 
 /** One call of a provider, as `explain` shows it. */

@@ -4,12 +4,15 @@ import type { Kind } from '../domain/job.ts';
 import type { Model, ModelData, ModelRoute } from '../domain/model.ts';
 import type { Cap, PlanTerms } from '../domain/plan.ts';
 import { parsePrice, type PriceLine, type PriceRow } from '../domain/pricing.ts';
+import { servedEngines } from './workers.ts';
 
 /** A route with what only the worker needs. */
 export interface FullRoute extends ModelRoute {
   modelId: string;
   baseUrl: string | null;
   sealedKey: Buffer | null;
+  /** The operator's own word. `enabled` is false as well where no live worker has the route's engine. */
+  switchedOn: boolean;
 }
 
 export interface Catalogue {
@@ -28,7 +31,7 @@ interface PlanRow {
   name: string;
   slots: number;
   line_length: number;
-  terms: { caps?: Cap[]; max_audio_ms?: number; max_deadline_s?: number };
+  terms: { caps?: Cap[]; max_audio_ms?: number; max_deadline_s?: number; retention_days?: number };
 }
 
 interface ModelRow {
@@ -65,7 +68,9 @@ export async function readCatalogue(db: Db): Promise<Catalogue> {
     'select id, model_id, lines, effective_from <= (select millrace_now()) as in_force from prices order by effective_from desc, id desc',
   );
   const settings = await db.query<{ value: string }>(`select value from settings where name = 'public_url'`);
-  const fullRoutes = routes.rows.map(toRoute);
+  const served = await servedEngines(db);
+  const hasEngine = ({ provider, upstream_model: name }: RouteRow) => provider !== 'exec' || served.has(name);
+  const fullRoutes = routes.rows.map((row) => toRoute(row, hasEngine(row)));
   const catalogue: Catalogue = {
     plans: new Map(plans.rows.map((row) => [row.id, toTerms(row)])),
     models: new Map(),
@@ -75,7 +80,11 @@ export async function readCatalogue(db: Db): Promise<Catalogue> {
   };
   for (const row of models.rows) {
     const price = prices.rows.find((candidate) => candidate.model_id === row.id && candidate.in_force);
+    const own = routes.rows.filter((route) => route.model_id === row.id);
+    // Engines alone do it, and nobody has them: as if it were switched off.
+    const absent = own.length > 0 && !own.some(hasEngine);
     const model = toModel(row, {
+      enabled: row.enabled && !absent,
       routes: fullRoutes.filter((route) => route.modelId === row.id),
       price: price ? { id: price.id, lines: parsePrice(price.lines) } : null,
     });
@@ -96,15 +105,16 @@ function toTerms({ id, name, slots, line_length, terms }: PlanRow): PlanTerms {
     caps: terms.caps ?? [],
     maxAudioMs: terms.max_audio_ms ?? DEFAULT_MAX_AUDIO_MS,
     maxDeadlineS: terms.max_deadline_s ?? DEFAULT_MAX_DEADLINE_S,
+    retentionDays: terms.retention_days ?? null,
   };
 }
 
-function toModel(row: ModelRow, sold: Pick<Model, 'routes' | 'price'>): Model {
+function toModel(row: ModelRow, sold: Pick<Model, 'enabled' | 'routes' | 'price'>): Model {
   const { created_at, deprecated_at, sunset_at, ...rest } = row;
   return { ...rest, createdAt: created_at, deprecatedAt: deprecated_at, sunsetAt: sunset_at, ...sold };
 }
 
-function toRoute(row: RouteRow): FullRoute {
+function toRoute(row: RouteRow, present: boolean): FullRoute {
   return {
     id: row.id,
     modelId: row.model_id,
@@ -112,7 +122,8 @@ function toRoute(row: RouteRow): FullRoute {
     upstreamModel: row.upstream_model,
     baseUrl: row.base_url,
     sealedKey: row.api_key,
-    enabled: row.enabled,
+    enabled: row.enabled && present,
+    switchedOn: row.enabled,
     cost: parsePrice(row.cost),
     data: row.data,
   };

@@ -34,6 +34,9 @@ export async function lastTurn(db: Db, task: string): Promise<{ at: Date; agoS: 
   return rows[0] ?? null;
 }
 
+/** Bytes by their hash or, of earlier days, by their artifact; uploads that were promised; long inputs of jobs. */
+const OURS = /^(acc_[0-9a-z]{26})\/(?:[0-9a-f]{64}|(?:up_)?art_[0-9a-z]{26}|in_(job_[0-9a-z]{26}))$/;
+
 /**
  * Those of `keys` that an account of this database would name, and no artifact or input does. Keys of another shape, or of
  * accounts that are not known here (another database's, which shares the folder), are left alone.
@@ -45,14 +48,14 @@ export async function unnamedKeys(
   { deletedForS = 0 }: { deletedForS?: number } = {},
 ): Promise<string[]> {
   const parsed = keys.flatMap((key) => {
-    const match = /^(acc_[0-9a-z]{26})\/(?:(art_[0-9a-z]{26})|in_(job_[0-9a-z]{26}))$/.exec(key);
-    return match ? [{ key, account: match[1], artifact: match[2] ?? null, job: match[3] ?? null }] : [];
+    const match = OURS.exec(key);
+    return match ? [{ key, account: match[1], job: match[2] ?? null }] : [];
   });
   if (parsed.length === 0) return [];
   const { rows } = await db.query<{ key: string }>(
-    `select k.key from json_to_recordset($1) as k (key text, account text, artifact text, job text)
+    `select k.key from json_to_recordset($1) as k (key text, account text, job text)
       join accounts on accounts.id = k.account
-      where not exists (select from artifacts a where a.id = k.artifact and a.account_id = k.account
+      where not exists (select from artifacts a where a.storage_key = k.key and a.account_id = k.account
           and (a.deleted_at is null or a.deleted_at > millrace_now() - make_interval(secs => $2)))
         and not exists (select from jobs j where j.account_id = k.account and j.id = k.job and j.input_key = k.key)`,
     [JSON.stringify(parsed), deletedForS],

@@ -135,6 +135,12 @@ export interface Orphan extends Named {
   inputJson: string | null;
   inputKey: string | null;
   boundsJson: string;
+  routeId: string;
+  /** Until its deadline; negative after it. */
+  remainingMs: number;
+  cancelRequested: boolean;
+  /** Attempts whose work has a name at a vendor and whose end is not known, the latest first. */
+  earlier: { attempt: number; remoteId: string | null; routeId: string }[];
 }
 
 /**
@@ -149,7 +155,11 @@ export async function orphans(
     name: 'orphans',
     text: `with clock as materialized (select millrace_now() as now)
       select account_id as "accountId", id as "jobId", epoch, kind, model, input as "inputJson", input_key as "inputKey",
-        bounds as "boundsJson"
+        bounds as "boundsJson", route_id as "routeId", cancel_requested_at is not null as "cancelRequested",
+        (extract(epoch from deadline - (select now from clock)) * 1000)::float8 as "remainingMs",
+        (select coalesce(json_agg(json_build_object('attempt', a.attempt, 'remoteId', a.remote_id, 'routeId', a.route_id) order by a.attempt desc), '[]')
+          from attempts a where a.account_id = j.account_id and a.job_id = j.id and a.remote_id is not null
+            and (a.outcome is null or a.outcome in ('interrupted', 'ambiguous'))) as earlier
       from jobs j where slot is not null and status = 'running'
         and pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $1::float8 / 1000)
         and not exists (select from workers w where w.id = j.worker_id and w.lease_until > (select now from clock))

@@ -2,21 +2,34 @@ import type { Db } from '../db/pool.ts';
 
 export async function registerWorker(
   db: Db,
-  worker: { id: string; queues: readonly string[]; host: string; pid: number; leaseMs: number },
+  worker: {
+    id: string;
+    queues: readonly string[];
+    /** Upstream models that its engines on the command line can serve. */
+    engines?: readonly string[];
+    host: string;
+    pid: number;
+    leaseMs: number;
+  },
 ): Promise<void> {
+  const { id, queues, engines = [], host, pid, leaseMs } = worker;
   await db.query(
-    `insert into workers (id, queues, host, pid, lease_until) values ($1, $2, $3, $4, millrace_now() + make_interval(secs => $5::float8 / 1000))`,
-    [worker.id, worker.queues, worker.host, worker.pid, worker.leaseMs],
+    `insert into workers (id, queues, engines, host, pid, lease_until)
+      values ($1, $2, $3, $4, $5, millrace_now() + make_interval(secs => $6::float8 / 1000))`,
+    [id, queues, engines, host, pid, leaseMs],
   );
 }
 
 /** False: the lease has lapsed, its jobs may be somebody else's, and this identity is over. */
-export async function renewLease(db: Db, worker: { id: string; leaseMs: number }): Promise<boolean> {
+export async function renewLease(
+  db: Db,
+  worker: { id: string; leaseMs: number; engines: readonly string[] },
+): Promise<boolean> {
   const { rowCount } = await db.query({
     name: 'renew-lease',
-    text: `update workers set lease_until = millrace_now() + make_interval(secs => $2::float8 / 1000)
+    text: `update workers set lease_until = millrace_now() + make_interval(secs => $2::float8 / 1000), engines = $3
       where id = $1 and lease_until > millrace_now()`,
-    values: [worker.id, worker.leaseMs],
+    values: [worker.id, worker.leaseMs, worker.engines],
   });
   return rowCount === 1;
 }
@@ -40,4 +53,12 @@ export async function servedQueues(db: Db): Promise<Set<string>> {
     'select distinct unnest(queues) as queue from workers where lease_until > millrace_now()',
   );
   return new Set(rows.map((row) => row.queue));
+}
+
+/** The upstream models that the engines of some live worker can serve. */
+export async function servedEngines(db: Db): Promise<Set<string>> {
+  const { rows } = await db.query<{ engine: string }>(
+    'select distinct unnest(engines) as engine from workers where lease_until > millrace_now()',
+  );
+  return new Set(rows.map((row) => row.engine));
 }

@@ -6,6 +6,7 @@ import { mayPass } from '../db/transaction.ts';
 import type { Kind } from '../domain/job.ts';
 import { openClaims } from '../flow/claim.ts';
 import { openDeltaLog } from '../flow/record-deltas.ts';
+import { Pauses } from '../flow/pauses.ts';
 import { run, unwritten } from '../flow/run.ts';
 import type { Announcer } from '../flow/announce.ts';
 import type { Settle, Settlement } from '../flow/settle.ts';
@@ -22,6 +23,8 @@ export interface GenerateOptions {
   announcer: Announcer;
   settle: Settle;
   provider(name: string): Provider;
+  /** What this machine's engines can serve. Absent: nothing. */
+  engines?(): string[];
 }
 
 export interface Generator {
@@ -37,8 +40,10 @@ const HANDBACK_MS = 3_000;
 export async function startGenerating(ctx: Context, options: GenerateOptions): Promise<Generator> {
   const { announcer, settle, queues, concurrency } = options;
   const brakes = new Brakes();
+  const pauses = new Pauses();
   const lease = await holdLease(ctx, {
     queues,
+    engines: options.engines ?? (() => []),
     onRenewed: () => void compare(),
     onLost: () => brakes.pullAll('leave'),
   });
@@ -50,7 +55,8 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
     try {
       for (const held of await heldBy(ctx.flow, lease.workerId())) {
         if (held.stopAsked) brakes.pull(held.jobId, 'cancel');
-        if (brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
+        // What is left behind by us who go is for the sweep of others.
+        if (gone || brakes.has(held.jobId) || held.runningMs < ctx.config.leaseMs) continue;
         ctx.log.warn({ job: held.jobId }, 'a job in our name was run by nobody; it is handed back');
         await settle({
           ...held,
@@ -65,10 +71,11 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
   };
   const unsubscribe = ctx.bus.subscribe((wake) => {
     if (wake.type === 'stop') brakes.pull(wake.jobId, 'cancel');
+    if (wake.type === 'remote') pauses.end(wake.jobId);
     if (wake.type === 'missed') void compare();
   });
   const claim = openClaims(ctx, announcer, lease.workerId);
-  const tools = { provider: options.provider, appendDeltas: openDeltaLog(ctx, announcer) };
+  const tools = { provider: options.provider, appendDeltas: openDeltaLog(ctx, announcer), pauses };
   let draining = false;
   let gone = false;
   let handling = 0;
@@ -101,8 +108,12 @@ export async function startGenerating(ctx: Context, options: GenerateOptions): P
       const brake = brakes.open(claimed.jobId);
       // The drain may have begun, or the lease lapsed, while the claim was under way.
       if (gone || !lease.holds(claimed.workerId)) brake.pull('leave');
-      const settlement = await run(ctx, tools, { claimed, brake });
-      await settleSomehow(settlement, claimed.workerId).finally(() => brakes.close(claimed.jobId, brake));
+      try {
+        const settlement = await run(ctx, tools, { claimed, brake });
+        if (settlement) await settleSomehow(settlement, claimed.workerId);
+      } finally {
+        brakes.close(claimed.jobId, brake);
+      }
     } catch (error) {
       // The lease or the sweep brings the job back; nothing was decided here.
       ctx.log.error({ err: error, job: message.jobId }, 'a message could not be handled');

@@ -17,7 +17,7 @@ export interface Lease {
 
 export async function holdLease(
   ctx: Context,
-  options: { queues: readonly Kind[]; onRenewed(): void; onLost(): void },
+  options: { queues: readonly Kind[]; engines(): string[]; onRenewed(): void; onLost(): void },
 ): Promise<Lease> {
   const { leaseMs, hostName } = ctx.config;
   let workerId = '';
@@ -26,6 +26,7 @@ export async function holdLease(
   let lost = false;
   let lapse: NodeJS.Timeout | undefined;
   let waiting: (() => void)[] = [];
+  let told: string[] = [];
 
   /** From when it was asked for: the database cannot have begun to count before. */
   const hold = (id: string, asked: number): void => {
@@ -47,8 +48,18 @@ export async function holdLease(
   const register = async (): Promise<void> => {
     const id = newId('wkr');
     const asked = performance.now();
-    await registerWorker(ctx.flow, { id, queues: options.queues, host: hostName, pid: process.pid, leaseMs });
+    const { queues } = options;
+    const engines = options.engines();
+    await registerWorker(ctx.flow, { id, queues, engines, host: hostName, pid: process.pid, leaseMs });
     hold(id, asked);
+    // While there was no lease, what it offered may have been struck off.
+    tell(engines, engines.length > 0);
+  };
+
+  /** What engines a worker has decides what is sold: whoever keeps the catalogue in memory reads it again. */
+  const tell = (engines: string[], anyway = false): void => {
+    if (anyway || engines.join() !== told.join()) ctx.bus.publish([{ type: 'catalogue' }]);
+    told = engines;
   };
 
   const lose = (): void => {
@@ -60,10 +71,12 @@ export async function holdLease(
 
   const renew = async (): Promise<void> => {
     const asked = performance.now();
-    if (!lost && (await renewLease(ctx.flow, { id: workerId, leaseMs }))) {
+    const engines = options.engines();
+    if (!lost && (await renewLease(ctx.flow, { id: workerId, leaseMs, engines }))) {
       // It may have lapsed by our clock while the answer was on its way: what ran has been ended.
       if (lost) return register();
       hold(workerId, asked);
+      tell(engines);
       options.onRenewed();
       return;
     }
@@ -100,6 +113,7 @@ export async function holdLease(
       clearTimeout(lapse);
       release();
       await endLease(ctx.flow, workerId);
+      tell([]);
     },
   };
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Kind } from '../domain/job.ts';
 import { openAnnouncer } from '../flow/announce.ts';
 import { openSettlement, type Settle } from '../flow/settle.ts';
@@ -26,14 +27,16 @@ export async function startWorker(
   };
   // Ours alone: what the sweep takes back of others is settled past this.
   const settleOwn: Settle = (settlement) => (draining ? counted(settlement) : settle(settlement));
-  const providers = openProviders({ simUrl });
+  const providers = openProviders({ simUrl, exec: machineOf(ctx) });
+  const provider = (name: string) => providers.get(name);
   const generator = await startGenerating(ctx, {
     ...options,
     announcer,
     settle: settleOwn,
-    provider: (name) => providers.get(name),
+    provider,
+    engines: () => providers.engines(),
   });
-  const sweeping = startSweeping(ctx, { announcer, settle });
+  const sweeping = startSweeping(ctx, { announcer, settle, provider });
   return {
     async drain() {
       draining = true;
@@ -47,6 +50,12 @@ export async function startWorker(
     },
   };
 }
+
+const machineOf = ({ config: { enginePath, engineModelsDir, dataDir } }: Platform['ctx']) => ({
+  path: enginePath,
+  modelsDir: engineModelsDir,
+  roomsDir: join(dataDir, 'engine-calls'),
+});
 
 const endedSoFar = ({ counts }: Platform['ctx']): number =>
   counts.endings().reduce((sum, { count }) => sum + count, 0);

@@ -164,6 +164,8 @@ describe('methods and forms', () => {
       for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(
         (method) => !taken.includes(method),
       )) {
+        // Where a promised upload is told to go (test/flow/promised-upload.test.ts).
+        if (path === '/v1/artifacts/{id}/content' && method === 'PUT') continue;
         const answer = await client.send(
           method,
           fill({ path }, () => 'x'),

@@ -3,7 +3,9 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openApi } from '../../src/api/app.ts';
+import { newId } from '../../src/domain/ids.ts';
 import { JOB_ERROR_CODES } from '../../src/domain/job.ts';
+import { callbackToken } from '../../src/flow/callback.ts';
 import { type Answer, chat, type Client, openClient } from '../support/client.ts';
 import {
   type Document,
@@ -84,7 +86,9 @@ describe('the document', () => {
     await app.ready();
     const real = routesOf(app.printRoutes({ commonPrefix: false }));
     await close();
-    const hidden = ['GET /', 'GET /openapi.json', 'GET /reference', 'GET /reference/{}'];
+    // The last is where a promised upload is told to go.
+    const upload = 'PUT /v1/artifacts/{}/content';
+    const hidden = ['GET /', 'GET /openapi.json', 'GET /reference', 'GET /reference/{}', upload];
     const written = operations.map(({ method, path }) => `${method} ${path.replaceAll(/\{\w+\}/g, '{}')}`);
     expect([...written, ...hidden].toSorted()).toEqual(real.toSorted());
   });
@@ -96,7 +100,9 @@ describe('the document', () => {
       const optional = raw?.security?.some((way) => Object.keys(way).length === 0) ?? false;
       const path = operation.path.replaceAll(/\{\w+\}/g, 'x');
       const answer = await nobody.send(operation.method, path, operation.body ? { body: {} } : {});
-      if (operation.open) expect(answer.status, named(operation)).toBe(200);
+      // The address of a callback is its key.
+      const unknown = operation.path === '/v1/callbacks/{token}';
+      if (operation.open) expect(answer.status, named(operation)).toBe(unknown ? 404 : 200);
       else if (!optional) expect(answer.status, named(operation)).toBe(401);
     }
   });
@@ -421,12 +427,19 @@ describe('every answer is as the document says', () => {
     await watched.account.get('/v1/admin/models');
   }, 30_000);
 
+  it('to vendors that call back', async () => {
+    const { key } = millrace.platform.ctx.secrets;
+    const token = callbackToken(key, { jobId: newId('job'), attempt: 1 });
+    expect((await watched.nobody.post(`/v1/callbacks/${token}`, { status: 'succeeded' })).status).toBe(204);
+    expect((await watched.nobody.post(`/v1/callbacks/${token}x`)).status).toBe(404);
+  });
+
   it('and no answer that the document promises was left out', () => {
     const promised = operations.flatMap((operation) =>
       Object.keys(operation.responses).map((status) => `${named(operation)} ${status}`),
     );
-    // test/api/ws opens WebSockets, and has the 101.
-    const elsewhere = new Set(['GET /readyz 503', 'GET /v1/ws 101']);
+    // Where clients reach the storage: test/scenarios/s3.test.ts. WebSockets are opened in test/api/ws.
+    const elsewhere = new Set(['GET /readyz 503', 'GET /v1/ws 101', 'GET /v1/artifacts/{id}/content 302']);
     const kept = promised.filter((promise) => !promise.endsWith(' 5XX') && !elsewhere.has(promise));
     // Without a body or a parameter of its own, a route has no refusal of its own either: the key's was tried above.
     const missed = kept.filter((promise) => !seen.has(promise) && !promise.endsWith('4XX'));

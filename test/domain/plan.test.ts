@@ -10,6 +10,7 @@ const PLAN: PlanTerms = {
   caps: [{ cap: 'max_output_tokens', max: 512 }],
   maxAudioMs: 600_000,
   maxDeadlineS: 86_400,
+  retentionDays: null,
 };
 
 const tag: fc.Arbitrary<string> = fc.constantFrom('free', 'pro', 'cap512');

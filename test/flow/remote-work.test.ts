@@ -4,7 +4,7 @@ import { request } from 'undici';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { simProvider } from '../../src/providers/sim/index.ts';
 import { httpServer, type TestServer } from '../providers/support.ts';
-import { attemptsOf, simCalls } from '../support/look.ts';
+import { attemptsOf, jobUntil, simCalls } from '../support/look.ts';
 import { type OwnWorker, startOwnWorker } from '../support/own-worker.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
 
@@ -69,4 +69,20 @@ it('is asked for by whoever takes the job over, and charged once', async () => {
   ]);
   const { body } = await millrace.admin.get('/v1/admin/invariants');
   expect(body).toMatchObject({ ok: true, breaches: [] });
+});
+
+it('is stopped by whoever took the job over, for nothing', async () => {
+  const { id } = await account.submit({
+    ...slow,
+    input: { ...slow.input, sim: { fault: 'async', latency_ms: 60_000 } },
+  });
+  const named = async () => (await attemptsOf(millrace, id))[0]?.remote_id ?? null;
+  while ((await named()) === null) await account.get(`/v1/jobs/${id}?wait=0.05`);
+  await worker.drain(0);
+  worker = await startOwnWorker(millrace.platform, simProvider({ url: millrace.env.SIM_URL! }));
+  await jobUntil(account, id, ({ status, attempt }) => status === 'running' && attempt === 2);
+  await account.post(`/v1/jobs/${id}/cancel`);
+  expect(await account.ended(id)).toMatchObject({ status: 'canceled', cost: { credits: 0 } });
+  const work = await (await request(`${millrace.env.SIM_URL!}/v1/remote/${await named()}`)).body.json();
+  expect(work).toMatchObject({ status: 'canceled' });
 });

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import { openBrake } from '../../src/flow/brake.ts';
+import { Pauses } from '../../src/flow/pauses.ts';
 import { run } from '../../src/flow/run.ts';
 import { openPlatform } from '../../src/platform.ts';
 import type { CallResult } from '../../src/providers/provider.ts';
@@ -235,8 +236,8 @@ describe('a chat whose stop was asked', () => {
     const brake = openBrake();
     brake.pull('cancel');
     await account.post(`/v1/jobs/${jobs[0]!.jobId}/cancel`);
-    const tools = { provider: () => sim, appendDeltas: async () => {} };
-    await hands.settle(await run(millrace.platform.ctx, tools, { claimed: jobs[0]!, brake }));
+    const tools = { provider: () => sim, appendDeltas: async () => {}, pauses: new Pauses() };
+    await hands.settle((await run(millrace.platform.ctx, tools, { claimed: jobs[0]!, brake }))!);
     await sim.close();
     const { body: job } = await account.get(`/v1/jobs/${jobs[0]!.jobId}`);
     expect(job).toMatchObject({

@@ -9,6 +9,7 @@ import { openSweep, type Sweeper } from '../../src/flow/sweep.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { nextInLine } from '../../src/store/line.ts';
 import { chat } from '../support/client.ts';
+import { noVendor } from '../support/hands.ts';
 import { openBroker } from '../support/adversarial-queue.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
 
@@ -37,7 +38,7 @@ beforeAll(async () => {
   });
   const { ctx } = millrace.platform;
   const announcer = openAnnouncer(ctx);
-  sweeper = openSweep(ctx, { announcer, settle: openSettlement(ctx, announcer) });
+  sweeper = openSweep(ctx, { announcer, settle: openSettlement(ctx, announcer), provider: noVendor });
 });
 afterAll(() => millrace.stop());
 

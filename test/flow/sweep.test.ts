@@ -4,6 +4,7 @@ import { openAnnouncer } from '../../src/flow/announce.ts';
 import { openSettlement } from '../../src/flow/settle.ts';
 import { openSweep, type Sweeper } from '../../src/flow/sweep.ts';
 import { chat } from '../support/client.ts';
+import { noVendor } from '../support/hands.ts';
 import { startPlatform, type TestPlatform } from '../support/platform.ts';
 
 let millrace: TestPlatform;
@@ -15,7 +16,7 @@ afterAll(() => millrace.stop());
 function sweeper(): Sweeper {
   const { ctx } = millrace.platform;
   const announcer = openAnnouncer(ctx);
-  return openSweep(ctx, { announcer, settle: openSettlement(ctx, announcer) });
+  return openSweep(ctx, { announcer, settle: openSettlement(ctx, announcer), provider: noVendor });
 }
 
 it('one sweeps until it leaves or is gone, and then another does', async () => {

@@ -116,6 +116,8 @@ export const route = (baseUrl = 'http://unused.invalid/v1', apiKey: string | nul
   upstreamModel: 'upstream-model',
   baseUrl,
   apiKey,
+  data: {},
+  timed: false,
 });
 
 let jobs = 0;
@@ -129,10 +131,13 @@ export function callOf(kind: Call['kind'], input: unknown, rest: Partial<Call> =
     jobId: `job_test${++jobs}`,
     attempt: 1,
     bounds: {},
-    audio: null,
+    artifact: null,
     signal: new AbortController().signal,
     onDelta: () => {},
     onRemoteId: async () => {},
+    callbackUrl: null,
+    pause: (ms) => sleep(ms),
+    tell: () => {},
     ...rest,
   };
 }

@@ -8,9 +8,11 @@ const { values, positionals } = parseArgs({
   options: {
     silent: { type: 'boolean', short: 's' },
     'no-buffer': { type: 'boolean', short: 'N' },
+    location: { type: 'boolean', short: 'L', default: false },
     request: { type: 'string', short: 'X' },
     header: { type: 'string', short: 'H', multiple: true, default: [] },
     data: { type: 'string', short: 'd' },
+    'upload-file': { type: 'string', short: 'T' },
     form: { type: 'string', short: 'F' },
     output: { type: 'string', short: 'o' },
     'write-out': { type: 'string', short: 'w', default: '' },
@@ -20,9 +22,13 @@ const headers = values.header.map((line): [string, string] => {
   const [name = '', ...rest] = line.split(':');
   return [name.trim(), rest.join(':').trim()];
 });
-const body = values.form === undefined ? values.data : await formOf(values.form);
+const file = values['upload-file'];
+const sent = file === undefined ? values.data : await readFile(file);
+const body = values.form === undefined ? sent : await formOf(values.form);
+const method = file !== undefined ? 'PUT' : body === undefined ? 'GET' : 'POST';
 const answer = await fetch(positionals[0] ?? '', {
-  method: values.request ?? (body === undefined ? 'GET' : 'POST'),
+  method: values.request ?? method,
+  redirect: values.location ? 'follow' : 'manual',
   headers,
   ...(body === undefined ? {} : { body }),
 });

@@ -16,6 +16,11 @@ import type { TestAccount, TestPlatform } from './platform.ts';
 /** Outlives every shift of the clock in a test: whoever is to lose it dies. */
 const LEASE_MS = 7 * 86_400_000;
 
+/** For a sweep that will have no vendor to ask. */
+export const noVendor = (name: string): never => {
+  throw new Error(`${name} is not to be asked`);
+};
+
 export interface Hands {
   admit: Admit;
   settle: Settle;
@@ -32,7 +37,7 @@ export function openHands(millrace: TestPlatform): Hands {
   const { ctx } = millrace.platform;
   const announcer = openAnnouncer(ctx);
   const settle = openSettlement(ctx, announcer);
-  const sweeper = openSweep(ctx, { announcer, settle });
+  const sweeper = openSweep(ctx, { announcer, settle, provider: noVendor });
   return {
     admit: openAdmission(ctx, announcer),
     settle,

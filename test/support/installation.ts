@@ -49,6 +49,8 @@ export async function installOn(
       MILLRACE_DATA_DIR: dataDir,
       PORT: '0',
       LOG_LEVEL: 'error',
+      // Whatever this machine has installed: no engines, unless a test brings its own.
+      ENGINE_PATH: dataDir,
       ...(redisUrl === null ? {} : { REDIS_URL: redisUrl }),
       ...env,
     },

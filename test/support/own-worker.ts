@@ -23,7 +23,7 @@ export async function startOwnWorker({ ctx }: Platform, provider: Provider): Pro
     settle,
     provider: () => provider,
   });
-  const sweeping = startSweeping(ctx, { announcer, settle });
+  const sweeping = startSweeping(ctx, { announcer, settle, provider: () => provider });
   return {
     async drain(forMs) {
       await generator.drain(forMs);

@@ -173,6 +173,7 @@ const WORDS = {
   caps: 'caps',
   max_audio_ms: 'maxAudioMs',
   max_deadline_s: 'maxDeadlineS',
+  retention_days: 'retentionDays',
 } as const satisfies Record<keyof OverridesForm, keyof PlanOverrides>;
 
 type Words = [keyof OverridesForm, keyof PlanOverrides][];

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import type { PlanTerms } from '../../domain/plan.ts';
 import type { Api } from '../api.ts';
+import { nullable } from '../shapes.ts';
 import { adminSchema } from './admin-tools.ts';
 
 const Plan = Type.Object({
@@ -21,6 +22,9 @@ const Plan = Type.Object({
   ),
   max_audio_ms: Type.Integer(),
   max_deadline_s: Type.Integer(),
+  retention_days: nullable(
+    Type.Integer({ description: 'Artifacts are kept for so many days; null: until they are deleted.' }),
+  ),
 });
 
 export function adminPlanRoutes(app: FastifyInstance, { ctx }: Api): void {
@@ -35,7 +39,8 @@ export function adminPlanRoutes(app: FastifyInstance, { ctx }: Api): void {
   );
 }
 
-function planView({ id, name, slots, lineLength, caps, maxAudioMs, maxDeadlineS }: PlanTerms) {
-  const bounds = { max_audio_ms: maxAudioMs, max_deadline_s: maxDeadlineS };
+function planView({ id, name, slots, lineLength, caps, maxAudioMs, ...terms }: PlanTerms) {
+  const { maxDeadlineS: max_deadline_s, retentionDays: retention_days } = terms;
+  const bounds = { max_audio_ms: maxAudioMs, max_deadline_s, retention_days };
   return { id, object: 'plan', name, slots, line_length: lineLength, caps, ...bounds };
 }

@@ -5,6 +5,7 @@ import { readAs } from '../../db/transaction.ts';
 import { AppError } from '../../domain/errors.ts';
 import { isId } from '../../domain/ids.ts';
 import { turnPage } from '../../domain/page.ts';
+import { usable } from '../../flow/promised-upload.ts';
 import { keepUpload } from '../../flow/upload.ts';
 import { StorageMissing } from '../../storage/storage.ts';
 import {
@@ -15,6 +16,7 @@ import {
   type StoredArtifact,
 } from '../../store/artifacts.ts';
 import type { Api } from '../api.ts';
+import { artifactView, presentArtifact } from '../artifact-view.ts';
 import type { Authenticator } from '../auth.ts';
 import { linkSignature, verifyLink } from '../links.ts';
 import { type PageQuery, pageQuery, sendPage, turnOf } from '../page.ts';
@@ -24,12 +26,15 @@ import { exceptBody } from '../validate.ts';
 import { listOf } from '../shapes.ts';
 import { assertWithin, Ticket, TICKET_OR_KEY } from '../ticket-scope.ts';
 import { ArtifactAnswer } from '../shapes-account.ts';
+import { answerPromise, ARTIFACT_BODIES, ArtifactMade, isPromise } from './promised-uploads.ts';
 
 const Id = Type.Object({ id: Type.String() });
 const Bytes = {
   description: "The bytes, under the artifact's own content type",
   content: { '*/*': { schema: Type.String({ format: 'binary' }) } },
 };
+/** Whoever is sent on to the storage goes there at once. */
+const SENT_ON_S = 300;
 const LINK_MIN_S = 900;
 const LINK_MAX_S = 604_800;
 
@@ -40,15 +45,19 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
       schema: {
         tags: ['artifacts'],
         summary: 'Upload an artifact',
-        description: 'As multipart/form-data with one field `file`, to 100 MiB.',
-        consumes: ['multipart/form-data'],
-        body: Type.Object({ file: Type.String({ format: 'binary' }) }, { additionalProperties: false }),
-        response: { 201: ArtifactAnswer },
+        description:
+          'As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB. Or promised in JSON, and ' +
+          'then sent to `upload.url`: such an artifact is refused until its bytes are there, listed once it was first used, and ' +
+          'given up after two hours.',
+        consumes: Object.keys(ARTIFACT_BODIES),
+        body: { content: ARTIFACT_BODIES },
+        response: { 201: ArtifactMade },
       },
       // A form is read as it comes, and judged part by part.
       validatorCompiler: exceptBody,
     },
     async (request, reply) => {
+      if (isPromise(request)) return answerPromise(ctx, request, reply);
       const upload = await readUpload(ctx, request);
       const artifact = await keepUpload(ctx, request.caller.accountId, upload);
       return reply.code(201).header('location', `/v1/artifacts/${artifact.id}`).send(artifactView(artifact));
@@ -89,7 +98,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
         response: { 200: ArtifactAnswer },
       },
     },
-    async (request) => artifactView(await own(request)),
+    async (request) => artifactView(await usable(ctx, await own(request), 'id')),
   );
 
   app.delete<{ Params: { id: string } }>(
@@ -104,9 +113,9 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
     },
     async (request, reply) => {
       const artifact = await own(request);
-      // First the row, so that nobody is promised bytes that are gone.
       await markArtifactDeleted(ctx.flow, artifact.accountId, artifact.id);
-      await ctx.storage.remove(artifact.storageKey);
+      // The bytes may be another artifact's, too. The sweep removes them once they are nobody's.
+      if (artifact.pending) await ctx.storage.remove(artifact.storageKey);
       return reply.code(204).send();
     },
   );
@@ -126,7 +135,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
       },
     },
     async (request, reply) => {
-      const { id } = await own(request);
+      const { id } = await usable(ctx, await own(request), 'id');
       const expires = Math.floor(Date.now() / 1000) + request.body.expires_in_s;
       const signature = linkSignature(ctx.secrets.key, { id, expires });
       const url = `${ctx.publicUrl()}/v1/artifacts/${id}/content?expires=${expires}&signature=${signature}`;
@@ -140,7 +149,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
     const found = isId('art', id)
       ? await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id))
       : null;
-    return present(found);
+    return presentArtifact(found);
   }
 }
 
@@ -153,7 +162,8 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
         tags: ['artifacts'],
         summary: "An artifact's bytes",
         description:
-          'By key, by a link from POST /v1/artifacts/:id/links, or by a ticket for the job that it came of. Takes a Range.',
+          'By key, by a link from POST /v1/artifacts/:id/links, or by a ticket for the job that it came of. Takes a Range. Where clients ' +
+          'can reach the storage they are sent there, to a URL that is good for five minutes.',
         security: [...TICKET_OR_KEY, {}],
         params: Id,
         querystring: Type.Object(
@@ -163,6 +173,7 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
         response: {
           200: Bytes,
           206: Bytes,
+          302: { description: 'The bytes are at `Location`, which needs no key', type: 'null' },
         },
       },
     },
@@ -176,11 +187,13 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
       if (signature !== undefined && expires !== undefined) {
         if (!verifyLink(ctx.secrets.key, { id, expires, signature }))
           throw new AppError('not_found', { message: 'The link is not valid any more.' });
-        return sendContent(request, reply, present(await findArtifactById(ctx.flow, id)));
+        return sendContent(request, reply, presentArtifact(await findArtifactById(ctx.flow, id)));
       }
       await authenticator.clientOrTicket(request);
       const { accountId } = request.caller;
-      const artifact = present(await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id)));
+      const artifact = presentArtifact(
+        await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id)),
+      );
       assertWithin(request.ticket, artifact.jobId);
       return sendContent(request, reply, artifact);
     },
@@ -190,11 +203,17 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
   async function sendContent(
     request: FastifyRequest,
     reply: FastifyReply,
-    artifact: StoredArtifact,
+    named: StoredArtifact,
   ): Promise<FastifyReply> {
+    const artifact = presentArtifact(await usable(ctx, named, 'id'));
+    const elsewhere = request.method === 'HEAD' ? null : await linkTo(artifact);
+    if (elsewhere !== null)
+      return reply.code(302).headers({ location: elsewhere, 'cache-control': 'private, no-store' }).send();
     const range = parseRange(request.headers.range, artifact.bytes);
+    // Of what a HEAD is answered nothing is sent: one byte shows that they are there.
+    const looked = request.method === 'HEAD' && artifact.bytes > 0 ? { start: 0, end: 0 } : range;
     const content = await ctx.storage
-      .open(artifact.storageKey, range ?? undefined)
+      .open(artifact.storageKey, looked ?? undefined)
       .catch((error: unknown) => missing(artifact, error));
     reply
       .type(artifact.contentType)
@@ -209,34 +228,18 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
     return reply.send(content);
   }
 
+  /** A URL at the storage itself, if clients reach that, and the bytes are there. */
+  async function linkTo({ id, contentType, storageKey }: StoredArtifact): Promise<string | null> {
+    const url = await ctx.storage.linkOut(storageKey, { contentType, filename: id, expiresInS: SENT_ON_S });
+    // If they are missing, that is for us to say.
+    return url !== null && (await ctx.storage.age(storageKey)) !== null ? url : null;
+  }
+
   /** Deleted while it was asked for; else it should be there, and somebody has to look for it. */
   async function missing({ id }: StoredArtifact, error: unknown): Promise<never> {
     if (!(error instanceof StorageMissing)) throw error;
-    present(await findArtifactById(ctx.flow, id));
-    ctx.log.error({ artifact: id, dir: ctx.config.dataDir }, 'the bytes of an artifact are missing');
+    presentArtifact(await findArtifactById(ctx.flow, id));
+    ctx.log.error({ artifact: id, storage: ctx.storage.place }, 'the bytes of an artifact are missing');
     throw new AppError('storage_unavailable');
   }
-}
-
-function present(artifact: StoredArtifact | null): StoredArtifact {
-  if (!artifact) throw new AppError('not_found');
-  if (artifact.deletedAt) throw new AppError('data_deleted', { message: 'The artifact was deleted.' });
-  return artifact;
-}
-
-function artifactView(artifact: StoredArtifact) {
-  return {
-    id: artifact.id,
-    object: 'artifact',
-    direction: artifact.direction,
-    job_id: artifact.jobId,
-    content_type: artifact.contentType,
-    bytes: artifact.bytes,
-    sha256: artifact.sha256,
-    width: artifact.width,
-    height: artifact.height,
-    duration_ms: artifact.durationMs,
-    created_at: artifact.createdAt,
-    expires_at: artifact.expiresAt,
-  };
 }

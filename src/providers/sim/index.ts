@@ -3,11 +3,11 @@ import type { Kind } from '../../domain/job.ts';
 import { PROVIDER_KINDS } from '../../domain/providers.ts';
 import { exchange, openAgent, targetOf } from '../exchange.ts';
 import { parsed } from '../failure.ts';
-import type { CallKey, CallResult, Provider } from '../provider.ts';
+import type { CallResult, Provider, WorkKey } from '../provider.ts';
 import { chatReader, simChat } from './chat.ts';
 import { imageReader, simImage } from './image.ts';
 import { type Asked, type Link, type Reader, requestFor, stopped } from './link.ts';
-import { follow } from './remote.ts';
+import { accepted, follow } from './remote.ts';
 import { simSpeech, speechReader } from './speech.ts';
 import { simTranscription, transcriptionReader } from './transcription.ts';
 
@@ -58,31 +58,30 @@ export function simProvider({ url, totalMs, idleMs = IDLE_MS }: SimOptions): Pro
   };
 }
 
-async function stop({ agent, url }: Link, { jobId, attempt }: CallKey): Promise<boolean> {
+/** Work that has a name is canceled by it, also by whoever took it over; else the simulator knows its attempts. */
+async function stop({ agent, url }: Link, { jobId, attempt, remoteId }: WorkKey): Promise<boolean> {
   const { origin, path } = targetOf(url);
   const ended = await exchange(agent, {
     method: 'POST',
     origin,
-    path: `${path}/calls/stop`,
+    path: remoteId === null ? `${path}/calls/stop` : `${path}/v1/remote/${remoteId}/cancel`,
     headers: ['content-type', 'application/json'],
-    body: JSON.stringify({ job_id: jobId, attempt }),
+    body: remoteId === null ? JSON.stringify({ job_id: jobId, attempt }) : '{}',
     signal: new AbortController().signal,
     totalMs: CONTROL_MS,
     idleMs: 0,
-    maxBytes: 64 << 10,
+    maxBytes: MOST_LOOKUP_BYTES,
   });
-  return (
-    ended.how === 'done' &&
-    ended.head?.status === 200 &&
-    (Object(parsed(ended.body)) as { stopped?: unknown }).stopped === true
-  );
+  if (ended.how !== 'done' || ended.head?.status !== 200) return false;
+  const { stopped, status } = Object(parsed(ended.body)) as { stopped?: unknown; status?: unknown };
+  return remoteId === null ? stopped === true : status === 'canceled';
 }
 
-/** Work that has a name is waited for; else the simulator is asked what it has kept of the attempt. */
+/** Work that goes on is waited for, by its name or the one the attempt's key finds; else there may be a result that was kept. */
 async function lookup(
   link: Link,
   asked: Asked,
-  { attempt, remoteId }: { attempt: number; remoteId: string | null },
+  { attempt, remoteId }: Pick<WorkKey, 'attempt' | 'remoteId'>,
 ): Promise<CallResult | null> {
   const read = READERS[asked.call.kind](asked);
   if (remoteId !== null) return follow(link, { ...asked, id: remoteId }, read);
@@ -99,5 +98,7 @@ async function lookup(
     maxBytes: MOST_LOOKUP_BYTES,
   });
   if (ended.how === 'stopped') return stopped(ended);
-  return ended.how === 'done' && ended.head?.status === 200 ? read(ended) : null;
+  if (ended.how !== 'done') return null;
+  if (ended.head?.status === 202) return accepted(link, { ...asked, ended }, read);
+  return ended.head?.status === 200 ? read(ended) : null;
 }

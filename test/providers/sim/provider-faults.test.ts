@@ -52,12 +52,12 @@ describe.each(KINDS)('a %s that goes wrong', (kind) => {
       type: 'ambiguous',
       evidence: { sent: true, http_status: null },
     });
-    const earlier = { attempt: 1, remoteId: null };
+    const earlier = { attempt: 1, remoteId: null, callbackUrl: null };
     const right = await provider.call(at, await callWith(kind, {}));
     const found = await provider.lookup!(at, { ...call, attempt: 2 }, earlier);
     expect(found).toMatchObject({ type: 'succeeded', usage: (right as { usage: object }).usage });
     expect(comparable(found!)).toEqual(comparable(right));
-    expect(await provider.lookup!(at, call, { attempt: 2, remoteId: null })).toBeNull();
+    expect(await provider.lookup!(at, call, { attempt: 2, remoteId: null, callbackUrl: null })).toBeNull();
   });
 
   it('by async is followed to its end, its name being kept first', async () => {
@@ -78,7 +78,11 @@ describe.each(KINDS)('a %s that goes wrong', (kind) => {
     const result = await provider.call(at, call);
     expect(comparable(result)).toEqual(comparable(right));
     expect([names.length, kept]).toEqual([1, true]);
-    const again = await provider.lookup!(at, { ...call, attempt: 2 }, { attempt: 1, remoteId: names[0]! });
+    const again = await provider.lookup!(
+      at,
+      { ...call, attempt: 2 },
+      { attempt: 1, remoteId: names[0]!, callbackUrl: null },
+    );
     expect(comparable(again!)).toEqual(comparable(right));
   });
 
@@ -90,12 +94,12 @@ describe.each(KINDS)('a %s that goes wrong', (kind) => {
       { signal: controller.signal, onRemoteId: async () => void setTimeout(() => controller.abort(), 20) },
     );
     expect(await provider.call(at, call)).toMatchObject({ type: 'stopped' });
-    expect(await provider.stop!(at, call)).toBe(true);
+    expect(await provider.stop!(at, { ...call, remoteId: null })).toBe(true);
     expect(
       await provider.lookup!(
         at,
         { ...call, signal: new AbortController().signal },
-        { attempt: 1, remoteId: 'rem_nobody' },
+        { attempt: 1, remoteId: 'rem_nobody', callbackUrl: null },
       ),
     ).toBeNull();
   });
@@ -105,7 +109,7 @@ describe.each(KINDS)('a %s that goes wrong', (kind) => {
     const call = await callWith(kind, { latency_ms: 60_000 }, { signal: controller.signal });
     const running = provider.call(at, call);
     await until(async () => (await sim.calls()).some((row) => row.job_id === call.jobId));
-    expect(await provider.stop!(at, call)).toBe(true);
+    expect(await provider.stop!(at, { ...call, remoteId: null })).toBe(true);
     controller.abort();
     expect(await running).toMatchObject({ type: 'stopped' });
     expect(await logged(call.jobId)).toMatchObject({ outcome: 'stopped', billed: false });

@@ -2,7 +2,8 @@
 // GET  /calls?limit=N                    the last calls, newest last
 // GET  /calls/open                       {open}
 // POST /calls/stop {job_id, attempt}     {stopped}: true once nothing goes on and nothing will be billed
-// GET  /v1/lookup?key=<job>-<attempt>    the result of a call that finished, whatever became of its answer
+// GET  /v1/lookup?key=<job>-<attempt>    the result of a call that finished, whatever became of its answer; 202 {id, status} while
+//                                        work that was accepted for later goes on
 // GET  /v1/remote/:id                    {id, status, result?}
 // DELETE /v1/remote/:id                  {id, status}; also as POST /v1/remote/:id/cancel
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -26,12 +27,19 @@ export function control(sim: Simulator, request: IncomingMessage, response: Serv
   });
 }
 
+/** With a status where it is not the usual one. */
+type Reply = Answer & { status?: number };
+
 function send(response: ServerResponse, status: number, value: object): void {
-  const answer =
+  const answer: Reply =
     'contentType' in value
-      ? (value as Answer)
+      ? (value as Reply)
       : { contentType: 'application/json', body: JSON.stringify(value) };
-  response.writeHead(status, ['content-type', answer.contentType, ...(answer.headers ?? [])]);
+  response.writeHead(answer.status ?? status, [
+    'content-type',
+    answer.contentType,
+    ...(answer.headers ?? []),
+  ]);
   response.end(answer.body);
 }
 
@@ -48,7 +56,7 @@ async function answered(sim: Simulator, request: IncomingMessage, body: Buffer):
     case 'POST /calls/stop':
       return { stopped: stop(sim, objectOf(body)) };
     case 'GET /v1/lookup':
-      return (await sim.results.get(url.searchParams.get('key') ?? '')) ?? missing('No result has that key.');
+      return found(sim, url.searchParams.get('key') ?? '');
   }
   const remote = /^(GET|DELETE|POST) \/v1\/remote\/([\w-]+)(\/cancel)?$/.exec(route);
   if (!remote || (remote[1] === 'POST') !== (remote[3] !== undefined))
@@ -56,6 +64,12 @@ async function answered(sim: Simulator, request: IncomingMessage, body: Buffer):
   const id = remote[2] as string;
   if (remote[1] !== 'GET') sim.remotes.cancel(id);
   return (await sim.remotes.show(id)) ?? missing('There is no such work.');
+}
+
+async function found(sim: Simulator, key: string): Promise<Reply> {
+  const id = sim.remotes.goingOn(key);
+  if (id === null) return (await sim.results.get(key)) ?? missing('No result has that key.');
+  return { status: 202, contentType: 'application/json', body: JSON.stringify({ id, status: 'processing' }) };
 }
 
 function limitOf(text: string | null): number {

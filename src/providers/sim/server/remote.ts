@@ -61,6 +61,12 @@ export class Remotes {
     return true;
   }
 
+  /** The work of that key, if it is still going on. */
+  goingOn(key: string): string | null {
+    const id = this.#idByKey.get(key);
+    return id !== undefined && this.#byId.get(id)?.status === 'processing' ? id : null;
+  }
+
   cancelByKey(key: string): boolean {
     const id = this.#idByKey.get(key);
     return id !== undefined && this.cancel(id) === true;

@@ -1,0 +1,136 @@
+// An artifact that was promised before its bytes: the client sends them to a URL of their own, and they are looked at when
+// somebody first asks for them.
+import type { Readable } from 'node:stream';
+import type { Context } from '../context.ts';
+import { transaction } from '../db/transaction.ts';
+import { AppError } from '../domain/errors.ts';
+import { newId } from '../domain/ids.ts';
+import { type Staged, StorageMissing, StorageTooLarge } from '../storage/storage.ts';
+import {
+  type Artifact,
+  expireNow,
+  findArtifact,
+  fulfilArtifact,
+  insertArtifacts,
+  type StoredArtifact,
+} from '../store/artifacts.ts';
+import { databaseNow } from '../store/clock.ts';
+import { retentionOf } from './retention.ts';
+import { keepStaged } from './upload.ts';
+
+export interface UploadPromise {
+  contentType: string;
+  bytes: number;
+  /** Null: whatever it turns out to be. */
+  sha256: string | null;
+}
+
+/** How long the URL takes an upload, in seconds, and how long what was uploaded waits for its first use besides. */
+const URL_S = 3_600;
+const UNUSED_S = 3_600;
+
+/** `url` is null where storage cannot be reached by clients: then the API takes the bytes itself. */
+export async function promiseUpload(
+  ctx: Context,
+  accountId: string,
+  { contentType, bytes, sha256 }: UploadPromise,
+): Promise<{ artifact: StoredArtifact; url: string | null; expiresAt: Date }> {
+  const id = newId('art');
+  const storageKey = `${accountId}/up_${id}`;
+  const url = await ctx.storage.linkIn(storageKey, { contentType, bytes, expiresInS: URL_S });
+  const now = await databaseNow(ctx.flow);
+  const after = (seconds: number): Date => new Date(now.getTime() + seconds * 1000);
+  const promised = { id, accountId, contentType, bytes, sha256: sha256 ?? '', storageKey };
+  const unknown = { jobId: null, width: null, height: null, durationMs: null, sampleRate: null };
+  const terms = { direction: 'input', expiresAt: after(URL_S + UNUSED_S), pending: true } as const;
+  const artifact: Artifact = { ...promised, ...unknown, ...terms };
+  await transaction(ctx.flow, async (tx) => insertArtifacts(tx, [artifact], now));
+  return { artifact: { ...artifact, createdAt: now, deletedAt: null }, url, expiresAt: after(URL_S) };
+}
+
+/**
+ * The artifact as it is, or, if it was only promised, as its bytes make it now. Bytes that are not what was promised are
+ * removed, and the artifact with them.
+ * @param field of the request that named it
+ * @throws AppError input_unsupported
+ */
+export async function usable(ctx: Context, artifact: StoredArtifact, field: string): Promise<StoredArtifact> {
+  if (!artifact.pending || artifact.deletedAt) return artifact;
+  const refuse = (message: string): AppError =>
+    new AppError('input_unsupported', { message, details: { field } });
+  const staged = await stageUpload(ctx, artifact);
+  if (staged === null) {
+    const now = await again(ctx, artifact);
+    // Somebody else was first, just now.
+    if (!now.pending || now.deletedAt) return now;
+    throw refuse(
+      'The artifact has not been uploaded yet. PUT its bytes to `upload.url` of the answer that made it, then try again.',
+    );
+  }
+  const fault = typeof staged === 'string' ? staged : faultOf(artifact, staged);
+  if (typeof staged !== 'string' && fault === null) return fulfil(ctx, artifact, staged);
+  if (typeof staged !== 'string') await staged.drop();
+  await expireNow(ctx.flow, artifact);
+  await ctx.storage.remove(artifact.storageKey);
+  throw refuse(`What was uploaded ${fault}, so it was removed. Promise it again, and send just that.`);
+}
+
+/**
+ * Takes the bytes of a promised artifact from the client itself. The same bytes again change nothing.
+ * @throws AppError invalid_request if they are others than promised, which the client may try again; conflict
+ */
+export async function receiveUpload(
+  ctx: Context,
+  artifact: StoredArtifact,
+  content: Readable,
+): Promise<void> {
+  const staged = await ctx.storage.stage(content, { maxBytes: artifact.bytes }).catch((error: unknown) => {
+    throw error instanceof StorageTooLarge
+      ? new AppError('body_too_large', { details: { max_bytes: artifact.bytes } })
+      : error;
+  });
+  const fault = faultOf(artifact, staged);
+  if (fault !== null) {
+    await staged.drop();
+    throw new AppError(artifact.pending ? 'invalid_request' : 'conflict', {
+      message: `What was sent ${fault}.`,
+    });
+  }
+  if (artifact.pending) await fulfil(ctx, artifact, staged);
+  else await staged.drop();
+}
+
+/** Null: nothing is there. A text: more is there than was promised. */
+async function stageUpload(ctx: Context, { storageKey, bytes }: Artifact): Promise<Staged | string | null> {
+  try {
+    return await ctx.storage.stage(await ctx.storage.open(storageKey), { maxBytes: bytes });
+  } catch (error) {
+    if (error instanceof StorageMissing) return null;
+    if (error instanceof StorageTooLarge) return `is longer than the ${bytes} bytes that were promised`;
+    throw error;
+  }
+}
+
+function faultOf({ bytes, sha256 }: Artifact, staged: Staged): string | null {
+  if (staged.bytes !== bytes) return `has ${staged.bytes} bytes where ${bytes} were promised`;
+  if (sha256 !== '' && staged.sha256 !== sha256) return 'has another SHA-256 than was promised';
+  return null;
+}
+
+async function fulfil(ctx: Context, artifact: StoredArtifact, staged: Staged): Promise<StoredArtifact> {
+  const known = await keepStaged(ctx, artifact.accountId, {
+    contentType: artifact.contentType,
+    staged,
+  });
+  const { expiresAt } = await retentionOf(ctx, artifact.accountId);
+  const real = await fulfilArtifact(ctx.flow, { ...artifact, ...known, expiresAt });
+  // Best effort: it has no name any more, and goes with the other orphans.
+  await ctx.storage.remove(artifact.storageKey).catch(() => {});
+  return real ?? again(ctx, artifact);
+}
+
+async function again(ctx: Context, { accountId, id }: Artifact): Promise<StoredArtifact> {
+  const found = await findArtifact(ctx.flow, accountId, id);
+  if (!found) throw new AppError('not_found');
+  return found;
+}
