@@ -44,6 +44,7 @@ export interface Config {
   leaseMs: number;
   sweepMs: number;
   heartbeatMs: number;
+  socketHeartbeatMs: number;
   logLevel: string;
   production: boolean;
   /** Null in production, whatever the variable says. */
@@ -99,6 +100,7 @@ export function readConfig(env: Partial<Record<string, string>> = process.env): 
     leaseMs: whole('LEASE_MS', 500, 600_000),
     sweepMs: whole('SWEEP_MS', 50, 60_000),
     heartbeatMs: whole('HEARTBEAT_MS', 50, 60_000),
+    socketHeartbeatMs: whole('SOCKET_HEARTBEAT_MS', 50, 60_000),
     logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
     production,
     crashAt: production || crashAt === null ? null : parseCrashAt(crashAt),

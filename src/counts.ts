@@ -41,6 +41,9 @@ export class Counts {
   readonly refusals = new Map<string, number>();
   /** Of this process's workers. */
   leasesLost = 0;
+  /** WebSockets that were closed, by code. */
+  readonly socketsClosed = new Map<number, number>();
+  frames = 0;
   readonly #ended = new Map<Kind, Map<FinalStatus, number>>();
   readonly #called = new Map<DeliveryStatus, number>();
   readonly #attempts = new Map<string, Map<string, Attempted & { count: number }>>();
@@ -65,6 +68,14 @@ export class Counts {
 
   refused(code: string): void {
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
+  }
+
+  socketClosed(code: number): void {
+    this.socketsClosed.set(code, (this.socketsClosed.get(code) ?? 0) + 1);
+  }
+
+  framesSent(count: number): void {
+    this.frames += count;
   }
 
   /** Of jobs whose end was committed. */

@@ -125,6 +125,11 @@ export const VARIABLES = {
     meaning: 'Pause between the heartbeats of a stream, at which its key is looked at again.',
     roles: ['api'],
   },
+  SOCKET_HEARTBEAT_MS: {
+    default: '25000',
+    meaning: 'Pause between the pings of a WebSocket; two without an answer close it.',
+    roles: ['api'],
+  },
   METRICS_PORT: {
     default: 'none',
     meaning: 'Port on which a worker alone serves /metrics and /healthz. 0 takes a free one.',

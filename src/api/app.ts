@@ -31,12 +31,15 @@ import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
+import { ticketRoutes } from './routes/tickets.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 import { promisedUploadRoutes } from './routes/promised-uploads.ts';
 import { ignoreExpectations, SERVER_OPTIONS } from './server.ts';
 import { openRateLimit } from './rate-limit.ts';
 import { installUploads } from './upload.ts';
 import { compile } from './validate.ts';
+import { openSockets } from './ws/sockets.ts';
+import { socketRoute } from './ws/upgrade.ts';
 
 const IDLE_LOOK_MS = 50;
 
@@ -109,16 +112,20 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
   await app.register(rateLimit, { global: false });
   const authenticator = openAuthenticator(ctx, openRateLimit(app));
 
-  await app.register(async (scope) => healthRoutes(scope, api));
+  const sockets = openSockets({ api, authenticator, handlers });
+
+  await app.register(async (scope) => healthRoutes(scope, { ...api, sockets }));
   await app.register(async (scope) => callbackRoutes(scope, api));
+  await app.register(async (scope) => socketRoute(scope, { api, authenticator, sockets }));
   await app.register(async (scope) => modelRoutes(scope, api, authenticator));
+  await app.register(async (scope) => eventRoutes(scope, api, authenticator));
   await app.register(async (scope) => linkedArtifactRoutes(scope, api, authenticator));
   await app.register(async (scope) => promisedUploadRoutes(scope, api));
   await app.register(async (scope) => {
     scope.addHook('onRequest', (request) => authenticator.client(request));
     jobRoutes(scope, api);
     batchRoutes(scope, api);
-    eventRoutes(scope, api, authenticator);
+    ticketRoutes(scope, api);
     accountRoutes(scope, api);
     webhookRoutes(scope, api);
     deliveryRoutes(scope, api);
@@ -137,7 +144,8 @@ export async function openApi(ctx: Context, { simUrl }: { simUrl: string | null 
     async close() {
       closing.abort();
       hub.close();
-      await closeServers(app, { admin, forMs: ctx.config.drainSeconds * 1000 });
+      const forMs = ctx.config.drainSeconds * 1000;
+      await Promise.all([sockets.close(forMs), closeServers(app, { admin, forMs })]);
       await handlers.done();
       await announcer.quiet();
     },

@@ -17,6 +17,7 @@ const perMillion = (measure: string, credits_per_million: string) => ({
 export const EXAMPLES: Record<string, Record<string, object>> = {
   'POST /v1/jobs': { chat, image, tts, stt },
   'POST /v1/jobs/batch': { batch: { jobs: [chat, image] } },
+  'POST /v1/tickets': { all: { jobs: 'all', expires_in_s: 60 } },
   'POST /v1/artifacts': { promise: { content_type: 'audio/wav', bytes: 50_000_000 } },
   'POST /v1/artifacts/{id}/links': { link: { expires_in_s: 3600 } },
   'POST /v1/webhook-endpoints': {

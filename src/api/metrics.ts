@@ -1,5 +1,5 @@
 // What Prometheus may ask. Counts of jobs and money come from PostgreSQL when asked, so every process says the same.
-import { Gauge } from '@prometheus-io/client';
+import { Counter, Gauge, type Registry } from '@prometheus-io/client';
 import type { Context } from '../context.ts';
 import { KINDS } from '../domain/job.ts';
 import { QUEUES } from '../domain/queues.ts';
@@ -11,7 +11,13 @@ import { readGauges } from '../store/gauges.ts';
 /** Well below the time that Prometheus gives a scrape. */
 const READ_MS = 3_000;
 
-export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Promise<string> {
+interface Watched {
+  ctx: Context;
+  hub: Hub;
+  sockets: { gauges(): { open: number; subscriptions: number } };
+}
+
+export function openMetrics({ ctx, hub, sockets }: Watched): () => Promise<string> {
   const { registry, text } = openProcessMetrics(ctx);
   const gauge = (name: string, help: string, labelNames: string[] = []) =>
     new Gauge({ name, help, labelNames, registers: [registry] });
@@ -42,6 +48,9 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
     'For how long the webhook that is due longest has been so',
   );
   const watches = gauge('millrace_watches', 'Streams and waits that are open in this process');
+  const open = gauge('millrace_websockets', 'WebSockets that are open in this process');
+  const subscriptions = gauge('millrace_websocket_subscriptions', 'What they follow');
+  countSockets(registry, ctx.counts);
   const answers = gauge('millrace_answers', 'Whether a server that the platform stands on answers: 1 or 0', [
     'server',
   ]);
@@ -78,6 +87,9 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
     answers.set({ server: 'queue' }, depths ? 1 : 0);
     answers.set({ server: 'storage' }, stored ? 1 : 0);
     watches.set(hub.watching());
+    const ofSockets = sockets.gauges();
+    open.set(ofSockets.open);
+    subscriptions.set(ofSockets.subscriptions);
     return text();
   };
 
@@ -98,4 +110,28 @@ export function openMetrics({ ctx, hub }: { ctx: Context; hub: Hub }): () => Pro
       clearTimeout(timer);
     }
   }
+}
+
+/** Asked when Prometheus asks. */
+function countSockets(registry: Registry, counts: Context['counts']): void {
+  const frames = new Counter({
+    name: 'millrace_websocket_frames_total',
+    help: 'Messages that were sent on WebSockets, by this process',
+    registers: [],
+    collect() {
+      this.reset();
+      this.inc(counts.frames);
+    },
+  });
+  const closes = new Counter({
+    name: 'millrace_websocket_closes_total',
+    help: 'WebSockets that were closed, by this process',
+    labelNames: ['code'],
+    registers: [],
+    collect() {
+      this.reset();
+      for (const [code, count] of counts.socketsClosed) this.inc({ code: String(code) }, count);
+    },
+  });
+  for (const metric of [frames, closes]) registry.registerMetric(metric as Counter);
 }

@@ -33,6 +33,12 @@ export async function installOpenApi(app: FastifyInstance, { ctx, isOperators }:
             scheme: 'bearer',
             description: 'An account key, or on /v1/admin an operator key.',
           },
+          ticket: {
+            type: 'apiKey',
+            in: 'query',
+            name: 'ticket',
+            description: 'From POST /v1/tickets: for browsers, which can send no header there.',
+          },
         },
       },
       security: [{ key: [] }],

@@ -16,6 +16,11 @@ export const CURSORS = {
   model: MODEL_ID,
 };
 
+/** Where a list of jobs may stand, or the word `all` for those of the account. */
+export const JOBS_OR_ALL = '^all$';
+/** Where to begin, beside the number of an event. */
+export const NOW_OR_START = '^(now|start)$';
+
 /** @param cursor the kind of ids, or sequence numbers */
 export function pageQuery(cursor: keyof typeof CURSORS) {
   const pattern = CURSORS[cursor];

@@ -7,6 +7,7 @@ import { newId } from '../domain/ids.ts';
 import { VERSION } from './api.ts';
 import { errorBody, errorHeaders, sendError, toAppError } from './errors.ts';
 import { identify } from './headers.ts';
+import { shouldUpgrade } from './ws/upgrade.ts';
 
 /** Half a head of a request is held open for so long, and a request that is still arriving for so long. */
 const HEAD_MS = 10_000;
@@ -23,6 +24,7 @@ export const SERVER_OPTIONS = {
     connectionsCheckingInterval: LOOK_EVERY_MS,
     // Asked for in headers.ts: Node's own refusal has no body.
     requireHostHeader: false,
+    shouldUpgradeCallback: shouldUpgrade,
   },
   clientErrorHandler: answerSocket,
   frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {

@@ -4,7 +4,7 @@ import { EVENT_PATTERN } from '../domain/event-types.ts';
 import { MODEL_ID } from '../domain/model.ts';
 import { INPUTS } from '../domain/submission.ts';
 import { CHAT_FIELDS } from '../flow/known-fields.ts';
-import { CURSORS } from './page.ts';
+import { CURSORS, JOBS_OR_ALL, NOW_OR_START } from './page.ts';
 
 export const BELONGS_IN_INPUT = 'belongs in input';
 
@@ -14,6 +14,8 @@ const ID = '01k9s7v3m8e6q0x4t2b5n7r9ca';
 
 /** What patterns and formats mean, with a value that fits. */
 export const FORMS: Record<string, Words> = {
+  [JOBS_OR_ALL]: { is: 'a list of ids of jobs, or "all"', like: 'all' },
+  [NOW_OR_START]: { is: 'the number of an event, "now" or "start"', like: 'now' },
   'date-time': { is: 'an instant of RFC 3339', like: '2026-11-20T12:00:00Z' },
   [CURSORS.acc]: { is: 'the id of an account', like: `acc_${ID}` },
   [CURSORS.job]: { is: 'the id of a job', like: `job_${ID}` },

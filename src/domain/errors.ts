@@ -23,6 +23,11 @@ export const ERRORS = {
     'This API key is not valid: it is none of ours, or was revoked. Check for a missing character, or ask for another key where you got it.',
   ),
   api_key_expired: entry(401, false, 'This API key has expired. Ask for another where you got it.'),
+  ticket_invalid: entry(
+    401,
+    false,
+    'This ticket is not valid: it was used, its time is over, or its key is. POST /v1/tickets makes another.',
+  ),
   scope_denied: entry(403, false, 'This key may not do that.'),
   account_suspended: entry(403, false, 'This account is suspended.'),
   account_closed: entry(403, false, 'This account is closed.'),

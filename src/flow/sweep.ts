@@ -28,6 +28,7 @@ import { openRingLost } from './ring-lost.ts';
 import { endRetention } from './retention.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
 import { openTakeBack } from './take-back.ts';
+import { removeTickets } from './tickets.ts';
 
 /** Done at every pass, in this order. */
 const TASKS: Record<string, SweepTask> = {
@@ -44,6 +45,7 @@ const SLOW_TASKS: Record<string, SweepTask> = {
   refillForgotten,
   forgetDeliveries: async (ctx) => (await forgetDeliveries(ctx), false),
   removeOrphans: async (ctx) => (await removeOrphans(ctx), false),
+  removeTickets,
 };
 const SLOW = 60;
 /** A sweeper that is gone for so many pauses is followed by another. */

@@ -89,3 +89,17 @@ export async function eventsAfter(
   });
   return rows;
 }
+
+/** Numbers of some jobs' events, in order. */
+export async function jobEventsBetween(
+  db: Db,
+  query: { accountId: string; jobIds: readonly string[]; after: bigint; before: bigint },
+): Promise<{ jobId: string; sequence: bigint }[]> {
+  const { rows } = await db.query<{ jobId: string; sequence: bigint }>({
+    name: 'job-events-between',
+    text: `select job_id as "jobId", sequence from events
+      where account_id = $1 and job_id = any($2) and sequence > $3 and sequence < $4 order by sequence`,
+    values: [query.accountId, query.jobIds, query.after, query.before],
+  });
+  return rows;
+}

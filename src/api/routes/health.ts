@@ -5,6 +5,7 @@ import { servedQueues } from '../../store/workers.ts';
 import type { Api } from '../api.ts';
 import { METRICS_TYPE } from '../../metrics.ts';
 import { openMetrics } from '../metrics.ts';
+import type { Sockets } from '../ws/sockets.ts';
 
 const CHECK_MS = 3_000;
 const Alive = Type.Object({ ok: Type.Literal(true) });
@@ -15,8 +16,16 @@ const Check = Type.Object({
   unserved_queues: Type.Optional(Type.Array(Type.Enum([...QUEUES]))),
 });
 
-export function healthRoutes(app: FastifyInstance, { ctx, hub, isOperators }: Api): void {
-  const metrics = openMetrics({ ctx, hub });
+export function healthRoutes(
+  app: FastifyInstance,
+  {
+    ctx,
+    hub,
+    isOperators,
+    sockets,
+  }: Pick<Api, 'ctx' | 'hub' | 'isOperators'> & { sockets: Pick<Sockets, 'gauges'> },
+): void {
+  const metrics = openMetrics({ ctx, hub, sockets });
 
   app.get(
     '/healthz',
