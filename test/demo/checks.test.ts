@@ -178,7 +178,12 @@ describe('findWrong', () => {
     ],
     [
       'a job that failed',
-      () => (ran('chat').job = { ...job(7), status: 'failed', error: { code: 'internal', message: 'Oh' } }),
+      () =>
+        (ran('chat').job = {
+          ...job(7),
+          status: 'failed',
+          error: { code: 'internal', message: 'Oh', retryable: true, details: {} },
+        }),
       /^chat: the job failed: Oh \(internal\)/,
     ],
     [
