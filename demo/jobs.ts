@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Client, type Job, MillraceError, type MillraceEvent } from '../packages/client/src/index.ts';
-import type { Listener } from './listener.ts';
+import { followJob } from './follow.ts';
 import type { Receiver } from './receiver.ts';
 import type { Screen } from './screen.ts';
 
@@ -45,12 +45,13 @@ export interface Ran {
 
 export interface Tools {
   client: Client;
-  listener: Listener;
   /** Null: the platform calls nobody here. */
   receiver: Receiver | null;
   screen: Screen;
   /** Folder for what is made. */
   out: string;
+  /** Ends what is waited for. */
+  signal: AbortSignal;
 }
 
 /** What is asked of a model. The simulator would answer at once: `latency_ms` makes it take its time, as models do. */
@@ -104,12 +105,12 @@ export async function runJob(tools: Tools, name: Name, request: Request): Promis
 
 /** Shows a job's life as it goes on. */
 async function listen(
-  { listener, screen }: Tools,
+  { client, screen, signal }: Tools,
   jobId: string,
 ): Promise<{ heard: string; told: MillraceEvent | null }> {
   let heard = '';
   let last: MillraceEvent | null = null;
-  for await (const told of listener.follow(jobId)) {
+  for await (const told of followJob(client, jobId, signal)) {
     if (told.type === 'words') {
       heard += told.words;
       if (told.words !== '') screen.words(told.words);

@@ -6,7 +6,6 @@ import { type Client, createClient, MillraceError } from '../packages/client/src
 import { findWrong, type Received } from './checks.ts';
 import { SIMULATED, type Voices, voicesFor } from './engines.ts';
 import { answerOf, chat, FILES, image, type Ran, runJob, speech, type Tools, transcript } from './jobs.ts';
-import { openListener } from './listener.ts';
 import { attachPlatform, HOST, type Platform, startPlatform } from './platform.ts';
 import { openReceiver, type Receiver } from './receiver.ts';
 import { openScreen } from './screen.ts';
@@ -130,10 +129,9 @@ async function runAll({ url, adminKey }: Platform): Promise<Received> {
         say,
         models.map(({ id }) => id),
       );
-  const listener = openListener(client, stop.signal);
   const receiver = await receiveWebhooks(client);
   try {
-    const ran = await runJobs({ client, listener, receiver, screen, out }, voices);
+    const ran = await runJobs({ client, receiver, screen, out, signal: stop.signal }, voices);
     screen.step('audit');
     const { balance } = answerOf(await client.api.GET('/v1/account'));
     const audit = answerOf(await admin.GET('/v1/admin/invariants'));
@@ -152,13 +150,13 @@ async function runAll({ url, adminKey }: Platform): Promise<Received> {
       audit,
     };
   } finally {
-    listener.close();
     await receiver?.close();
   }
 }
 
-const stoppable = (request: Request): Promise<Response> =>
-  fetch(request, { signal: AbortSignal.any([request.signal, stop.signal]) });
+function stoppable(request: Request): Promise<Response> {
+  return fetch(request, { signal: AbortSignal.any([request.signal, stop.signal]) });
+}
 
 /** An endpoint of the account, here. Null where the platform may not call this machine. */
 async function receiveWebhooks({ api }: Client): Promise<Receiver | null> {
