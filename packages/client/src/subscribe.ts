@@ -70,7 +70,7 @@ const HEARD: ReadonlySet<string> = new Set(['event', 'reset', 'delta', 'delta_re
 /** How far one has heard, for the next connection to go on from. */
 class Place {
   after: number | 'now' | 'start';
-  /** Of chats that still talk. */
+  /** The last delta heard, of chats that still talk. */
   readonly #said = new Map<string, { attempt: number; offset: number }>();
 
   constructor(after: number | 'now' | 'start') {
@@ -97,11 +97,11 @@ class Place {
         return true;
       case 'delta': {
         const { job_id: job, attempt, offset } = said as unknown as Heard & { type: 'delta' };
-        this.#said.set(job, { attempt, offset: offset + 1 });
+        this.#said.set(job, { attempt, offset });
         return true;
       }
       case 'delta_reset':
-        this.#said.set(String(said['job_id']), { attempt: Number(said['attempt']), offset: 0 });
+        this.#said.delete(String(said['job_id']));
         return true;
       default:
         return false;
