@@ -11,6 +11,7 @@ import {
   dueLanes,
   endWaiting,
   lockLanes,
+  type Room,
   writeCalls,
 } from '../store/deliveries.ts';
 import { noteReached } from '../store/endpoints.ts';
@@ -23,12 +24,11 @@ export type { Claimed };
 export interface Delivery {
   /**
    * Takes what is due, to be called by the taker at once.
-   * @param without accounts that are to wait, since they have many calls under way
    * @returns `more`: what is due may not have been seen to its end, and the next take should follow at once
    */
-  take(options: { limit: number; without: readonly string[] }): Promise<{ taken: Claimed[]; more: boolean }>;
+  take(room: Room): Promise<{ taken: Claimed[]; more: boolean }>;
   /** Takes what is due of these lanes alone: of which a call has just ended, say. */
-  takeOf(lanes: readonly string[], limit: number): Promise<Claimed[]>;
+  takeOf(lanes: readonly string[], room: Room): Promise<Claimed[]>;
   /** Calls the receiver, and writes down what came of it. */
   deliver(claimed: Claimed): Promise<void>;
 }
@@ -49,7 +49,9 @@ export function openDelivery(ctx: Context): Delivery {
   });
   let walkedTo = '';
   return {
-    async take({ limit, without }) {
+    async take(room) {
+      const full = [...room.underWay].filter(([, calls]) => calls >= room.perAccount);
+      const without = full.map(([accountId]) => accountId);
       const { lanes, next } = await dueLanes(ctx.flow, { after: walkedTo, without });
       const walks = next !== null;
       walkedTo = next ?? '';
@@ -59,11 +61,11 @@ export function openDelivery(ctx: Context): Delivery {
           : await takeOf(
               ctx,
               lanes.map(({ lane }) => lane),
-              limit,
+              room,
             );
-      return { taken, more: walks || taken.length === limit };
+      return { taken, more: walks || taken.length === room.limit };
     },
-    takeOf: (lanes, limit) => takeOf(ctx, lanes, limit),
+    takeOf: (lanes, room) => takeOf(ctx, lanes, room),
     async deliver(claimed) {
       const result = await call(ctx, claimed);
       await write({ claimed, result });
@@ -71,7 +73,7 @@ export function openDelivery(ctx: Context): Delivery {
   };
 }
 
-async function takeOf(ctx: Context, lanes: readonly string[], limit: number): Promise<Claimed[]> {
+async function takeOf(ctx: Context, lanes: readonly string[], room: Room): Promise<Claimed[]> {
   return transaction(ctx.flow, async (tx) => {
     const locked = await lockLanes(tx, lanes);
     const { open = [], closed = [] } = Object.groupBy(locked, ({ enabled }) => (enabled ? 'open' : 'closed'));
@@ -79,7 +81,7 @@ async function takeOf(ctx: Context, lanes: readonly string[], limit: number): Pr
     // What was left over when an endpoint was switched off.
     if (closed.length > 0) await endWaiting(tx, names(closed), END_MAX);
     if (open.length === 0) return [];
-    return claimDeliveries(tx, { lanes: names(open), atOnce: LANE_CALLS, limit, callMs: CALLER_DEAD_MS });
+    return claimDeliveries(tx, { lanes: names(open), atOnce: LANE_CALLS, callMs: CALLER_DEAD_MS, room });
   });
 }
 
