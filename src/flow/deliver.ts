@@ -67,8 +67,8 @@ export function openDelivery(ctx: Context): Delivery {
     },
     takeOf: (lanes, room) => takeOf(ctx, lanes, room),
     async deliver(claimed) {
-      const result = await call(ctx, claimed);
-      await write({ claimed, result });
+      const fate = await write({ claimed, ...(await call(ctx, claimed)) });
+      if (fate !== null) await seeTo(ctx, claimed, fate);
     },
   };
 }
@@ -85,13 +85,15 @@ async function takeOf(ctx: Context, lanes: readonly string[], room: Room): Promi
   });
 }
 
-async function call(ctx: Context, claimed: Claimed): Promise<CallResult> {
+async function call(ctx: Context, claimed: Claimed): Promise<Omit<Ended, 'claimed'>> {
   const { body, eventId, endpointId, secret, oldSecret, payload, url } = claimed;
+  const uncalled = (error: string): CallResult => ({ httpStatus: null, error, body: null, durationMs: 0 });
   if (body === null || eventId === null)
-    return { httpStatus: null, error: 'the event is not kept any more', body: null, durationMs: 0 };
+    return { result: uncalled('the event is not kept any more'), isOurs: true };
   const secrets = opened(ctx, endpointId, oldSecret === null ? [secret] : [secret, oldSecret]);
-  if (secrets === null) return { httpStatus: null, error: 'our fault', body: null, durationMs: 0 };
-  return callReceiver(ctx, { url, eventId, body: payload === 'thin' ? thinBody(body) : body, secrets });
+  if (secrets === null) return { result: uncalled('our fault'), isOurs: true };
+  const message = { url, eventId, body: payload === 'thin' ? thinBody(body) : body, secrets };
+  return { result: await callReceiver(ctx, message), isOurs: false };
 }
 
 /** Null: they were sealed with a key that this process does not have. */
@@ -113,12 +115,17 @@ function opened(ctx: Context, endpointId: string, sealed: readonly Buffer[]): st
 interface Ended {
   claimed: Claimed;
   result: CallResult;
+  /** The receiver was not called, for no fault of its own. */
+  isOurs: boolean;
 }
 
-/** What came of calls, in one transaction; what it means for endpoints, one by one, since that is told by events. */
-async function writeList(ctx: Context, list: Ended[], forMs: number): Promise<void[]> {
+/** What an endpoint's calls mean for itself. Null: nothing. */
+type Fate = 'warn' | 'gone' | 'failing' | null;
+
+/** What came of calls, in one transaction. For each what is to become of its endpoint, said once an endpoint. */
+async function writeList(ctx: Context, list: Ended[], forMs: number): Promise<Fate[]> {
   const calls = list.map((ended) => ({ ...ended, called: calledOf(ended) }));
-  const endpoints = calls.filter(({ claimed }) => !claimed.forJobs);
+  const endpoints = calls.filter(({ claimed, isOurs }) => !claimed.forJobs && !isOurs);
   const reached = new Set(idsOf(endpoints.filter(({ called }) => called.status === 'delivered')));
   const failed = idsOf(endpoints).filter((id) => !reached.has(id));
   const failing = await persistently(
@@ -135,20 +142,34 @@ async function writeList(ctx: Context, list: Ended[], forMs: number): Promise<vo
   );
   ctx.counts.called(calls.map(({ called }) => called.status));
   const gone = new Set(idsOf(endpoints.filter(({ result }) => result.httpStatus === 410)));
-  for (const { id, accountId, now, ...since } of failing) {
-    const endpoint = { accountId, id };
-    const what = gone.has(id) ? 'gone' : consequence(since, now);
-    if (what === null) continue;
-    // Lost, it is seen again at the next call that fails.
-    await (
-      what === 'warn'
-        ? warn(ctx, endpoint)
-        : disable(ctx, { ...endpoint, reason: what === 'gone' ? what : 'failing' })
-    ).catch((error: Error) =>
+  const fates = new Map(
+    failing.map(
+      ({ id, now, ...since }) => [id, gone.has(id) ? 'gone' : fateOf(consequence(since, now))] as const,
+    ),
+  );
+  return list.map(({ claimed: { endpointId } }) => {
+    const fate = fates.get(endpointId) ?? null;
+    fates.delete(endpointId);
+    return fate;
+  });
+}
+
+const fateOf = (what: ReturnType<typeof consequence>): Fate => (what === 'disable' ? 'failing' : what);
+
+/**
+ * By events, so under the account's lock, which somebody may hold for long: whoever waits for it here is one call, and no
+ * list of calls. Lost, it is seen again at the next call that fails.
+ */
+async function seeTo(
+  ctx: Context,
+  { accountId, endpointId: id }: Claimed,
+  fate: NonNullable<Fate>,
+): Promise<void> {
+  const endpoint = { accountId, id };
+  await (fate === 'warn' ? warn(ctx, endpoint) : disable(ctx, { ...endpoint, reason: fate })).catch(
+    (error: Error) =>
       ctx.log.warn({ err: error, endpoint: id }, 'an endpoint that fails could not be seen to'),
-    );
-  }
-  return list.map(() => undefined);
+  );
 }
 
 const idsOf = (list: readonly { claimed: Claimed }[]): string[] => [

@@ -1,7 +1,9 @@
 // Who calls whom, and how much at once: however bad one receiver is, the others never notice; and no worker's death loses anything.
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startDelivering } from '../../src/workers/deliver.ts';
 import { chat } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
 import { install, runPlatform, startPlatform, type TestPlatform } from '../support/platform.ts';
 import { ANSWERS, type Receiver, startReceiver } from '../support/receiver.ts';
 import { spawnWorker } from '../support/spawn.ts';
@@ -90,6 +92,38 @@ describe('a receiver', () => {
     await other.close();
   }, 30_000);
 });
+
+it('an account whose row is held while its endpoint is to be switched off keeps no other waiting', async () => {
+  const other = await startPlatform({ env: { EGRESS_ALLOW: '127.0.0.1' }, worker: { queues: ['webhooks'] } });
+  const [held, free] = [await other.account(), await other.account()];
+  const answers: (() => void)[] = [];
+  receiver.answers('/goes', (_, response) => void answers.push(() => response.writeHead(410).end()));
+  const gone = await makeEndpoint(held, receiver.url('/goes'));
+  const { id } = await makeEndpoint(free, receiver.url('/stays'));
+  await canceledJob(held);
+  await receiver.until('it is called', () => answers.length === 1);
+  const holder = new pg.Client({ connectionString: other.env['DATABASE_URL'] as string });
+  await holder.connect();
+  await holder.query('begin');
+  await holder.query('select from accounts where id = $1 for update', [held.id]);
+  answers[0]?.();
+  await delivery(held, gone.id, ({ status }) => status === 'failed');
+  for (let i = 0; i < 3; i++) {
+    const from = performance.now();
+    await canceledJob(free);
+    await eventually(async () => (await deliveriesOf(free, id, 'status=delivered')).length > i, {
+      what: 'what came of it is written',
+      withinMs: 30_000,
+    });
+    expect(performance.now() - from).toBeLessThan(5_000);
+  }
+  await holder.end();
+  await eventually(
+    async () => (await held.get(`/v1/webhook-endpoints/${gone.id}`)).body.disabled_reason === 'gone',
+    { what: 'it is switched off', withinMs: 20_000 },
+  );
+  await other.stop();
+}, 90_000);
 
 it('an account whose single jobs name any number of hosts, all of which hang, leaves room for others', async () => {
   const other = await startPlatform({ env: { EGRESS_ALLOW: '127.0.0.1' }, worker: { queues: ['chat'] } });
