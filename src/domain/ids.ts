@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 
 /** Crockford's base32 in lower case: no i, l, o, u. */
-const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
+export const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 
 export type IdPrefix =
   | 'acc'

@@ -1,5 +1,6 @@
 import type { Db, Tx } from '../db/pool.ts';
 import { inserter, rowset } from '../db/rowset.ts';
+import { ALPHABET, idFloor } from '../domain/ids.ts';
 
 export interface Event {
   accountId: string;
@@ -32,8 +33,16 @@ const toJobs = rowset<Event & { url: string }>(
     url: ['text', (e) => e.url],
     host: ['text', (e) => new URL(e.url).host],
   },
-  2,
+  3,
 );
+
+const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+/**
+ * SQL of a delivery's id behind its time and version: ids as newId makes them, of the event's own instant, so that they are in
+ * the order of their events' times. Twenty endpoints make twenty of them a job, and millrace_id() takes ten times as long.
+ */
+const idRest = `substr(translate(encode(uuid_send(gen_random_uuid()), 'base64'), '${BASE64}', '${ALPHABET}${ALPHABET}'), 1, 15)`;
+const idHead = (at: Date): string => `${idFloor('dlv', at).slice(0, -16)}e`;
 
 /**
  * Appends events, and a delivery for each webhook endpoint that wants one, and for their jobs' own webhooks. Their numbers
@@ -45,11 +54,11 @@ export function appendEvents(tx: Tx, events: readonly Event[], at: Date): Promis
   const told = tx.send({
     name: 'append-events',
     text: `with written as (${written.text} returning account_id, sequence, type)
-      insert into deliveries (account_id, event_sequence, endpoint_id, lane, next_attempt_at, created_at)
-      select w.account_id, w.sequence, e.id, e.id, $8::timestamptz, $8::timestamptz
+      insert into deliveries (id, account_id, event_sequence, endpoint_id, lane, next_attempt_at, created_at)
+      select $9 || ${idRest}, w.account_id, w.sequence, e.id, e.id, $8::timestamptz, $8::timestamptz
       from written w join endpoints e on e.account_id = w.account_id and e.enabled
         and e.events && array['*', split_part(w.type, '.', 1) || '.*', w.type]`,
-    values: [...written.values(events.map((event) => ({ ...event, at }))), at],
+    values: [...written.values(events.map((event) => ({ ...event, at }))), at, idHead(at)],
   });
   for (const { accountId, sequence, notTo } of events)
     if (notTo !== undefined)
@@ -61,10 +70,10 @@ export function appendEvents(tx: Tx, events: readonly Event[], at: Date): Promis
   if (own.length === 0) return anyOf(told);
   const toOwn = tx.send({
     name: 'append-job-deliveries',
-    text: `insert into deliveries (account_id, event_sequence, endpoint_id, url, lane, next_attempt_at, created_at)
-      select r.account_id, r.sequence, e.id, r.url, e.id || ' ' || r.host, $1::timestamptz, $1::timestamptz
+    text: `insert into deliveries (id, account_id, event_sequence, endpoint_id, url, lane, next_attempt_at, created_at)
+      select $2 || ${idRest}, r.account_id, r.sequence, e.id, r.url, e.id || ' ' || r.host, $1::timestamptz, $1::timestamptz
       from ${toJobs.sql} join endpoints e on case when e.for_jobs then e.account_id end = r.account_id`,
-    values: [at, ...toJobs.values(own)],
+    values: [at, idHead(at), ...toJobs.values(own)],
   });
   return anyOf(toOwn);
 }

@@ -1,5 +1,6 @@
 // What happens comes to whoever wants to hear of it: signed, byte for byte as it is kept, and to nobody else.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { idFloor, isId } from '../../src/domain/ids.ts';
 import { chat, type Json } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { startPlatform, type TestPlatform } from '../support/platform.ts';
@@ -50,6 +51,10 @@ describe('an event', () => {
       attempts: [{ n: 1, http_status: 200, error: null, response_body: 'thank you' }],
     });
     expect((await account.get(`/v1/deliveries/${noted.id}`)).body).toEqual(noted);
+    // Its id is of the event's own instant, so that ids and times have one order, by which spans are sent again.
+    expect(isId('dlv', noted.id)).toBe(true);
+    const at = new Date(noted.created_at);
+    expect(noted.id.slice(0, 14)).toBe(idFloor('dlv', at).slice(0, 14));
   });
 
   it('comes within a second of its job', async () => {
