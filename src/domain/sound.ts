@@ -1,5 +1,15 @@
 // What kind of sound some bytes are: by their own beginning, whatever they are called.
 
+/** Speech at 4,000 bits a second is hardly understood, and nothing that vendors hear is packed closer. */
+const FEWEST_BYTES_A_MS = 0.5;
+
+/** Whether sound whose length its bytes do not tell may last longer. */
+export const mayOutlast = (ms: number, bytes: number): boolean => bytes / FEWEST_BYTES_A_MS > ms;
+
+/** Why a client's bound is refused that nobody could keep such sound to. */
+export const UNMEASURED =
+  'How long the audio lasts cannot be told from its bytes, and so it cannot be kept to input.max_seconds. Leave that out, or send it in another form, WAV or MP3 for example.';
+
 /** Marks that nothing else begins with, at these places. */
 const MARKS: readonly (readonly [contentType: string, at: number, mark: string])[] = [
   ['audio/wav', 8, 'WAVE'],

@@ -210,6 +210,27 @@ describe('audio by URL', () => {
     expect(job.error.message).toContain((await inputsOf(job.id))[0]!['id']);
   });
 
+  it('whose length nobody can tell is kept to no bound of the client’s: it is refused, also where it is sent', async () => {
+    const aiff = Buffer.concat([Buffer.from('FORM\0\0\0\0AIFFCOMM', 'latin1'), Buffer.alloc(100_000, 1)]);
+    handlers.set('/aiff', (_, response) => response.setHeader('content-type', 'audio/aiff').end(aiff));
+    expect(await account.run(stt('/aiff', { max_seconds: 1 }))).toMatchObject({
+      status: 'failed',
+      attempt: 1,
+      cost: { credits: 0 },
+      error: { code: 'input_unsupported', retryable: false },
+    });
+    const { id } = (await upload('/aiff')).body;
+    for (const input of [{ artifact: id }, { audio: aiff.toString('base64') }]) {
+      const bounded = { model: 'sim/stt', input: { ...input, max_seconds: 1 } };
+      expect((await account.post('/v1/jobs', bounded)).body).toMatchObject({
+        code: 'input_unsupported',
+        details: { field: 'input.max_seconds' },
+      });
+      const quote = await account.post('/v1/jobs?dry_run=true', { model: 'sim/stt', input });
+      expect(quote.body.bounds.audio_ms).toBeGreaterThan(60_000);
+    }
+  });
+
   it.each([
     ['no audio', '/page', 'input_unsupported', 'not audio'],
     ['a missing one', '/missing', 'input_unreachable', 'status 404'],
