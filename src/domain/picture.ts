@@ -24,6 +24,13 @@ export function isWhole(bytes: Buffer, { contentType }: Picture): boolean {
   }
 }
 
+/** What some models make of moving images; nothing that is edited. */
+export function gifOf(bytes: Buffer): { contentType: 'image/gif'; width: number; height: number } | null {
+  if (bytes.length < 13 || !/^GIF8[79]a$/.test(bytes.toString('latin1', 0, 6))) return null;
+  const [width, height] = [bytes.readUInt16LE(6), bytes.readUInt16LE(8)];
+  return width > 0 && height > 0 ? { contentType: 'image/gif', width, height } : null;
+}
+
 const PNG_START = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 const JPEG_END = Buffer.from([0xff, 0xd9]);
 
