@@ -120,7 +120,8 @@ async function attempt(
   try {
     const asking = { call, claimed, underway };
     const result =
-      (await askAfter(ctx, tools, asking)) ?? (onlyAsk ? null : await callOnce(ctx, tools, asking));
+      (await askAfter(ctx, tools, { ...asking, onlyAsk })) ??
+      (onlyAsk ? null : await callOnce(ctx, tools, asking));
     if (result === null)
       return onlyAsk ? stopped(brake.asked.reason === 'deadline' ? 'deadline' : 'cancel') : noRoute();
     await recorder.flushed();
@@ -147,7 +148,7 @@ interface Asking {
 async function askAfter(
   ctx: Context,
   tools: RunTools,
-  { call, claimed, underway }: Asking,
+  { call, claimed, underway, onlyAsk }: Asking & { onlyAsk: boolean },
 ): Promise<CallResult | null> {
   // All of them, since one that was cut off while it asked leaves no trace of its own at the vendor; and each at the
   // vendor it went to, which another route's does not know of.
@@ -165,6 +166,8 @@ async function askAfter(
     const found = await target.provider.lookup?.(target.route, call, earlier);
     // Stopped while asking: of this attempt's own call nothing was sent.
     if (found?.type === 'stopped') return { ...found, evidence: { ...found.evidence, sent: false } };
+    // To be begun anew, and by this attempt: the next would hear of the same failure, and none would ever begin anything.
+    if (found?.type === 'failed' && found.over && found.retryable && !onlyAsk) continue;
     if (found) return found;
   }
   underway.target = null;

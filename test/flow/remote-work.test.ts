@@ -2,10 +2,13 @@
 // takes the job over asks too and does not begin again.
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { replicateProvider } from '../../src/providers/replicate/index.ts';
 import { simProvider } from '../../src/providers/sim/index.ts';
 import { httpServer, type TestServer } from '../providers/support.ts';
 import { attemptsOf, jobUntil, simCalls } from '../support/look.ts';
 import { type OwnWorker, startOwnWorker } from '../support/own-worker.ts';
+import { sellReplicate } from '../support/remote-model.ts';
+import { startReplicate } from '../support/replicate.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
 
 let millrace: TestPlatform;
@@ -85,4 +88,25 @@ it('is stopped by whoever took the job over, for nothing', async () => {
   expect(await account.ended(id)).toMatchObject({ status: 'canceled', cost: { credits: 0 } });
   const work = await (await request(`${millrace.env.SIM_URL!}/v1/remote/${await named()}`)).body.json();
   expect(work).toMatchObject({ status: 'canceled' });
+});
+
+it('that failed while nobody polled is begun anew, once, by whoever took the job over', async () => {
+  const vendor = await startReplicate();
+  await sellReplicate(millrace.admin, vendor, { model: 'mill/image', kind: 'image' });
+  const customer = await millrace.account({ plan: 'scale' });
+  const another = () =>
+    startOwnWorker(millrace.platform, replicateProvider({ pace: { firstMs: 20, mostMs: 50 } }));
+  await worker.drain(0);
+  worker = await another();
+  vendor.plan({ workMs: 600_000 });
+  const { id } = await customer.submit({ model: 'mill/image', input: { prompt: 'a mill', size: '64x64' } });
+  while ((await attemptsOf(millrace, id))[0]?.remote_id == null)
+    await customer.get(`/v1/jobs/${id}?wait=0.05`);
+  await worker.drain(0);
+  vendor.works.get(vendor.submits[0]!.id!)!.status = 'failed';
+  worker = await another();
+  expect(await customer.ended(id)).toMatchObject({ status: 'succeeded', cost: { credits: 500 } });
+  expect(vendor.submits).toHaveLength(2);
+  await worker.drain(0);
+  await vendor.close();
 });

@@ -72,6 +72,7 @@ function failure(asked: Asked, { prediction, ended }: { prediction: Prediction; 
     retryable: true,
     message: said ? `The model failed at the provider: ${said}` : 'The model failed at the provider.',
     note: 'the prediction failed',
+    over: true,
     billed: billed(worked),
   });
 }

@@ -44,7 +44,7 @@ export const billed = (worked: UsageLine[]): UsageLine[] | null => (worked.lengt
 const READERS = { chat: readChat, image: readImages, tts: readSpeech, stt: readTranscript } as const;
 
 const nothing = (asked: Asked, { ended }: Done, what: string): CallResult =>
-  malformed(ended, { body: undefined, what, secrets: secretsOf(asked) });
+  malformed(ended, { body: undefined, what, secrets: secretsOf(asked), over: true });
 
 /** One URL or a list; in an object under the name that most use for it. */
 function listed(output: unknown): unknown[] {
