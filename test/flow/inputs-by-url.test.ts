@@ -279,6 +279,29 @@ describe('audio by URL', () => {
     await eventually(() => open() === 0, { what: 'the fetch ended', withinMs: 20_000 });
   });
 
+  it('that the provider refuses is charged by its length, too, where refusals are', async () => {
+    const [{ admin }, line] = [
+      millrace,
+      { name: 'millisecond', measure: 'input', credits_per_million: '1000000' },
+    ];
+    const data = { charge_refused: true };
+    await admin.send('PUT', '/v1/admin/models/strict/stt', { body: { kind: 'stt', data } });
+    await admin.post('/v1/admin/prices', { model: 'strict/stt', lines: [line] });
+    const route = { model: 'strict/stt', provider: 'sim', upstream_model: 'sim-stt', cost: [line] };
+    await admin.post('/v1/admin/routes', { ...route, data: { unknown_fields: 'pass' } });
+    const heard = await account.run(stt('/audio'));
+    const refused = await account.run({
+      ...stt('/audio', { sim: { fault: 'refusal' } }),
+      model: 'strict/stt',
+    });
+    expect(refused).toMatchObject({
+      status: 'failed',
+      error: { code: 'content_refused' },
+      usage: heard.usage,
+      cost: { credits: heard.output.duration_ms },
+    });
+  });
+
   it('is refused at submission as far as its URL shows, and nothing is fetched', async () => {
     for (const query of ['', '?dry_run=true']) {
       const { body } = await account.post(`/v1/jobs${query}`, {
