@@ -2,13 +2,15 @@
 // takes the job over asks too and does not begin again.
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { openAnnouncer } from '../../src/flow/announce.ts';
+import { openEndings } from '../../src/flow/end-remote.ts';
 import { replicateProvider } from '../../src/providers/replicate/index.ts';
 import { simProvider } from '../../src/providers/sim/index.ts';
 import { httpServer, type TestServer } from '../providers/support.ts';
 import { attemptsOf, jobUntil, simCalls } from '../support/look.ts';
 import { type OwnWorker, startOwnWorker } from '../support/own-worker.ts';
 import { sellReplicate } from '../support/remote-model.ts';
-import { startReplicate } from '../support/replicate.ts';
+import { type FakeReplicate, startReplicate } from '../support/replicate.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
 
 let millrace: TestPlatform;
@@ -44,6 +46,26 @@ afterAll(async () => {
   await between.close();
   await millrace.stop();
 });
+
+interface Bench {
+  vendor: FakeReplicate;
+  client: TestAccount;
+  /** An image of a model that this vendor alone makes. */
+  image: Record<string, unknown>;
+}
+
+/** A server of Replicate's dialect, and a worker that polls fast. */
+async function replicate(name: string, platform = millrace.platform): Promise<Bench> {
+  const vendor = await startReplicate();
+  const model = `mill/${name}`;
+  await sellReplicate(millrace.admin, vendor, { model, kind: 'image' });
+  await worker.drain(0);
+  worker = await pollFast(platform);
+  const client = await millrace.account({ plan: 'scale' });
+  return { vendor, client, image: { model, input: { prompt: 'a mill', size: '64x64' } } };
+}
+const pollFast = (platform = millrace.platform): Promise<OwnWorker> =>
+  startOwnWorker(platform, replicateProvider({ pace: { firstMs: 20, mostMs: 50 } }));
 
 const slow = {
   model: 'sim/image',
@@ -91,22 +113,59 @@ it('is stopped by whoever took the job over, for nothing', async () => {
 });
 
 it('that failed while nobody polled is begun anew, once, by whoever took the job over', async () => {
-  const vendor = await startReplicate();
-  await sellReplicate(millrace.admin, vendor, { model: 'mill/image', kind: 'image' });
-  const customer = await millrace.account({ plan: 'scale' });
-  const another = () =>
-    startOwnWorker(millrace.platform, replicateProvider({ pace: { firstMs: 20, mostMs: 50 } }));
-  await worker.drain(0);
-  worker = await another();
+  const { vendor, client, image } = await replicate('failing');
   vendor.plan({ workMs: 600_000 });
-  const { id } = await customer.submit({ model: 'mill/image', input: { prompt: 'a mill', size: '64x64' } });
-  while ((await attemptsOf(millrace, id))[0]?.remote_id == null)
-    await customer.get(`/v1/jobs/${id}?wait=0.05`);
+  const { id } = await client.submit(image);
+  while ((await attemptsOf(millrace, id))[0]?.remote_id == null) await client.get(`/v1/jobs/${id}?wait=0.05`);
   await worker.drain(0);
   vendor.works.get(vendor.submits[0]!.id!)!.status = 'failed';
-  worker = await another();
-  expect(await customer.ended(id)).toMatchObject({ status: 'succeeded', cost: { credits: 500 } });
+  worker = await pollFast();
+  expect(await client.ended(id)).toMatchObject({ status: 'succeeded', cost: { credits: 500 } });
   expect(vendor.submits).toHaveLength(2);
-  await worker.drain(0);
   await vendor.close();
+});
+
+it('whose result could not be stored is asked for again, and not done again', async () => {
+  const { ctx } = millrace.platform;
+  let failures = 0;
+  const storage = Object.assign(Object.create(ctx.storage) as typeof ctx.storage, {
+    stage: (...args: Parameters<typeof ctx.storage.stage>) =>
+      failures++ === 0 ? Promise.reject(new Error('no space left')) : ctx.storage.stage(...args),
+  });
+  const platform = { ...millrace.platform, ctx: { ...ctx, storage } };
+  const { vendor, client, image } = await replicate('kept', platform);
+  expect(await client.run(image)).toMatchObject({ status: 'succeeded', attempt: 2, cost: { credits: 500 } });
+  expect(vendor.submits).toHaveLength(1);
+  await vendor.close();
+});
+
+it('of a chat whose vendor is not known here is left to itself, and nobody falls over it', async () => {
+  const { ctx } = millrace.platform;
+  const announcer = openAnnouncer(ctx);
+  const provider = (): never => {
+    throw new Error('no such provider');
+  };
+  const warned = Promise.withResolvers<unknown>();
+  const log = Object.assign(Object.create(ctx.log) as typeof ctx.log, { warn: warned.resolve });
+  const endings = openEndings({ ...ctx, log }, { announcer, settle: async () => true, provider });
+  const [routeId = ''] = ctx.catalogue().routes.keys();
+  const named = { attempt: 1, remoteId: 'work', routeId };
+  const orphan = {
+    accountId: 'acc_x',
+    jobId: 'job_x',
+    epoch: 1,
+    kind: 'chat',
+    model: 'sim/chat',
+    routeId,
+  } as const;
+  const input = {
+    inputJson: '{}',
+    inputKey: null,
+    boundsJson: '{}',
+    remainingMs: 1_000,
+    cancelRequested: true,
+  };
+  expect(endings.take({ ...orphan, ...input, earlier: [named] })).toBe(false);
+  expect(await warned.promise).toMatchObject({ job: 'job_x' });
+  await endings.leave();
 });
