@@ -10,8 +10,11 @@ import {
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { hashSecret, makeKey } from '../../src/domain/api-key.ts';
+import { newId } from '../../src/domain/ids.ts';
 import { speak } from '../../src/providers/sim/sound/speak.ts';
 import { wavFile } from '../../src/providers/sim/sound/wav.ts';
+import { openClient } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
 
@@ -141,11 +144,24 @@ describe('an upload by URL', () => {
     expect(seen).toEqual([]);
   });
 
-  it('is one of four at once for a key', async () => {
+  async function secondKey(): Promise<string> {
+    const { secrets } = millrace.platform.ctx;
+    const { token, lookup, last4, ...made } = makeKey('live');
+    const secret = hashSecret(secrets.pepper, { ...made, lookup });
+    await millrace.sql(
+      "insert into api_keys (id, account_id, mode, lookup, secret_hmac, last4, name) values ($1, $2, 'live', $3, $4, $5, '')",
+      [newId('key'), account.id, lookup, secret, last4],
+    );
+    return token;
+  }
+
+  it('is one of four at once for an account, however many keys it has', async () => {
     const { open, end } = hang('/slow');
     const four = Array.from({ length: 4 }, () => upload('/slow'));
     await eventually(() => open() === 4, { what: 'four fetches', withinMs: 20_000 });
-    const fifth = await upload('/audio');
+    const fifth = await openClient(millrace.url, await secondKey()).post('/v1/artifacts', {
+      url: `${root}/audio`,
+    });
     expect(fifth).toMatchObject({ status: 429, body: { code: 'too_many_connections', details: { max: 4 } } });
     expect(fifth.headers['retry-after']).toBe('5');
     const other = await millrace.account();
