@@ -38,7 +38,21 @@ export function soundType(bytes: Buffer): string | null {
   const [, second = 0, third = 0] = bytes;
   // Eleven bits of sync, then version, layer and protection; AAC has the layer that MPEG audio has not.
   if ((second & 0xf6) === 0xf0) return (third & 0x3c) >> 2 < 13 ? 'audio/aac' : null;
-  const isMpeg = (second & 0xe0) === 0xe0 && (second & 0x18) !== 0x08 && (second & 0x06) !== 0;
+  // FE and FF would be its first layer, which is not used any more; texts in UTF-16 begin with FF FE.
+  const isMpeg =
+    (second & 0xe0) === 0xe0 && (second & 0x18) !== 0x08 && (second & 0x06) !== 0 && second < 0xfe;
   const isRate = (third & 0xf0) !== 0xf0 && (third & 0x0c) !== 0x0c;
   return isMpeg && isRate ? 'audio/mpeg' : null;
+}
+
+/** Forms that some vendors hear and nobody here measures. */
+const OTHER_MARKS = /^(#!AMR|caff|\.snd|FORM....AIF[FC])/s;
+
+/** So many bytes tell it. */
+export const SOUND_HEAD_BYTES = 16;
+
+/** Whether a file's first bytes are those of a form that sound travels in: not whether it can be heard. */
+export function beginsLikeSound(head: Buffer): boolean {
+  const text = head.toString('latin1', 0, SOUND_HEAD_BYTES);
+  return soundType(head) !== null || OTHER_MARKS.test(text);
 }
