@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { measureStream, recognise } from '../../src/domain/measure-sound.ts';
 import { settledType } from '../../src/domain/media-types.ts';
 import { markedSound } from '../../src/domain/sound.ts';
-import { wavFile } from '../../src/providers/sim/sound/wav.ts';
+import { wavFile } from '../../src/domain/wav.ts';
 import { mp3 } from '../support/media-vendor.ts';
 
 const file = (name: string): Buffer => readFileSync(join(import.meta.dirname, 'media', name));

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { hashSecret, makeKey } from '../../src/domain/api-key.ts';
 import { newId } from '../../src/domain/ids.ts';
 import { speak } from '../../src/providers/sim/sound/speak.ts';
-import { wavFile } from '../../src/providers/sim/sound/wav.ts';
+import { wavFile } from '../../src/domain/wav.ts';
 import { openClient } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
