@@ -22,11 +22,13 @@ import {
 import { freeSlots, refill } from './changes.ts';
 import { openEndings } from './end-remote.ts';
 import { expireLots, expireWaiting } from './expire.ts';
+import { forgetDeliveries } from './forget-deliveries.ts';
 import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
 import { endRetention } from './retention.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
 import { openTakeBack } from './take-back.ts';
+import { removeTickets } from './tickets.ts';
 
 /** Done at every pass, in this order. */
 const TASKS: Record<string, SweepTask> = {
@@ -41,7 +43,9 @@ const SLOW_TASKS: Record<string, SweepTask> = {
   rotate,
   guardOverrun,
   refillForgotten,
+  forgetDeliveries: async (ctx) => (await forgetDeliveries(ctx), false),
   removeOrphans: async (ctx) => (await removeOrphans(ctx), false),
+  removeTickets,
 };
 const SLOW = 60;
 /** A sweeper that is gone for so many pauses is followed by another. */
