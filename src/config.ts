@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type CrashAt, parseCrashAt } from './crash.ts';
 import { openEnvironment } from './environment.ts';
+import { canonicalHost } from './egress/judge.ts';
 import { readS3Config, type S3Config } from './s3-config.ts';
 import { VARIABLES } from './variables.ts';
 
@@ -35,6 +36,8 @@ export interface Config {
   engineModelsDir: string;
   supportUrl: string | null;
   corsOrigins: string[];
+  /** Hosts that webhooks and inputs may be on though they are private, as `canonicalHost` gives them. */
+  egressAllow: string[];
   keyPepper: string | null;
   secretKey: string | null;
   drainSeconds: number;
@@ -75,12 +78,18 @@ export function readConfig(env: Partial<Record<string, string>> = process.env): 
     databaseFlowUrl: url('DATABASE_FLOW_URL', postgres),
     migrate: oneOf('MIGRATE', ['on', 'off']) === 'on',
     redisUrl: url('REDIS_URL', ['redis:', 'rediss:']),
-    s3: readS3Config({ text, url, region: VARIABLES.S3_REGION.default }),
+    s3: readS3Config({ text, url }),
     simUrl: url('SIM_URL', ['http:', 'https:']),
     enginePath: text('ENGINE_PATH') ?? env.PATH ?? '',
     engineModelsDir: resolve(text('ENGINE_MODELS_DIR') ?? join(dataDir, 'engines')),
     supportUrl: url('SUPPORT_URL', ['http:', 'https:']),
     corsOrigins: list('CORS_ORIGINS'),
+    egressAllow: list('EGRESS_ALLOW').map((raw) => {
+      const host = canonicalHost(raw);
+      if (host === null)
+        throw new Error(`EGRESS_ALLOW names "${raw}"; it must be a host name or an address, without a port.`);
+      return host;
+    }),
     keyPepper: text('MILLRACE_KEY_PEPPER'),
     secretKey: text('MILLRACE_SECRET_KEY'),
     drainSeconds: whole('DRAIN_SECONDS', 0, 24),

@@ -7,6 +7,8 @@ import { PrismaClient } from './db/generated/client.ts';
 import { assertRole, openPool, type Pool } from './db/pool.ts';
 import { rootOf } from './domain/address.ts';
 import type { KeyRing } from './domain/key-ring.ts';
+import { openEgress } from './egress/door.ts';
+import type { Egress } from './egress/egress.ts';
 import { openPostgresBus } from './live/postgres.ts';
 import { openRedisBus } from './live/redis.ts';
 import type { Bus } from './live/bus.ts';
@@ -33,6 +35,8 @@ export interface Context {
   queue: Queue;
   bus: Bus;
   storage: Storage;
+  /** To URLs that users gave. */
+  egress: Egress;
   /** What is sold, as last read. */
   catalogue(): Catalogue;
   refreshCatalogue(): Promise<void>;
@@ -117,6 +121,7 @@ export async function openContext({
     redisUrl === null ? await openPostgresBus(flowUrl, bell.note) : await openRedisBus(redisUrl, bell.note);
   const storage = await openStorage(config);
   const alarms = openAlarms(log);
+  const egress = openEgress({ allow: config.egressAllow });
   let catalogue = await readCatalogue(flow);
   let begun = 0;
   let held = 0;
@@ -141,6 +146,7 @@ export async function openContext({
     queue,
     bus,
     storage,
+    egress,
     catalogue: () => catalogue,
     refreshCatalogue,
     secrets,
@@ -153,6 +159,7 @@ export async function openContext({
       clearInterval(reread);
       alarms.close();
       storage.close();
+      await egress.close();
       await queue.close();
       await bus.close();
       await Promise.all([flow.end(), client.end()]);

@@ -1,5 +1,7 @@
 // Every variable, as the help of commands and docs/configuration.md print it. config.ts reads them.
 
+import { S3_VARIABLES } from './s3-config.ts';
+
 /** What a process may be, besides a command that does one thing and ends; the whole platform is both. */
 export type Role = 'api' | 'worker';
 
@@ -64,23 +66,7 @@ export const VARIABLES = {
     default: 'none',
     meaning: 'Redis or Valkey for the queue and wake-ups; without it PostgreSQL does both.',
   },
-  S3_BUCKET: {
-    default: 'none',
-    meaning:
-      'Bucket for artifacts, instead of `artifacts/` in the data folder. Credentials come as to any AWS SDK: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, the role of the machine.',
-  },
-  S3_ENDPOINT: {
-    default: 'AWS',
-    meaning: 'Root of another S3 server than AWS. Buckets are then named in the path.',
-  },
-  S3_REGION: { default: 'us-east-1', meaning: 'Region of the bucket.' },
-  S3_PREFIX: { default: 'none', meaning: 'Before every name in the bucket, as `millrace/live`.' },
-  S3_PUBLIC_ENDPOINT: {
-    default: 'none',
-    meaning:
-      'Root under which clients reach the same server. With it, and at AWS always, they fetch and upload bytes past the API, by presigned URLs.',
-    roles: ['api'],
-  },
+  ...S3_VARIABLES,
   SIM_URL: {
     default: 'embedded',
     meaning:
@@ -107,6 +93,12 @@ export const VARIABLES = {
     default: 'none',
     meaning: 'Origins that browsers may call from, separated by commas.',
     roles: ['api'],
+  },
+  EGRESS_ALLOW: {
+    default: 'none',
+    meaning:
+      'Hosts, names or addresses, separated by commas, that webhooks and inputs by URL may name though they are private, over plain http too, on any port.',
+    roles: ['api', 'worker'],
   },
   MILLRACE_KEY_PEPPER: {
     default: '`pepper` of secrets.json in the data folder',

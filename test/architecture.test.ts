@@ -11,6 +11,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   db: ['domain', 'crash.ts'],
   queue: ['domain'],
   storage: ['domain'],
+  egress: ['domain'],
   live: ['domain'],
   providers: ['domain', 'crash.ts'],
   embedded: [],
@@ -28,6 +29,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     'live/hub.ts',
     'queue/queue.ts',
     'storage/storage.ts',
+    'egress/egress.ts',
     'providers/provider.ts',
   ],
   api: [
@@ -65,6 +67,7 @@ const JOINS = {
   'context.ts': [
     'db',
     'domain',
+    'egress',
     'live',
     'queue',
     'storage',

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
-import { startVendor, type Vendor } from './support/vendor.ts';
+import { type MediaVendor, startMediaVendor, VENDOR_KEY } from './support/media-vendor.ts';
 
 const run = promisify(execFile);
 
@@ -24,13 +24,6 @@ const [preamble, ...examples] = readFileSync(join(import.meta.dirname, '../docs/
     return { script, text };
   });
 
-const COMPLETION = {
-  id: 'c1',
-  object: 'chat.completion',
-  choices: [{ index: 0, message: { role: 'assistant', content: 'Good day' }, finish_reason: 'stop' }],
-  usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
-};
-
 /** CI machines need not have curl; where there is one, the examples must hold with it, too. */
 const curls = ['the stand-in', ...(has('curl') ? ['curl'] : [])];
 
@@ -44,19 +37,10 @@ function has(program: string): boolean {
 }
 
 let millrace: TestPlatform;
-let vendor: Vendor;
+let vendor: MediaVendor;
 beforeAll(async () => {
   millrace = await startPlatform();
-  vendor = await startVendor(millrace.admin, 'vendor/another');
-  const { choices, ...rest } = COMPLETION;
-  const object = 'chat.completion.chunk';
-  vendor.says([
-    JSON.stringify({
-      ...rest,
-      object,
-      choices: [{ index: 0, delta: choices[0]?.message, finish_reason: 'stop' }],
-    }),
-  ]);
+  vendor = await startMediaVendor();
 });
 afterAll(async () => {
   await millrace.stop();
@@ -70,7 +54,7 @@ describe.each(curls)('each example of docs/api.md, with %s', (curl) => {
     symlinkSync(millrace.dataDir, join(folder, '.millrace'));
     const standIn = `#!/bin/sh\nexec "${process.execPath}" "${join(import.meta.dirname, 'support/curl.ts')}" "$@"\n`;
     if (curl !== 'curl') writeFileSync(join(folder, 'curl'), standIn, { mode: 0o755 });
-    Object.assign(stated, { VENDOR: vendor.url, VENDOR_KEY: 'vendor-key' });
+    Object.assign(stated, { VENDOR: vendor.url, VENDOR_KEY });
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -89,7 +73,7 @@ describe.each(curls)('each example of docs/api.md, with %s', (curl) => {
     }
     expect(Object.keys(stated)).toHaveLength(12);
     expect(readFileSync(join(folder, 'mill.png')).subarray(1, 4).toString()).toBe('PNG');
-  }, 30_000);
+  }, 120_000);
 
   const sh = async (script: string): Promise<string> => {
     const { PATH = '' } = process.env;
@@ -122,6 +106,7 @@ it('has an example of every kind, of a batch, an upload, a stream, and of what a
     '/v1/jobs/batch',
     '-F ',
     '/events"',
+    ...['painter', 'speaker', 'listener'].map((model) => `"model":"vendor/${model}"`),
     ...['accounts', 'grants', 'models', 'prices', 'routes'].map((what) => `/${what}`),
   ])
     expect(all).toContain(needed);

@@ -7,7 +7,6 @@ import { isForOperators } from './doors.ts';
 import { EXAMPLES } from './examples.ts';
 import { JSON_TYPE } from './headers.ts';
 import { installReference } from './reference.ts';
-import { PromiseForm } from './routes/promised-uploads.ts';
 import { ErrorAnswer } from './shapes.ts';
 
 export async function installOpenApi(app: FastifyInstance, { ctx, isOperators }: Api): Promise<void> {
@@ -116,8 +115,6 @@ function completed<D extends { paths?: object }>(document: D): D {
     schema: { type: 'object', additionalProperties: { type: 'string', maxLength: 500 } },
     description: 'By a value of the metadata: `metadata[order]=77`.',
   });
-  const upload = paths['/v1/artifacts']?.['post']?.requestBody?.content;
-  if (upload) upload['application/json'] = { schema: PromiseForm };
   for (const [named, examples] of Object.entries(EXAMPLES)) {
     const [method = '', path = ''] = named.split(' ');
     const content = paths[path]?.[method.toLowerCase()]?.requestBody?.content['application/json'];

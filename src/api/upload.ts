@@ -5,6 +5,7 @@ import type { Context } from '../context.ts';
 import { AppError, fieldName, invalidRequest } from '../domain/errors.ts';
 import { ARTIFACT_MAX_BYTES, dropUpload, storeUpload, type Upload } from '../flow/upload.ts';
 import { refuseEncoding } from './body.ts';
+import { fetchFor, isFetch } from './fetch-upload.ts';
 
 /** Forms are read where files are taken; everywhere else they are a content type like any other, and refused. */
 export async function installUploads(scope: FastifyInstance): Promise<void> {
@@ -15,12 +16,14 @@ export async function installUploads(scope: FastifyInstance): Promise<void> {
 }
 
 /**
- * The bytes of the form's field `file`, in storage. The whole form is read first, to its last boundary: one that was cut
+ * The bytes of the form's field `file`, or behind a URL, in storage. The whole form is read first, to its last boundary: one that was cut
  * off is no upload.
- * @throws AppError invalid_request, unsupported_media_type, input_unsupported, body_too_large
+ * @throws AppError invalid_request, unsupported_media_type, input_unsupported, input_unreachable, body_too_large,
+ * too_many_connections
  */
 export async function readUpload(ctx: Context, request: FastifyRequest): Promise<Upload> {
-  refuseOtherForms(request);
+  if (isFetch(request.body)) return fetchFor(ctx, request, request.body);
+  if (!request.isMultipart()) throw new AppError('unsupported_media_type');
   refuseEncoding(request);
   let upload: Upload | null = null;
   try {
@@ -38,16 +41,6 @@ export async function readUpload(ctx: Context, request: FastifyRequest): Promise
   }
   if (upload) return upload;
   throw invalidRequest({ path: 'file', message: 'is required', expected: 'a file', received: null });
-}
-
-function refuseOtherForms(request: FastifyRequest): void {
-  const { body } = request;
-  if (request.isMultipart()) return;
-  if (typeof body !== 'object' || body === null) throw new AppError('unsupported_media_type');
-  throw new AppError('input_unsupported', {
-    message: 'Fetching a URL is not supported yet. Send the bytes as multipart/form-data.',
-    details: { field: 'url' },
-  });
 }
 
 function strayPart(

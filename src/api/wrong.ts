@@ -2,7 +2,7 @@
 import type { ErrorObject } from 'ajv';
 import { MODEL_ID } from '../domain/model.ts';
 import { INPUTS } from '../domain/submission.ts';
-import { CHAT_FIELDS } from '../flow/submit.ts';
+import { CHAT_FIELDS } from '../flow/known-fields.ts';
 import { CURSORS } from './page.ts';
 
 export const BELONGS_IN_INPUT = 'belongs in input';

@@ -3,9 +3,10 @@ import { AppError, invalidRequest } from './errors.ts';
 import type { Bounds, UsageLine } from './job.ts';
 import { type Model, parseSize } from './model.ts';
 import { type Cap, capsFor, type PlanTerms } from './plan.ts';
-import { priceOf } from './pricing.ts';
+import { byTokens, priceOf } from './pricing.ts';
 import type { PromptSize } from './prompt.ts';
 import type { ChatInput, ImageInput, SttInput, TtsInput } from './submission.ts';
+import { tokensOf, unitOf, type Work } from './work.ts';
 
 /** An input that passed its kind's schema, with what only its bytes or its artifact can tell. */
 export type KnownInput =
@@ -24,7 +25,7 @@ export interface Worst {
 export function worstCase(known: KnownInput, model: Model, terms: PlanTerms): Worst {
   if (!model.price) throw new AppError('price_unknown', { details: { model: model.id } });
   const { lines } = model.price;
-  const { bounds, usage } = measure(known, model, terms);
+  const { bounds, usage } = measured(known, model, terms);
   if (model.data.charge_refused) bounds.charge_refused = true;
   // What is free says so with a rate of 0: a rate that is missing was forgotten.
   if (!usage.every((used) => lines.some((line) => line.name === used.name && line.measure === used.measure)))
@@ -39,10 +40,26 @@ export function worstCase(known: KnownInput, model: Model, terms: PlanTerms): Wo
   return { bounds, usage, hold };
 }
 
-function measure(known: KnownInput, model: Model, terms: PlanTerms): Omit<Worst, 'hold'> {
+/** In what the model is sold by. */
+function measured(known: KnownInput, model: Model, terms: PlanTerms): Omit<Worst, 'hold'> {
+  if (known.kind === 'chat') return chat(known.input, known.prompt, { model, terms });
+  const { bounds, work } = bound(known, model, terms);
+  const { price, data } = model;
+  if (!price || !byTokens(price.lines)) return { bounds, usage: [unitOf(work)] };
+  const usage = tokensOf(work, known.input, { data, bytesPerToken: 1 });
+  // How many it may be, the operator has not said: nothing can be held.
+  if (!usage) throw new AppError('price_unknown', { details: { model: model.id } });
+  return { bounds, usage };
+}
+
+interface Bound {
+  bounds: Bounds;
+  /** The most that is asked for. */
+  work: Work;
+}
+
+function bound(known: Exclude<KnownInput, { kind: 'chat' }>, model: Model, terms: PlanTerms): Bound {
   switch (known.kind) {
-    case 'chat':
-      return chat(known.input, known.prompt, { model, terms });
     case 'image':
       return image(known.input, model, terms);
     case 'tts':
@@ -93,13 +110,7 @@ function chat(
   };
 }
 
-function image(input: ImageInput, model: Model, terms: PlanTerms): Omit<Worst, 'hold'> {
-  if (input.artifact !== undefined) {
-    throw new AppError('input_unsupported', {
-      message: `${model.id} cannot edit images. Leave out input.artifact.`,
-      details: { field: 'input.artifact' },
-    });
-  }
+function image(input: ImageInput, model: Model, terms: PlanTerms): Bound {
   const n = limited(input.n ?? null, 1, {
     caps: capsFor(terms, 'image_count', model.tags),
     field: 'input.n',
@@ -107,7 +118,7 @@ function image(input: ImageInput, model: Model, terms: PlanTerms): Omit<Worst, '
   const most = model.data.max_images ?? 10;
   if (n > most) throw outOfRange('input.n', `at most ${most}`, n);
   const size = imageSize(input.size, model, terms);
-  return { bounds: { n, size }, usage: [{ name: 'image', measure: 'output', quantity: n }] };
+  return { bounds: { n, size }, work: { kind: 'image', images: n } };
 }
 
 function imageSize(named: string | undefined, model: Model, terms: PlanTerms): string {
@@ -134,7 +145,7 @@ function defaultSize({ data }: Model, caps: readonly Extract<Cap, { cap: 'image_
   return `${side('width')}x${side('height')}`;
 }
 
-function tts(input: TtsInput, model: Model): Omit<Worst, 'hold'> {
+function tts(input: TtsInput, model: Model): Bound {
   const characters = countCharacters(input.input);
   const most = model.data.max_characters ?? 4096;
   if (characters > most) {
@@ -143,7 +154,7 @@ function tts(input: TtsInput, model: Model): Omit<Worst, 'hold'> {
       details: { field: 'input.input', max_characters: most },
     });
   }
-  return { bounds: { characters }, usage: [{ name: 'character', measure: 'input', quantity: characters }] };
+  return { bounds: { characters }, work: { kind: 'tts', characters } };
 }
 
 /** Without an array of them: the text may have millions. */
@@ -153,7 +164,7 @@ function countCharacters(text: string): number {
   return count;
 }
 
-function stt(input: SttInput, audioMs: number | null, terms: PlanTerms): Omit<Worst, 'hold'> {
+function stt(input: SttInput, audioMs: number | null, terms: PlanTerms): Bound {
   const named = input.max_seconds === undefined ? null : input.max_seconds * 1000;
   if (named !== null && audioMs !== null && audioMs > named) {
     throw new AppError('input_too_long', {
@@ -174,7 +185,7 @@ function stt(input: SttInput, audioMs: number | null, terms: PlanTerms): Omit<Wo
       details: { field: 'input.artifact', audio_ms: bound, max_ms: terms.maxAudioMs },
     });
   }
-  return { bounds: { audio_ms: bound }, usage: [{ name: 'millisecond', measure: 'input', quantity: bound }] };
+  return { bounds: { audio_ms: bound }, work: { kind: 'stt', audioMs: bound } };
 }
 
 /** The bound of one quantity: what the client names if every cap allows it, else the smaller of default and caps. */
@@ -209,8 +220,9 @@ export function fittingBound(
   { price }: Pick<Model, 'price'>,
   available: bigint,
 ): Bounds | null {
-  const bounded = bounds.max_output_tokens !== undefined ? 'token' : 'image';
-  const grows = usage.find((line) => line.name === bounded && line.measure === 'output');
+  const chat = bounds.max_output_tokens !== undefined;
+  const n = bounds.n ?? (chat ? 1 : 0);
+  const grows = n > 0 ? usage.find((line) => line.measure === 'output') : undefined;
   if (!price || !grows) return null;
   // In millionths of a credit and not by priceOf, which rounds: what is left is for the bound, to the last of it.
   const rate = (line: UsageLine): bigint =>
@@ -219,8 +231,9 @@ export function fittingBound(
   const fixed = usage
     .filter((line) => line !== grows)
     .reduce((sum, line) => sum + BigInt(line.quantity) * rate(line), 0n);
-  const each = rate(grows) * (bounded === 'token' ? BigInt(bounds.n ?? 1) : 1n);
+  // Of a chat, a token in each of its choices; of images, one of them, whatever it is sold by.
+  const each = rate(grows) * BigInt(chat ? n : grows.quantity / n);
   const rest = available * 1_000_000n - fixed;
   if (each === 0n || rest < each) return null;
-  return bounded === 'token' ? { max_output_tokens: Number(rest / each) } : { n: Number(rest / each) };
+  return chat ? { max_output_tokens: Number(rest / each) } : { n: Number(rest / each) };
 }

@@ -50,6 +50,7 @@ export const ERRORS = {
     false,
     'This model has no price at present, so it cannot be sold. The operator has been told.',
   ),
+  input_unreachable: entry(422, false, 'The URL of the input could not be fetched.'),
   input_unsupported: entry(422, false, 'This form of input is not supported.'),
   input_too_long: entry(422, false, 'The input is longer than its bound.'),
   headers_too_large: entry(431, false, 'The head of the request is larger than 16 KiB.'),

@@ -34,6 +34,9 @@ export const JOB_ERROR_CODES = [
   'output_too_large',
   'deadline_exceeded',
   'storage_unavailable',
+  'input_unreachable',
+  'input_unsupported',
+  'input_too_long',
   'internal',
 ] as const;
 export type JobErrorCode = (typeof JOB_ERROR_CODES)[number];

@@ -19,8 +19,15 @@ export interface ModelData {
   min_side?: number;
   max_side?: number;
   max_images?: number;
+  /** image sold by tokens: the most output tokens that one image may cost. */
+  image_tokens?: number;
   /** tts: the longest text. */
   max_characters?: number;
+  /** tts sold by tokens: the most output tokens for one character at the usual speed. */
+  tokens_per_character?: number;
+  /** stt sold by tokens: the most tokens for one second of audio. */
+  input_tokens_per_second?: number;
+  output_tokens_per_second?: number;
   /** The vendor bills what its content policy refuses, and the account pays for it as for a result. */
   charge_refused?: boolean;
 }
@@ -31,6 +38,14 @@ export interface RouteData {
   unknown_fields?: 'pass' | 'refuse';
   /** Fields beyond the usual ones that the upstream takes and whose price is known. */
   fields?: string[];
+  /** Fields that clients may give, or we would, and this upstream does not take: they are not sent. */
+  leave_out?: string[];
+  /** stt: the form of answer that is asked for. Absent: what the upstream model's name suggests. */
+  transcript_format?: TranscriptFormat;
+  /** tts: samples a second of the upstream's bare PCM. */
+  pcm_rate?: number;
+  /** tts: the voice where the client names none. */
+  voice?: string;
   /** replicate: what the upstream calls a field of ours; null: it has none, and nothing is sent. */
   input_map?: Record<string, string | null>;
   /** replicate: further fields of each input, as they are. */
@@ -38,6 +53,9 @@ export interface RouteData {
   /** replicate: hosts, with their subdomains, from which outputs are fetched over https; the API's own is always one. */
   output_hosts?: string[];
 }
+
+export const TRANSCRIPT_FORMATS = ['json', 'text', 'srt', 'vtt', 'verbose_json'] as const;
+export type TranscriptFormat = (typeof TRANSCRIPT_FORMATS)[number];
 
 export interface ModelRoute {
   id: string;

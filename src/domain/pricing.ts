@@ -43,15 +43,17 @@ export function parsePrice(rows: readonly PriceRow[]): PriceLine[] {
 
 type Unit = Pick<PriceLine, 'name' | 'measure'>;
 
-/** What a job of each kind uses, and so what its price must say; what is free says so with a rate of 0. */
-const UNITS: Record<Kind, readonly Unit[]> = {
-  chat: [
-    { name: 'token', measure: 'input' },
-    { name: 'token', measure: 'output' },
-  ],
-  image: [{ name: 'image', measure: 'output' }],
-  tts: [{ name: 'character', measure: 'input' }],
-  stt: [{ name: 'millisecond', measure: 'input' }],
+const TOKENS: readonly Unit[] = [
+  { name: 'token', measure: 'input' },
+  { name: 'token', measure: 'output' },
+];
+
+/** By what a job of each kind is sold, and so what its price must say; what is free says so with a rate of 0. */
+const UNITS: Record<Kind, readonly (readonly Unit[])[]> = {
+  chat: [TOKENS],
+  image: [[{ name: 'image', measure: 'output' }], TOKENS],
+  tts: [[{ name: 'character', measure: 'input' }], TOKENS],
+  stt: [[{ name: 'millisecond', measure: 'input' }], TOKENS],
 };
 
 /** How long the vendor worked. Nobody can bound it beforehand, so that it may be an operator's cost and never a client's price. */
@@ -60,13 +62,21 @@ export const isComputeTime = ({ name, measure }: Unit): boolean =>
 
 const nameOf = ({ name, measure }: Unit): string => `${name} ${measure}`;
 
-/** The lines a price of that kind consists of, in words. */
-export const unitsOf = (kind: Kind): string[] => UNITS[kind].map(nameOf);
+/** The lines that a price of that kind may consist of, in words: one of these lists. */
+export const unitsOf = (kind: Kind): string[][] => UNITS[kind].map((units) => units.map(nameOf));
 
-/** Whether each line is one of its kind's, and none comes twice; of a price, whether none is missing; of a cost, also by the vendor's time. */
+/**
+ * Of a price (`whole`): whether its lines are those of one unit that its kind is sold by. Of a cost: whether each line is of
+ * some unit of its kind, since what a vendor bills by may be none of what is sold; or of the vendor's time. None may come twice.
+ */
 export function fitsKind(kind: Kind, lines: readonly Unit[], { whole }: { whole: boolean }): boolean {
-  const wanted = unitsOf(kind);
   const given = new Set(lines.map(nameOf));
-  if (given.size < lines.length || (whole && given.size < wanted.length)) return false;
-  return lines.every((line) => wanted.includes(nameOf(line)) || (!whole && isComputeTime(line)));
+  if (given.size < lines.length) return false;
+  const within = (units: readonly string[]): boolean => [...given].every((name) => units.includes(name));
+  const ways = unitsOf(kind);
+  if (whole) return ways.some((units) => units.length === given.size && within(units));
+  return lines.every((line) => ways.flat().includes(nameOf(line)) || isComputeTime(line));
 }
+
+/** Whether a price asks for tokens. */
+export const byTokens = (lines: readonly Unit[]): boolean => lines.some(({ name }) => name === 'token');

@@ -3,7 +3,7 @@ import { type Kind, KINDS } from './job.ts';
 /** The providers there are (src/providers/registry.ts), and the kinds each can do. A route may name no other. */
 export const PROVIDER_KINDS = {
   sim: KINDS,
-  openai: ['chat'],
+  openai: KINDS,
   replicate: KINDS,
   exec: ['image', 'tts', 'stt'],
 } as const satisfies Record<string, readonly Kind[]>;

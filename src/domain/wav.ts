@@ -1,13 +1,24 @@
-/** How long a WAV file sounds, in whole milliseconds rounded up, from its header and its true length; null: not a plain WAV. */
-export function wavDurationMs(bytes: Buffer): number | null {
-  const wave = wavFormat(bytes);
-  return wave && Math.ceil((wave.dataBytes / wave.bytesPerSecond) * 1000);
+export interface WavFormat {
+  sampleRate: number;
+  bytesPerSecond: number;
+  /** From where the samples begin to the end of what is there, whatever the header claims. */
+  dataBytes: number;
+  /** The header promises more than there is. */
+  cutOff: boolean;
+}
+
+/** PCM, floats, A-law, mu-law: samples of a fixed size. Of any other, MP3 for one, the rate would be just a claim. */
+const PLAIN = new Set([1, 3, 6, 7]);
+const EXTENSIBLE = 0xfffe;
+
+function codecOf(bytes: Buffer, format: number): number {
+  const codec = bytes.readUInt16LE(format + 8);
+  // The real one then stands at the beginning of a longer name.
+  return codec === EXTENSIBLE && format + 34 <= bytes.length ? bytes.readUInt16LE(format + 32) : codec;
 }
 
 /** @returns null unless the bytes begin with a RIFF header, a PCM format of believable rate, and a data chunk */
-export function wavFormat(
-  bytes: Buffer,
-): { sampleRate: number; bytesPerSecond: number; dataBytes: number } | null {
+export function wavFormat(bytes: Buffer): WavFormat | null {
   if (
     bytes.length < 44 ||
     bytes.toString('latin1', 0, 4) !== 'RIFF' ||
@@ -30,13 +41,18 @@ export function wavFormat(
         channels < 1 ||
         channels > 8 ||
         bits % 8 !== 0 ||
-        bits === 0
+        bits === 0 ||
+        !PLAIN.has(codecOf(bytes, at))
       )
         return null;
       format = { sampleRate, bytesPerSecond: (sampleRate * channels * bits) / 8 };
     }
-    // The length that counts is what is there, whatever the header claims.
-    if (name === 'data') return format && { ...format, dataBytes: bytes.length - at - 8 };
+    if (name === 'data') {
+      const dataBytes = bytes.length - at - 8;
+      // A vendor that streams knows no length yet and writes none, or the greatest there is.
+      const told = size > 0 && size < 0x7fff_0000;
+      return format && { ...format, dataBytes, cutOff: told && size > dataBytes };
+    }
     at += 8 + size + (size % 2);
   }
   return null;

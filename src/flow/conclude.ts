@@ -5,7 +5,7 @@ import type { Outcome } from '../domain/outcome.ts';
 import type { Call, CallResult, Evidence } from '../providers/provider.ts';
 import type { Claimed } from '../store/claims.ts';
 import type { StopReason } from './brake.ts';
-import { countOutput, countRefused, countStored, partialChat } from './count.ts';
+import { countRefused, countStored, partialChat, usageOf } from './count.ts';
 import { keepOutput } from './keep-output.ts';
 import type { Settlement } from './settle.ts';
 
@@ -26,7 +26,7 @@ export async function conclude(ctx: Context, { claimed, call, result, reason }: 
     case 'succeeded':
       try {
         const { outputJson, artifacts } = await keepOutput(ctx, claimed, result.output);
-        const usage = result.usage ?? countOutput(ctx, counted, result.output);
+        const usage = usageOf(ctx, counted, result);
         return { outcome: { type: 'succeeded', output: outputJson, usage }, evidence, artifacts };
       } catch (error) {
         ctx.log.error({ err: error, job: claimed.jobId }, 'an output could not be stored');

@@ -2,6 +2,7 @@
 import type { Context } from '../context.ts';
 import type { Bounds, Kind, UsageLine } from '../domain/job.ts';
 import { promptSize, spokenBytes } from '../domain/prompt.ts';
+import { tokensOf, unitOf, type Work } from '../domain/work.ts';
 import type { Output } from '../providers/provider.ts';
 import { deltasOf } from '../store/deltas.ts';
 
@@ -12,30 +13,47 @@ export interface Counted {
   bounds: Bounds;
 }
 
-/** Of an answer that came whole. */
-export function countOutput(ctx: Context, call: Counted, output: Output): UsageLine[] {
+/**
+ * What an answer that came whole used: what the vendor says, and what we count of the units that it does not speak of, so
+ * that a model may be sold by another unit than its vendor bills.
+ */
+export function usageOf(
+  ctx: Context,
+  call: Counted,
+  { output, usage }: { output: Output; usage: UsageLine[] | null },
+): UsageLine[] {
+  if (output.kind === 'chat') return usage ?? countChat(ctx, call, output.completion);
+  const told = usage ?? [];
+  const silent = ({ name, measure }: UsageLine): boolean =>
+    !told.some((line) => line.name === name && line.measure === measure);
+  return [...told, ...countMade(ctx, call, madeOf(output, call.bounds)).filter(silent)];
+}
+
+function countChat(ctx: Context, call: Counted, completion: string): UsageLine[] {
+  const { choices } = JSON.parse(completion) as { choices: { message?: unknown }[] };
+  const bytes = choices.reduce((sum, { message }) => sum + spokenBytes(message), 0);
+  return countTokens(ctx, call, bytes);
+}
+
+/** What was made of what was asked: fewer images, shorter audio. */
+function madeOf(output: Exclude<Output, { kind: 'chat' }>, { characters = 0, audio_ms = 0 }: Bounds): Work {
   switch (output.kind) {
-    case 'chat': {
-      const { choices } = JSON.parse(output.completion) as { choices: { message?: unknown }[] };
-      return countTokens(
-        ctx,
-        call,
-        choices.reduce((sum, { message }) => sum + spokenBytes(message), 0),
-      );
-    }
     case 'image':
-      return [{ name: 'image', measure: 'output', quantity: output.images.length }];
+      return { kind: 'image', images: output.images.length };
     case 'tts':
-      return [{ name: 'character', measure: 'input', quantity: call.bounds.characters ?? 0 }];
+      return { kind: 'tts', characters };
     case 'stt':
-      return [
-        {
-          name: 'millisecond',
-          measure: 'input',
-          quantity: Math.ceil(output.durationMs ?? call.bounds.audio_ms ?? 0),
-        },
-      ];
+      return { kind: 'stt', audioMs: Math.ceil(output.durationMs ?? audio_ms) };
   }
+}
+
+function countMade(ctx: Context, { model, input }: Counted, work: Work): UsageLine[] {
+  const { data = {} } = ctx.catalogue().models.get(model) ?? {};
+  const tokens = tokensOf(work, JSON.parse(input) as object, {
+    data,
+    bytesPerToken: data.bytes_per_token ?? 4,
+  });
+  return [unitOf(work), ...(tokens ?? [])];
 }
 
 /**
@@ -53,11 +71,11 @@ export async function countRefused(
     case 'chat':
       return (await countStored(ctx, call, attempt)).usage;
     case 'image':
-      return [{ name: 'image', measure: 'output', quantity: n }];
+      return countMade(ctx, call, { kind: 'image', images: n });
     case 'tts':
-      return [{ name: 'character', measure: 'input', quantity: characters }];
+      return countMade(ctx, call, { kind: 'tts', characters });
     case 'stt':
-      return [{ name: 'millisecond', measure: 'input', quantity: audioMs }];
+      return countMade(ctx, call, { kind: 'stt', audioMs });
   }
 }
 

@@ -118,7 +118,10 @@ function faultOf({ bytes, sha256 }: Artifact, staged: Staged): string | null {
 }
 
 async function fulfil(ctx: Context, artifact: StoredArtifact, staged: Staged): Promise<StoredArtifact> {
-  const known = await keepStaged(ctx, artifact.accountId, staged);
+  const known = await keepStaged(ctx, artifact.accountId, {
+    contentType: artifact.contentType,
+    staged,
+  });
   const { expiresAt } = await retentionOf(ctx, artifact.accountId);
   const real = await fulfilArtifact(ctx.flow, { ...artifact, ...known, expiresAt });
   // Best effort: it has no name any more, and goes with the other orphans.

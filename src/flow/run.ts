@@ -9,7 +9,8 @@ import type { Claimed } from '../store/claims.ts';
 import { applyBrake, type Brake, type Target } from './brake.ts';
 import { callbackUrl } from './callback.ts';
 import { conclude, type Ended, failed, stopped } from './conclude.ts';
-import { findRoute, openAudio, openRoute } from './open-call.ts';
+import { hear } from './hear.ts';
+import { findRoute, openRoute } from './open-call.ts';
 import type { Pauses } from './pauses.ts';
 import { type AppendStep, recordDeltas } from './record-deltas.ts';
 import type { Settlement } from './settle.ts';
@@ -86,7 +87,9 @@ async function attempt(
   const { accountId, jobId, epoch, kind, remainingMs } = claimed;
   const input = claimed.inputJson ?? (await ctx.storage.read(claimed.inputKey ?? '')).toString('utf8');
   const recorder = recordDeltas(tools.appendDeltas, { accountId, jobId, attempt: epoch });
-  const audio = kind === 'stt' ? await openAudio(ctx, accountId, input) : null;
+  const refers = (kind === 'stt' || kind === 'image') && !onlyAsk;
+  const opened = refers ? await hear(ctx, { claimed, input, brake }) : { artifact: null };
+  if ('outcome' in opened) return opened;
   const inner = new AbortController();
   const pause = tools.pauses.open(jobId);
   const call: Call = {
@@ -96,7 +99,7 @@ async function attempt(
     kind,
     input,
     bounds: JSON.parse(claimed.boundsJson) as Bounds,
-    audio,
+    artifact: opened.artifact,
     signal: inner.signal,
     onDelta: (delta) => recorder.add(delta),
     async onRemoteId(remoteId) {

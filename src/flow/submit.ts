@@ -1,20 +1,21 @@
 // Submission: what a client sent becomes a priced request for admission. Nothing is written here but a long input's bytes.
 import type { Context } from '../context.ts';
 import { type KnownInput, type Worst, worstCase } from '../domain/bounds.ts';
-import { AppError, fieldName, invalidRequest } from '../domain/errors.ts';
+import { AppError, invalidRequest } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
 import { type Kind, PRIORITIES } from '../domain/job.ts';
-import { members } from '../domain/json-members.ts';
 import type { Model, ModelRoute } from '../domain/model.ts';
+import { recognise } from '../domain/measure-sound.ts';
 import type { PlanTerms } from '../domain/plan.ts';
 import { nearest } from '../domain/nearest.ts';
 import { promptSize } from '../domain/prompt.ts';
 import { openRoutes } from '../domain/routes.ts';
 import type { ChatInput, ImageInput, SttInput, Submission, TtsInput } from '../domain/submission.ts';
-import { wavDurationMs } from '../domain/wav.ts';
-import { findArtifact } from '../store/artifacts.ts';
+import { findArtifact, type StoredArtifact } from '../store/artifacts.ts';
 import type { Request } from './admit.ts';
 import { usable } from './promised-upload.ts';
+import { unfetchable } from './fetch-input.ts';
+import { assertKnownFields } from './known-fields.ts';
 
 export interface Submitter {
   accountId: string;
@@ -62,8 +63,7 @@ export async function prepare(
   const model = findModel(ctx, body);
   const route = chooseRoute(model, caller);
   assertInput(model.kind, body.input);
-  if (model.kind === 'chat') assertKnownFields(inputJson, body.input as ChatInput, route);
-  else refuseSim(body.input, route);
+  assertKnownFields(model, route, { input: body.input, inputJson });
   const known = await knowInput(ctx, caller, { kind: model.kind, input: body.input, inputJson });
   const worst = worstCase(known, model, caller.terms);
   const request: Request = {
@@ -135,34 +135,6 @@ function chooseRoute(model: Model, { livemode }: Submitter): ModelRoute {
   });
 }
 
-/** Fields of a chat body whose price is known: they cost tokens, or nothing. */
-export const CHAT_FIELDS: ReadonlySet<string> = new Set(
-  `messages max_tokens max_completion_tokens n stream stream_options temperature top_p stop presence_penalty frequency_penalty
-  logit_bias logprobs top_logprobs seed tools tool_choice parallel_tool_calls response_format user reasoning_effort verbosity
-  safety_identifier prompt_cache_key`.split(/\s+/),
-);
-
-function assertKnownFields(inputJson: string, input: ChatInput, route: ModelRoute): void {
-  if (route.data.unknown_fields === 'pass') return;
-  const allowed = route.data.fields ?? [];
-  const stranger = members(inputJson).find(({ name }) => !CHAT_FIELDS.has(name) && !allowed.includes(name));
-  if (stranger) throw unknownField(`input.${fieldName(stranger.name)}`);
-  const tools = (input as { tools?: unknown }).tools;
-  const billed = Array.isArray(tools)
-    ? tools.find((tool: { type?: unknown } | null) => tool?.type !== 'function')
-    : undefined;
-  if (billed !== undefined) throw unknownField('input.tools');
-}
-
-function refuseSim(input: Submission['input'], route: ModelRoute): void {
-  if ('sim' in input && route.provider !== 'sim') throw unknownField('input.sim');
-}
-
-function unknownField(path: string): AppError {
-  const message = 'is not a field this model is priced for';
-  return invalidRequest({ path, message, expected: 'no such field', received: 'a value' });
-}
-
 async function knowInput(
   ctx: Context,
   { accountId }: Submitter,
@@ -171,8 +143,11 @@ async function knowInput(
   switch (kind) {
     case 'chat':
       return { kind, input: input as ChatInput, prompt: promptSize(inputJson) };
-    case 'image':
+    case 'image': {
+      const { artifact } = input as ImageInput;
+      if (artifact !== undefined) await assertPicture(ctx, accountId, artifact);
       return { kind, input: input as ImageInput };
+    }
     case 'tts':
       return { kind, input: input as TtsInput };
     case 'stt':
@@ -194,24 +169,33 @@ async function audioMs(
     });
   }
   if (url !== undefined) {
-    throw new AppError('input_unsupported', {
-      message: 'Audio by URL is not supported yet. Upload it to /v1/artifacts and send input.artifact.',
-      details: { field: 'input.url' },
-    });
+    // Fetched by the worker (docs/decisions/0014): how long it lasts is not known before.
+    const never = unfetchable(ctx, url);
+    if (never) throw never.refusal('input.url');
+    return null;
   }
-  if (audio !== undefined) return wavDurationMs(Buffer.from(audio, 'base64'));
-  const artifact = await findArtifact(ctx.flow, accountId, id ?? '');
-  if (!artifact)
-    throw new AppError('not_found', {
-      message: 'There is no such artifact.',
-      details: { field: 'input.artifact' },
-    });
+  if (audio !== undefined) return (await recognise(Buffer.from(audio, 'base64'))).durationMs;
+  return (await theArtifact(ctx, accountId, id ?? '')).durationMs;
+}
+
+/** Its sides were read from its bytes when it came: without them it is nothing that we know for an image. */
+async function assertPicture(ctx: Context, accountId: string, id: string): Promise<void> {
+  const { width, height } = await theArtifact(ctx, accountId, id);
+  if (width !== null && height !== null) return;
+  throw new AppError('input_unsupported', {
+    message: 'The artifact is no PNG, JPEG or WebP image.',
+    details: { field: 'input.artifact' },
+  });
+}
+
+/** The artifact that an input names. @throws AppError not_found, data_deleted, input_unsupported */
+async function theArtifact(ctx: Context, accountId: string, id: string): Promise<StoredArtifact> {
+  const artifact = await findArtifact(ctx.flow, accountId, id);
+  const details = { field: 'input.artifact' };
+  if (!artifact) throw new AppError('not_found', { message: 'There is no such artifact.', details });
   if (artifact.deletedAt)
-    throw new AppError('data_deleted', {
-      message: 'The artifact was deleted.',
-      details: { field: 'input.artifact' },
-    });
-  return (await usable(ctx, artifact, 'input.artifact')).durationMs;
+    throw new AppError('data_deleted', { message: 'The artifact was deleted.', details });
+  return usable(ctx, artifact, 'input.artifact');
 }
 
 function deadlineOf(

@@ -3,10 +3,12 @@ import type { Context } from '../context.ts';
 import type { EndedAttempt } from '../store/attempts.ts';
 import type { Changes } from './changes.ts';
 
+/** What a client's input is to blame for is the client's to be told, and no vendor's trouble. */
 export function count(ctx: Context, { ended, attempts }: Pick<Changes, 'ended' | 'attempts'>): void {
   ctx.counts.ended(ended);
   ctx.counts.attempted(attempts);
-  for (const attempt of attempts) if (attempt.errorCode !== null) tell(ctx, attempt);
+  for (const attempt of attempts)
+    if (attempt.errorCode !== null && !attempt.errorCode.startsWith('input_')) tell(ctx, attempt);
 }
 
 function tell(ctx: Context, attempt: EndedAttempt): void {

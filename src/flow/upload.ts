@@ -4,13 +4,17 @@ import type { Context } from '../context.ts';
 import { transaction } from '../db/transaction.ts';
 import { AppError } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
-import { wavFormat } from '../domain/wav.ts';
+import { measureStream } from '../domain/measure-sound.ts';
+import { settledType } from '../domain/media-types.ts';
+import { pictureOf } from '../domain/picture.ts';
+import { markedSound, soundType } from '../domain/sound.ts';
 import { type Staged, StorageTooLarge } from '../storage/storage.ts';
 import { type Artifact, insertArtifacts, type StoredArtifact } from '../store/artifacts.ts';
 import { retentionOf } from './retention.ts';
 
 export const ARTIFACT_MAX_BYTES = 100 * 1024 * 1024;
-const HEAD_BYTES = 64 * 1024;
+/** Cameras write previews and profiles before an image's sides. */
+const HEAD_BYTES = 512 * 1024;
 
 /** Bytes that came whole, and are not yet anybody's artifact. They have to be kept or dropped. */
 export interface Upload {
@@ -42,45 +46,52 @@ export async function dropUpload({ staged }: Upload): Promise<void> {
   await staged.drop();
 }
 
-/** Makes the account's artifact of it. */
+/** Makes the account's artifact of it; with a job's id, an input of that job. */
 export async function keepUpload(
   ctx: Context,
   accountId: string,
-  { contentType, staged }: Upload,
+  upload: Upload,
+  jobId: string | null = null,
 ): Promise<StoredArtifact> {
-  const known = await keepStaged(ctx, accountId, staged);
+  const known = await keepStaged(ctx, accountId, upload);
   const { now, expiresAt } = await retentionOf(ctx, accountId);
-  const artifact: Artifact = { id: newId('art'), direction: 'input', contentType, ...known, expiresAt };
+  const artifact: Artifact = { ...known, id: newId('art'), direction: 'input', jobId, expiresAt };
   await transaction(ctx.flow, async (tx) => insertArtifacts(tx, [artifact], now));
   return { ...artifact, createdAt: now, deletedAt: null };
 }
 
-type Known = Omit<Artifact, 'id' | 'direction' | 'contentType' | 'expiresAt'>;
+type Found = Pick<Artifact, 'contentType' | 'width' | 'height' | 'durationMs' | 'sampleRate'>;
+type Known = Omit<Artifact, 'id' | 'direction' | 'jobId' | 'expiresAt'>;
 
 /** Keeps the bytes, and answers what they say of themselves. */
-export async function keepStaged(ctx: Context, accountId: string, staged: Staged): Promise<Known> {
-  const { bytes, sha256 } = staged;
-  const wave = waveOf(await staged.head(HEAD_BYTES), bytes);
-  const storageKey = await staged.keep(accountId);
-  return {
-    accountId,
-    jobId: null,
-    bytes,
-    sha256,
-    width: null,
-    height: null,
-    ...wave,
-    storageKey,
-    pending: false,
-  };
+export async function keepStaged(ctx: Context, accountId: string, upload: Upload): Promise<Known> {
+  const { bytes, sha256 } = upload.staged;
+  const head = await upload.staged.head(Math.min(HEAD_BYTES, bytes));
+  const storageKey = await upload.staged.keep(accountId);
+  const { contentType } = upload;
+  const found = await lookAt(ctx, { storageKey, contentType, bytes, head });
+  return { accountId, bytes, sha256, storageKey, pending: false, ...found };
 }
 
-/** The length that counts is the stored one, not the one the header claims. */
-function waveOf(head: Buffer, bytes: number): Pick<Artifact, 'durationMs' | 'sampleRate'> {
-  const wave = wavFormat(head);
-  if (!wave) return { durationMs: null, sampleRate: null };
-  const dataBytes = wave.dataBytes + bytes - head.length;
-  return { durationMs: Math.ceil((dataBytes / wave.bytesPerSecond) * 1000), sampleRate: wave.sampleRate };
+interface Kept {
+  storageKey: string;
+  contentType: string;
+  bytes: number;
+  head: Buffer;
+}
+
+/** What the bytes themselves say; holds are made by it, so nothing that the client says of them counts. */
+async function lookAt(ctx: Context, { storageKey, contentType, bytes, head }: Kept): Promise<Found> {
+  const unknown = { contentType, width: null, height: null, durationMs: null, sampleRate: null };
+  if (bytes === 0) return unknown;
+  const picture = pictureOf(head);
+  if (picture) return { ...unknown, ...picture, contentType: settledType(contentType, picture.contentType) };
+  // A frame's few bits may be there by chance, in what is no sound.
+  const maySound = contentType.startsWith('audio/') || contentType === 'application/octet-stream';
+  const type = maySound ? soundType(head) : markedSound(head);
+  if (type === null) return unknown;
+  const sound = await measureStream(await ctx.storage.open(storageKey), { contentType: type, bytes });
+  return { ...unknown, ...sound, contentType: settledType(contentType, type) };
 }
 
 /** What a client calls its bytes, if that is a media type at all. */

@@ -31,6 +31,13 @@ export const TOO_LARGE: Failure = {
   message: "The provider's answer is larger than a job may return.",
 };
 
+/** What was to be sent could not be read from storage. */
+export const NOT_READ: Failure = {
+  code: 'storage_unavailable',
+  retryable: true,
+  message: 'The artifact of the input could not be read.',
+};
+
 /** Of work that was submitted and is polled for. */
 export const CANCELED: Failure = {
   code: 'provider_unavailable',

@@ -19,6 +19,16 @@ export interface Route {
   timed: boolean;
 }
 
+/** The bytes an input refers to, or holds: audio to hear, an image to edit. */
+export interface OpenedArtifact {
+  contentType: string;
+  bytes: number;
+  /** How long it sounds, as measured by us; null: not known, or no sound. */
+  durationMs: number | null;
+  /** May be called more than once. Rejects, or its stream fails, where storage does not give the bytes. */
+  open(): Promise<Readable>;
+}
+
 /** Names one attempt; doubles as the idempotency key we give to vendors (`<jobId>-<attempt>`). */
 export interface CallKey {
   accountId: string;
@@ -40,8 +50,8 @@ export interface Call extends CallKey {
   /** JSON text of the job's `input`: the bytes that the client sent. */
   input: string;
   bounds: Bounds;
-  /** stt only: the audio to hear. May be opened more than once. */
-  audio: { contentType: string; bytes: number; open(): Promise<Readable> } | null;
+  /** stt: the audio to hear. image: the one to edit, null where one is to be made. */
+  artifact: OpenedArtifact | null;
   /** Once aborted: close the socket at once and answer `stopped`. */
   signal: AbortSignal;
   /** chat streams: one `choices[].delta` of the vendor, as JSON text, in order of arrival. */

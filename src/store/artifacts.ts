@@ -69,6 +69,16 @@ export async function findArtifact(db: Db, accountId: string, id: string): Promi
   return rows[0] ?? null;
 }
 
+/** What was fetched for a job to work on. */
+export async function findFetched(db: Db, accountId: string, jobId: string): Promise<StoredArtifact | null> {
+  const { rows } = await db.query<StoredArtifact>(
+    `select ${COLUMNS} from artifacts where account_id = $1 and job_id = $2 and direction = 'input' and deleted_at is null
+      order by id limit 1`,
+    [accountId, jobId],
+  );
+  return rows[0] ?? null;
+}
+
 /** By id alone: for links that were signed for it. */
 export async function findArtifactById(db: Db, id: string): Promise<StoredArtifact | null> {
   const { rows } = await db.query<StoredArtifact>(`select ${COLUMNS} from artifacts where id = $1`, [id]);
@@ -104,14 +114,14 @@ export async function markArtifactDeleted(db: Db, accountId: string, id: string)
 }
 
 /** What a pending artifact turned out to be. Null: it is pending no more, or gone. */
-export async function fulfilArtifact(
-  db: Db,
-  { id, accountId, sha256, storageKey, expiresAt, durationMs, sampleRate }: Artifact,
-): Promise<StoredArtifact | null> {
+export async function fulfilArtifact(db: Db, artifact: Artifact): Promise<StoredArtifact | null> {
+  const { id, accountId, sha256, storageKey, expiresAt, durationMs, sampleRate } = artifact;
+  const { contentType, width, height } = artifact;
   const { rows } = await db.query<StoredArtifact>(
-    `update artifacts set pending = false, sha256 = $3, storage_key = $4, expires_at = $5, duration_ms = $6, sample_rate = $7
+    `update artifacts set pending = false, sha256 = $3, storage_key = $4, expires_at = $5, duration_ms = $6, sample_rate = $7,
+        content_type = $8, width = $9, height = $10
       where account_id = $1 and id = $2 and pending and deleted_at is null returning ${COLUMNS}`,
-    [accountId, id, sha256, storageKey, expiresAt, durationMs, sampleRate],
+    [accountId, id, sha256, storageKey, expiresAt, durationMs, sampleRate, contentType, width, height],
   );
   return rows[0] ?? null;
 }

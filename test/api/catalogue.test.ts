@@ -39,7 +39,8 @@ describe('a price', () => {
     ['sim/chat', [...TOKENS, line('image', 'output')]],
     ['sim/chat', [line('image', 'output')]],
     ['sim/image', [line('image', 'input')]],
-    ['sim/tts', TOKENS],
+    ['sim/tts', [...TOKENS, line('character', 'input')]],
+    ['sim/tts', [line('token', 'input')]],
     ['sim/stt', [line('character', 'input')]],
   ])('of %s is refused with lines %j', async (model, lines) => {
     const { status, body } = await admin.post('/v1/admin/prices', { model, lines });
@@ -54,6 +55,28 @@ describe('a price', () => {
     ['sim/stt', [line('millisecond', 'input')]],
   ])('of %s is taken with lines %j', async (model, lines) => {
     expect((await admin.post('/v1/admin/prices', { model, lines })).status).toBe(201);
+  });
+
+  it.each([
+    ['image', { image_tokens: 272 }, ['image_tokens']],
+    ['tts', { tokens_per_character: 1.5 }, ['tokens_per_character']],
+    [
+      'stt',
+      { input_tokens_per_second: 10, output_tokens_per_second: 5 },
+      ['input_tokens_per_second', 'output_tokens_per_second'],
+    ],
+  ])('in tokens of kind %s needs data that bound them, and keeps them there', async (kind, data, missing) => {
+    const path = `/v1/admin/models/by-token/${kind}`;
+    const price = { model: `by-token/${kind}`, lines: TOKENS };
+    const put = (body: object) => admin.send('PUT', path, { body });
+    const issue = { expected: missing };
+    await put({ kind });
+    const early = await admin.post('/v1/admin/prices', price);
+    expect([early.status, early.body.details.issues[0]]).toMatchObject([400, { path: 'lines', ...issue }]);
+    await put({ kind, data });
+    expect((await admin.post('/v1/admin/prices', price)).status).toBe(201);
+    const late = await put({ kind });
+    expect([late.status, late.body.details.issues[0]]).toMatchObject([400, { path: 'data', ...issue }]);
   });
 
   it('that is missing is an error in the log and a count', async () => {
@@ -104,11 +127,41 @@ describe('a route', () => {
     expect(body.message).toMatch(/exec does no chat, which can be done by sim and openai and replicate\.$/);
   });
 
-  it('keeps its model from becoming of a kind that it cannot do', async () => {
-    await admin.send('PUT', '/v1/admin/models/turns', { body: { kind: 'chat' } });
-    await admin.post('/v1/admin/routes', { model: 'turns', provider: 'openai', base_url });
-    const { status, body } = await admin.send('PUT', '/v1/admin/models/turns', { body: { kind: 'image' } });
-    expect([status, body.details.issues[0].path]).toEqual([400, 'kind']);
+  it.each([
+    ['sim/chat', { voice: 'alto' }, 'data.voice'],
+    ['sim/chat', { leave_out: ['seed'] }, 'data.leave_out'],
+    ['sim/image', { transcript_format: 'json' }, 'data.transcript_format'],
+    ['sim/image', { fields: ['voice'] }, 'data.fields'],
+    ['sim/tts', { leave_out: ['sped'] }, 'data.leave_out'],
+    ['sim/stt', { pcm_rate: 16_000 }, 'data.pcm_rate'],
+  ])('of %s is refused with data %j', async (model, data, path) => {
+    const { status, body } = await admin.post('/v1/admin/routes', {
+      model,
+      provider: 'openai',
+      base_url,
+      data,
+    });
+    expect([status, body.details.issues[0].path]).toEqual([400, path]);
+  });
+
+  it.each([
+    ['chat', { fields: ['service_tier'], unknown_fields: 'refuse' }],
+    ['image', { fields: ['quality', 'seed', 'artifact'], leave_out: ['response_format'] }],
+    [
+      'tts',
+      { fields: ['instructions', 'stream_format'], leave_out: ['speed'], voice: 'alto', pcm_rate: 16_000 },
+    ],
+    ['stt', { transcript_format: 'srt', leave_out: ['prompt'] }],
+  ])('of kind %s is taken with data %j', async (kind, data) => {
+    const model = `routed/${kind}`;
+    await admin.send('PUT', `/v1/admin/models/${model}`, { body: { kind } });
+    const { status, body } = await admin.post('/v1/admin/routes', {
+      model,
+      provider: 'openai',
+      base_url,
+      data,
+    });
+    expect([status, body.data]).toEqual([201, data]);
   });
 });
 

@@ -163,7 +163,10 @@ const NO_JOB: Record<string, [ErrorCode, unknown]> = {
   'nothing to hear': ['invalid_request', { model: 'sim/stt', input: {} }],
   'two things to hear': ['invalid_request', { model: 'sim/stt', input: { artifact: 'a', audio: 'AAAA' } }],
   'audio that is no base64': ['invalid_request', { model: 'sim/stt', input: { audio: `${CANARY}!` } }],
-  'audio by URL': ['input_unsupported', { model: 'sim/stt', input: { url: 'http://127.0.0.1/' } }],
+  'audio by a URL that is refused': [
+    'input_unreachable',
+    { model: 'sim/stt', input: { url: 'http://127.0.0.1/' } },
+  ],
   'an artifact that is none': ['not_found', { model: 'sim/stt', input: { artifact: CANARY } }],
   'a fault that is none': ['invalid_request', chat(CANARY, { sim: { fault: CANARY } })],
   'a price above max_credits': ['cost_over_max', { ...chat(CANARY), max_credits: 1 }],

@@ -198,15 +198,17 @@ describe('its ports', () => {
   });
 
   it('of the APIs are those the proxy leads to, from where it is published', () => {
-    const sites = [
-      ...readText('deploy/caddy/Caddyfile').matchAll(/^:(\d+) \{[^]*?name (\w+)\n\s*port (\d+)/gm),
-    ];
-    expect(sites.map(([, outside, name, inside]) => [outside, name, inside])).toEqual([
+    const proxy = readText('deploy/haproxy/haproxy.cfg');
+    const sites = [...proxy.matchAll(/^frontend (\w+)\n\s*bind :(\d+)/gm)].map(([, name, outside]) => {
+      const backend = new RegExp(`^backend ${name}\\n\\s*server-template \\S+ \\d+ (\\w+):(\\d+) `, 'm');
+      return [outside, ...(backend.exec(proxy)?.slice(1) ?? [])];
+    });
+    expect(sites).toEqual([
       ['8080', 'api', portOf('api', 'PORT')],
       ['8081', 'api', portOf('api', 'ADMIN_PORT')],
     ]);
     const published = (service('proxy').ports ?? []).map((port) => port.split(':').at(-1));
-    expect(published).toEqual(sites.map(([, outside]) => outside));
+    expect(published).toEqual(sites.map(([outside]) => outside));
     expect(new URL(env['PUBLIC_URL'] ?? '').port).toBe(published[0]);
     // Operators' port, and all that is not clients', is this machine's alone.
     for (const [name, { ports = [] }] of all)

@@ -317,9 +317,51 @@ describe('the worst case', () => {
     expect(
       refusal(() => worstCase(image({ n: 5 }), modelOf('image', { max_images: 4 }), terms())),
     ).toMatchObject({ code: 'invalid_request' });
-    expect(refusal(() => worstCase(image({ artifact: 'art_1' }), modelOf('image'), terms()))).toMatchObject({
-      code: 'input_unsupported',
+  });
+});
+
+describe('what is sold by tokens', () => {
+  const TOKENS = PRICES.chat;
+  it.each([
+    ['image', image({ prompt: 'ä mill', n: 3 }), { image_tokens: 272 }, [7, 816]],
+    [
+      'image',
+      image({ prompt: 'a mill', artifact: 'art_1' }),
+      { image_tokens: 272, attachment_tokens: 300 },
+      [306, 272],
+    ],
+    ['tts', tts('Good day'), { tokens_per_character: 1.3 }, [8, 11]],
+    [
+      'stt',
+      { kind: 'stt', input: { artifact: 'art_1', prompt: 'mill' }, audioMs: 1_500 } satisfies KnownInput,
+      { input_tokens_per_second: 10, output_tokens_per_second: 5 },
+      [19, 8],
+    ],
+  ] as const)('%s is held for the most tokens that it may be', (kind, known, data, [input, output]) => {
+    const { usage, hold } = worstCase(known, modelOf(kind, data, TOKENS), terms());
+    expect(usage).toEqual([
+      { name: 'token', measure: 'input', quantity: input },
+      { name: 'token', measure: 'output', quantity: output },
+    ]);
+    expect(hold).toBe(BigInt(input + 4 * output));
+    expect(refusal(() => worstCase(known, modelOf(kind, {}, TOKENS), terms()))).toMatchObject({
+      code: 'price_unknown',
     });
+  });
+
+  it('slow speech is held for the tokens of its length', () => {
+    const slow: KnownInput = { kind: 'tts', input: { input: 'Good day', speed: 0.25 } };
+    const { usage } = worstCase(slow, modelOf('tts', { tokens_per_character: 1 }, TOKENS), terms());
+    expect(usage[1]).toMatchObject({ quantity: 32 });
+  });
+
+  it('fewer images are the bound that fits, at their tokens', () => {
+    const model = modelOf('image', { image_tokens: 100 }, TOKENS);
+    const asked = worstCase(image({ n: 4 }), model, terms());
+    expect(asked.hold).toBe(6n + 1_600n);
+    expect(fittingBound(asked, model, 806n)).toEqual({ n: 2 });
+    expect(fittingBound(asked, model, 805n)).toEqual({ n: 1 });
+    expect(fittingBound(asked, model, 405n)).toBeNull();
   });
 });
 

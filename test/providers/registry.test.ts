@@ -7,7 +7,7 @@ it('knows providers by their names, and no others', async () => {
   const providers = openProviders({ simUrl: 'http://127.0.0.1:9', exec: nowhere });
   expect(providers.engines()).toEqual([]);
   expect(providers.get('sim')).toMatchObject({ name: 'sim', kinds: ['chat', 'image', 'tts', 'stt'] });
-  expect(providers.get('openai')).toMatchObject({ name: 'openai', kinds: ['chat'] });
+  expect(providers.get('openai')).toMatchObject({ name: 'openai', kinds: ['chat', 'image', 'tts', 'stt'] });
   for (const [name, kinds] of Object.entries(PROVIDER_KINDS))
     expect(providers.get(name)).toMatchObject({ name, kinds });
   expect(() => providers.get('nobody')).toThrow('nobody');

@@ -131,7 +131,7 @@ export function callOf(kind: Call['kind'], input: unknown, rest: Partial<Call> =
     jobId: `job_test${++jobs}`,
     attempt: 1,
     bounds: {},
-    audio: null,
+    artifact: null,
     signal: new AbortController().signal,
     onDelta: () => {},
     onRemoteId: async () => {},

@@ -10,7 +10,7 @@ export function whileCallsAreOpen(simUrl: string, atLeast: number, last?: number
       const open = await openCalls(simUrl, last);
       return open.length >= atLeast && open;
     },
-    { what: `${atLeast} calls are open`, withinMs: 30_000, everyMs: 10 },
+    { what: `${atLeast} calls are open`, withinMs: 120_000, everyMs: 10 },
   );
 }
 

@@ -193,7 +193,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -215,7 +215,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -311,7 +311,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -333,7 +333,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -365,7 +365,7 @@ export interface paths {
         };
         /**
          * An artifact's bytes
-         * @description By key, or by a link from POST /v1/artifacts/:id/links. Takes a Range.
+         * @description By key, or by a link from POST /v1/artifacts/:id/links. Takes a Range. Where clients can reach the storage they are sent there, to a URL that is good for five minutes.
          */
         get: {
             parameters: {
@@ -399,6 +399,13 @@ export interface paths {
                         "*/*": string;
                     };
                 };
+                /** @description The bytes are at `Location`, which needs no key */
+                302: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
                 /** @description An error */
                 "4XX": {
                     headers: {
@@ -408,7 +415,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -430,7 +437,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -574,7 +581,7 @@ export interface paths {
                                 } | null;
                                 error: {
                                     /** @enum {unknown} */
-                                    code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                    code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                     message: string;
                                     retryable: boolean;
                                     details: {
@@ -640,7 +647,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -662,7 +669,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -873,7 +880,7 @@ export interface paths {
                             } | null;
                             error: {
                                 /** @enum {unknown} */
-                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                 message: string;
                                 retryable: boolean;
                                 details: {
@@ -1045,7 +1052,7 @@ export interface paths {
                             } | null;
                             error: {
                                 /** @enum {unknown} */
-                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                 message: string;
                                 retryable: boolean;
                                 details: {
@@ -1108,7 +1115,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1130,7 +1137,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1256,7 +1263,7 @@ export interface paths {
                             } | null;
                             error: {
                                 /** @enum {unknown} */
-                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                 message: string;
                                 retryable: boolean;
                                 details: {
@@ -1326,7 +1333,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1348,7 +1355,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1478,7 +1485,7 @@ export interface paths {
                             } | null;
                             error: {
                                 /** @enum {unknown} */
-                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                 message: string;
                                 retryable: boolean;
                                 details: {
@@ -1541,7 +1548,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1563,7 +1570,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1717,7 +1724,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1739,7 +1746,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1969,7 +1976,7 @@ export interface paths {
                                     } | null;
                                     error: {
                                         /** @enum {unknown} */
-                                        code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "internal";
+                                        code: "provider_rejected" | "provider_unavailable" | "provider_timeout" | "provider_malformed" | "provider_rate_limited" | "content_refused" | "attempts_exhausted" | "output_too_large" | "deadline_exceeded" | "storage_unavailable" | "input_unreachable" | "input_unsupported" | "input_too_long" | "internal";
                                         message: string;
                                         retryable: boolean;
                                         details: {
@@ -2025,7 +2032,7 @@ export interface paths {
                                 error?: {
                                     statusCode: number;
                                     /** @enum {unknown} */
-                                    code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                                    code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                                     message: string;
                                     path: string;
                                     requestId: string;
@@ -2049,7 +2056,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2071,7 +2078,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2142,7 +2149,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2164,7 +2171,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2252,7 +2259,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2274,7 +2281,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2404,7 +2411,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2426,7 +2433,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2516,7 +2523,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2538,7 +2545,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2625,7 +2632,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2647,7 +2654,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2665,7 +2672,7 @@ export interface paths {
         put?: never;
         /**
          * Upload an artifact
-         * @description As multipart/form-data with one field `file`, to 100 MiB.
+         * @description As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB. Or promised in JSON, and then sent to `upload.url`: such an artifact is refused until its bytes are there, listed once it was first used, and given up after two hours.
          */
         post: {
             parameters: {
@@ -2680,10 +2687,18 @@ export interface paths {
                         /** Format: binary */
                         file: string;
                     };
+                    "application/json": {
+                        /** @description https, on port 443 or 8443 of a public host; 3 redirects, 60 s in all. */
+                        url: string;
+                    } | {
+                        content_type: string;
+                        bytes: number;
+                        sha256?: string;
+                    };
                 };
             };
             responses: {
-                /** @description An artifact */
+                /** @description An artifact; of one that was promised also where its bytes go */
                 201: {
                     headers: {
                         [name: string]: unknown;
@@ -2705,6 +2720,17 @@ export interface paths {
                             /** Format: date-time */
                             created_at: string;
                             expires_at: string | null;
+                            /** @description Where to send the bytes that were promised, with these headers and in one piece. */
+                            upload?: {
+                                /** @enum {string} */
+                                method: "PUT";
+                                url: string;
+                                headers: {
+                                    [key: string]: string;
+                                };
+                                /** Format: date-time */
+                                expires_at: string;
+                            };
                         };
                     };
                 };
@@ -2717,7 +2743,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2739,7 +2765,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2813,7 +2839,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2835,7 +2861,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2880,7 +2906,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2902,7 +2928,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2970,7 +2996,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2992,7 +3018,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3055,6 +3081,7 @@ export interface paths {
                             })[];
                             max_audio_ms?: number;
                             max_deadline_s?: number;
+                            retention_days?: number;
                         };
                     };
                 };
@@ -3086,7 +3113,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3108,7 +3135,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3178,6 +3205,7 @@ export interface paths {
                                 })[];
                                 max_audio_ms?: number;
                                 max_deadline_s?: number;
+                                retention_days?: number;
                             };
                             livemode: boolean;
                             balance: {
@@ -3229,7 +3257,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3251,7 +3279,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3304,6 +3332,7 @@ export interface paths {
                             })[] | null;
                             max_audio_ms?: number | null;
                             max_deadline_s?: number | null;
+                            retention_days?: number | null;
                         };
                         reason: string;
                     };
@@ -3340,6 +3369,7 @@ export interface paths {
                                 })[];
                                 max_audio_ms?: number;
                                 max_deadline_s?: number;
+                                retention_days?: number;
                             };
                             livemode: boolean;
                             balance: {
@@ -3391,7 +3421,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3413,7 +3443,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3498,7 +3528,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3520,7 +3550,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3587,7 +3617,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3609,7 +3639,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3683,7 +3713,15 @@ export interface paths {
                                     min_side?: number;
                                     max_side?: number;
                                     max_images?: number;
+                                    /** @description image sold by tokens: the most output tokens of one image */
+                                    image_tokens?: number;
                                     max_characters?: number;
+                                    /** @description tts sold by tokens: the most output tokens of one character */
+                                    tokens_per_character?: number;
+                                    /** @description stt sold by tokens: the most input tokens of one second of audio */
+                                    input_tokens_per_second?: number;
+                                    /** @description stt sold by tokens: the most output tokens of one second of audio */
+                                    output_tokens_per_second?: number;
                                     /** @description What the content policy refuses is charged, since the vendor bills it; of jobs submitted from now on. */
                                     charge_refused?: boolean;
                                 };
@@ -3724,6 +3762,17 @@ export interface paths {
                                         /** @enum {unknown} */
                                         unknown_fields?: "pass" | "refuse";
                                         fields?: string[];
+                                        /** @description Fields that clients may give, or we would, and that are not sent to this upstream. */
+                                        leave_out?: string[];
+                                        /**
+                                         * @description stt: what the upstream is asked for. By default verbose_json, of a model with "transcribe" in its name json.
+                                         * @enum {unknown}
+                                         */
+                                        transcript_format?: "json" | "text" | "srt" | "vtt" | "verbose_json";
+                                        /** @description tts: samples a second of the upstream's PCM, by default 24000. */
+                                        pcm_rate?: number;
+                                        /** @description tts: the voice where the client names none, by default alloy. */
+                                        voice?: string;
                                         /** @description replicate: what the upstream calls a field of ours; null: it has none. */
                                         input_map?: {
                                             [key: string]: string | null;
@@ -3752,7 +3801,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3774,7 +3823,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3836,7 +3885,15 @@ export interface paths {
                             min_side?: number;
                             max_side?: number;
                             max_images?: number;
+                            /** @description image sold by tokens: the most output tokens of one image */
+                            image_tokens?: number;
                             max_characters?: number;
+                            /** @description tts sold by tokens: the most output tokens of one character */
+                            tokens_per_character?: number;
+                            /** @description stt sold by tokens: the most input tokens of one second of audio */
+                            input_tokens_per_second?: number;
+                            /** @description stt sold by tokens: the most output tokens of one second of audio */
+                            output_tokens_per_second?: number;
                             /** @description What the content policy refuses is charged, since the vendor bills it; of jobs submitted from now on. */
                             charge_refused?: boolean;
                         };
@@ -3869,7 +3926,15 @@ export interface paths {
                                 min_side?: number;
                                 max_side?: number;
                                 max_images?: number;
+                                /** @description image sold by tokens: the most output tokens of one image */
+                                image_tokens?: number;
                                 max_characters?: number;
+                                /** @description tts sold by tokens: the most output tokens of one character */
+                                tokens_per_character?: number;
+                                /** @description stt sold by tokens: the most input tokens of one second of audio */
+                                input_tokens_per_second?: number;
+                                /** @description stt sold by tokens: the most output tokens of one second of audio */
+                                output_tokens_per_second?: number;
                                 /** @description What the content policy refuses is charged, since the vendor bills it; of jobs submitted from now on. */
                                 charge_refused?: boolean;
                             };
@@ -3885,7 +3950,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3907,7 +3972,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3970,6 +4035,17 @@ export interface paths {
                             /** @enum {unknown} */
                             unknown_fields?: "pass" | "refuse";
                             fields?: string[];
+                            /** @description Fields that clients may give, or we would, and that are not sent to this upstream. */
+                            leave_out?: string[];
+                            /**
+                             * @description stt: what the upstream is asked for. By default verbose_json, of a model with "transcribe" in its name json.
+                             * @enum {unknown}
+                             */
+                            transcript_format?: "json" | "text" | "srt" | "vtt" | "verbose_json";
+                            /** @description tts: samples a second of the upstream's PCM, by default 24000. */
+                            pcm_rate?: number;
+                            /** @description tts: the voice where the client names none, by default alloy. */
+                            voice?: string;
                             /** @description replicate: what the upstream calls a field of ours; null: it has none. */
                             input_map?: {
                                 [key: string]: string | null;
@@ -4012,6 +4088,17 @@ export interface paths {
                                 /** @enum {unknown} */
                                 unknown_fields?: "pass" | "refuse";
                                 fields?: string[];
+                                /** @description Fields that clients may give, or we would, and that are not sent to this upstream. */
+                                leave_out?: string[];
+                                /**
+                                 * @description stt: what the upstream is asked for. By default verbose_json, of a model with "transcribe" in its name json.
+                                 * @enum {unknown}
+                                 */
+                                transcript_format?: "json" | "text" | "srt" | "vtt" | "verbose_json";
+                                /** @description tts: samples a second of the upstream's PCM, by default 24000. */
+                                pcm_rate?: number;
+                                /** @description tts: the voice where the client names none, by default alloy. */
+                                voice?: string;
                                 /** @description replicate: what the upstream calls a field of ours; null: it has none. */
                                 input_map?: {
                                     [key: string]: string | null;
@@ -4035,7 +4122,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4057,7 +4144,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4133,7 +4220,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4155,7 +4242,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4237,7 +4324,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4259,7 +4346,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4324,6 +4411,7 @@ export interface paths {
                                 }[];
                                 max_audio_ms: number;
                                 max_deadline_s: number;
+                                retention_days: number | null;
                             }[];
                         };
                     };
@@ -4337,7 +4425,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4359,7 +4447,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4437,7 +4525,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4459,7 +4547,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4548,7 +4636,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4570,7 +4658,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;

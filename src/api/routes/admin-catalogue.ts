@@ -9,10 +9,10 @@ import type { Kind } from '../../domain/job.ts';
 import type { Model } from '../../domain/model.ts';
 import { type Turn, turnPage } from '../../domain/page.ts';
 import { PROVIDER_KINDS, providerDoes } from '../../domain/providers.ts';
-import { fitsKind, unitsOf } from '../../domain/pricing.ts';
 import { seal } from '../../flow/seal.ts';
 import type { Api } from '../api.ts';
 import { type PageQuery, pageQuery, sendPage, turnOf } from '../page.ts';
+import { assertBounded, assertFits, assertRouteData } from './admin-fits.ts';
 import { ModelForm, ModelPath, PriceForm, RouteForm, RoutePatch } from './admin-forms.ts';
 import { AdminModels, ModelMade, PriceMade, RouteMade, RouteSwitched } from './admin-shapes.ts';
 import { adminSchema as schema, type AdminTools } from './admin-tools.ts';
@@ -62,10 +62,9 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
       const id = request.params['*'];
       const { kind, name = id, aliases = [], tags = [], enabled = true, data = {} } = request.body;
       refuseTakenNames(ctx, id, aliases);
-      const unfit = ctx
-        .catalogue()
-        .models.get(id)
-        ?.routes.find((route) => !providerDoes(route.provider, kind));
+      const known = ctx.catalogue().models.get(id);
+      const unfit = known?.routes.find((route) => !providerDoes(route.provider, kind));
+      if (known?.kind === kind) assertBounded({ kind, data, lines: known.price?.lines ?? [] }, 'data');
       if (unfit) throw cannotDo('kind', { provider: unfit.provider, kind });
       const row = { kind, name, aliases, tags, enabled, data };
       await prisma.models.upsert({ where: { id }, create: { id, ...row }, update: row });
@@ -84,6 +83,7 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
       const { kind } = assertModel(ctx, model);
       assertFits(kind, cost, { path: 'cost', whole: false });
       if (!providerDoes(provider, kind)) throw cannotDo('provider', { provider, kind });
+      if (provider === 'openai') assertRouteData(kind, data);
       if (provider === 'exec') assertEngine(upstream_model, kind);
       const address = rootUrl(base_url, provider);
       const id = newId('rte');
@@ -140,8 +140,9 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
     },
     async (request, reply) => {
       const { model, lines } = request.body;
-      const { kind } = assertModel(ctx, model);
+      const { kind, data } = assertModel(ctx, model);
       assertFits(kind, lines, { path: 'lines', whole: true });
+      assertBounded({ kind, data, lines }, 'lines');
       const id = newId('prv');
       await prisma.prices.create({ data: { id, model_id: model, lines } });
       await log(request.operatorKeyId, { action: 'price.set', target: id, details: { model, lines } });
@@ -160,22 +161,6 @@ function assertModel(ctx: Context, model: string): Model {
     message: 'must be the id of a model',
     expected: 'an id',
     received: model,
-  });
-}
-
-/** A job is sold only where each thing it uses has its price; a cost may be unknown. */
-function assertFits(
-  kind: Kind,
-  lines: PriceForm['lines'],
-  { path, whole }: { path: string; whole: boolean },
-): void {
-  if (fitsKind(kind, lines, { whole })) return;
-  const units = unitsOf(kind);
-  throw invalidRequest({
-    path,
-    message: `must hold ${whole ? 'one line' : 'at most one line'} each for ${units.join(' and ')}, since the model is of kind ${kind}`,
-    expected: units,
-    received: lines.map(({ name, measure }) => `${name} ${measure}`),
   });
 }
 

@@ -1,7 +1,7 @@
 // What operators send.
 import { Type, type Static, type TSchema } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
-import { MODEL_ID } from '../../domain/model.ts';
+import { MODEL_ID, TRANSCRIPT_FORMATS } from '../../domain/model.ts';
 import { PROVIDER_KINDS, type ProviderName } from '../../domain/providers.ts';
 
 const strict = { additionalProperties: false };
@@ -99,6 +99,9 @@ export const GrantForm = Type.Object(
 );
 export type GrantForm = Static<typeof GrantForm>;
 
+const tokens = (description: string) =>
+  Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 1_000_000, description }));
+
 /** What bounds and measures a model's calls (src/domain/model.ts). */
 export const ModelDataForm = Type.Object(
   {
@@ -110,7 +113,17 @@ export const ModelDataForm = Type.Object(
     min_side: Type.Optional(Positive),
     max_side: Type.Optional(Positive),
     max_images: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+    image_tokens: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1_000_000,
+        description: 'image sold by tokens: the most output tokens of one image',
+      }),
+    ),
     max_characters: Type.Optional(Positive),
+    tokens_per_character: tokens('tts sold by tokens: the most output tokens of one character'),
+    input_tokens_per_second: tokens('stt sold by tokens: the most input tokens of one second of audio'),
+    output_tokens_per_second: tokens('stt sold by tokens: the most output tokens of one second of audio'),
     charge_refused: Type.Optional(
       Type.Boolean({
         description:
@@ -145,10 +158,36 @@ export const PriceLineForm = Type.Object(
 );
 const PriceLines = Type.Array(PriceLineForm, { maxItems: 20 });
 
+const FieldNames = Type.Array(Type.String({ minLength: 1, maxLength: 100 }), { maxItems: 200 });
+
 export const RouteDataForm = Type.Object(
   {
     unknown_fields: Type.Optional(Type.Enum(['pass', 'refuse'])),
-    fields: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 100 }), { maxItems: 200 })),
+    fields: Type.Optional(FieldNames),
+    leave_out: Type.Optional({
+      ...FieldNames,
+      description: 'Fields that clients may give, or we would, and that are not sent to this upstream.',
+    }),
+    transcript_format: Type.Optional(
+      Type.Enum([...TRANSCRIPT_FORMATS], {
+        description:
+          'stt: what the upstream is asked for. By default verbose_json, of a model with "transcribe" in its name json.',
+      }),
+    ),
+    pcm_rate: Type.Optional(
+      Type.Integer({
+        minimum: 4_000,
+        maximum: 384_000,
+        description: "tts: samples a second of the upstream's PCM, by default 24000.",
+      }),
+    ),
+    voice: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 100,
+        description: 'tts: the voice where the client names none, by default alloy.',
+      }),
+    ),
     input_map: Type.Optional(
       Type.Unsafe<Record<string, string | null>>({
         type: 'object',
@@ -174,6 +213,7 @@ export const RouteDataForm = Type.Object(
   },
   strict,
 );
+export type RouteDataForm = Static<typeof RouteDataForm>;
 
 export const RouteForm = Type.Object(
   {

@@ -25,7 +25,7 @@ import { readUpload } from '../upload.ts';
 import { exceptBody } from '../validate.ts';
 import { listOf } from '../shapes.ts';
 import { ArtifactAnswer } from '../shapes-account.ts';
-import { answerPromise, isPromise, UploadAnswer } from './promised-uploads.ts';
+import { answerPromise, ARTIFACT_BODIES, ArtifactMade, isPromise } from './promised-uploads.ts';
 
 const Id = Type.Object({ id: Type.String() });
 const Bytes = {
@@ -45,13 +45,12 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
         tags: ['artifacts'],
         summary: 'Upload an artifact',
         description:
-          'As multipart/form-data with one field `file`, to 100 MiB. Or promised in JSON, and then sent to `upload.url`: such an ' +
-          'artifact is refused until its bytes are there, listed once it was first used, and given up after two hours.',
-        consumes: ['multipart/form-data', 'application/json'],
-        body: Type.Object({ file: Type.String({ format: 'binary' }) }, { additionalProperties: false }),
-        response: {
-          201: Type.Object({ ...ArtifactAnswer.properties, upload: Type.Optional(UploadAnswer) }),
-        },
+          'As multipart/form-data with one field `file`, or as JSON with a `url` that is fetched; to 100 MiB. Or promised in JSON, and ' +
+          'then sent to `upload.url`: such an artifact is refused until its bytes are there, listed once it was first used, and ' +
+          'given up after two hours.',
+        consumes: Object.keys(ARTIFACT_BODIES),
+        body: { content: ARTIFACT_BODIES },
+        response: { 201: ArtifactMade },
       },
       // A form is read as it comes, and judged part by part.
       validatorCompiler: exceptBody,
@@ -210,8 +209,10 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
     if (elsewhere !== null)
       return reply.code(302).headers({ location: elsewhere, 'cache-control': 'private, no-store' }).send();
     const range = parseRange(request.headers.range, artifact.bytes);
+    // Of what a HEAD is answered nothing is sent: one byte shows that they are there.
+    const looked = request.method === 'HEAD' && artifact.bytes > 0 ? { start: 0, end: 0 } : range;
     const content = await ctx.storage
-      .open(artifact.storageKey, range ?? undefined)
+      .open(artifact.storageKey, looked ?? undefined)
       .catch((error: unknown) => missing(artifact, error));
     reply
       .type(artifact.contentType)

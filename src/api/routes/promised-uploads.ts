@@ -11,11 +11,13 @@ import { findArtifactById } from '../../store/artifacts.ts';
 import type { Api } from '../api.ts';
 import { artifactView, presentArtifact } from '../artifact-view.ts';
 import { refuseEncoding } from '../body.ts';
+import { Fetch } from '../fetch-upload.ts';
 import { linkSignature, verifyLink } from '../links.ts';
 import { At } from '../shapes.ts';
+import { ArtifactAnswer } from '../shapes-account.ts';
 import { compile, exceptBody, invalid } from '../validate.ts';
 
-export const PromiseForm = Type.Object(
+const PromiseForm = Type.Object(
   {
     content_type: Type.String({ pattern: '^[\\w.+-]{1,60}/[\\w.+-]{1,60}$' }),
     bytes: Type.Integer({ minimum: 1, maximum: ARTIFACT_MAX_BYTES }),
@@ -28,8 +30,15 @@ export const PromiseForm = Type.Object(
   },
 );
 
-/** Beside the artifact, in the answer to a promise. */
-export const UploadAnswer = Type.Object(
+/** What an artifact is made of: bytes, an address of theirs, or a promise. */
+export const ARTIFACT_BODIES = {
+  'multipart/form-data': {
+    schema: Type.Object({ file: Type.String({ format: 'binary' }) }, { additionalProperties: false }),
+  },
+  'application/json': { schema: Type.Union([Fetch, PromiseForm]) },
+};
+
+const UploadAnswer = Type.Object(
   {
     method: Type.Literal('PUT'),
     url: Type.String(),
@@ -40,6 +49,11 @@ export const UploadAnswer = Type.Object(
     expires_at: At,
   },
   { description: 'Where to send the bytes that were promised, with these headers and in one piece.' },
+);
+
+export const ArtifactMade = Type.Object(
+  { ...ArtifactAnswer.properties, upload: Type.Optional(UploadAnswer) },
+  { description: 'An artifact; of one that was promised also where its bytes go' },
 );
 
 const checkPromise = compile(PromiseForm);
@@ -105,7 +119,8 @@ export function promisedUploadRoutes(scope: FastifyInstance, { ctx }: Api): void
         throw new AppError('not_found', { message: 'The link is not valid any more.' });
       const artifact = presentArtifact(await findArtifactById(ctx.flow, id));
       refuseEncoding(request);
-      assertHeaders(request, artifact);
+      // Looked at, it may be called something else than was promised.
+      if (artifact.pending) assertHeaders(request, artifact);
       await receiveUpload(ctx, artifact, bodyOf(request)).catch((error: unknown) => {
         // What still comes is let pass, so that the client gets to read the answer.
         request.raw.unpipe();

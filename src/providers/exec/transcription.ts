@@ -24,7 +24,7 @@ export async function transcribe(work: Work): Promise<CallResult> {
   if (durationMs === 'lost')
     return failed(null, {
       code: 'storage_unavailable',
-      retryable: call.audio !== null,
+      retryable: call.artifact !== null,
       message: 'The audio could not be read.',
     });
   if (durationMs === null)
@@ -47,10 +47,10 @@ export async function transcribe(work: Work): Promise<CallResult> {
 }
 
 /** Writes what is to be heard into the file, so that no sound lies in memory while a call waits for its turn. Its length in ms. */
-async function prepare({ audio, bounds }: Call, file: string): Promise<number | null | 'lost'> {
+async function prepare({ artifact, bounds }: Call, file: string): Promise<number | null | 'lost'> {
   const bytes =
-    audio &&
-    (await audio
+    artifact &&
+    (await artifact
       .open()
       .then(buffer)
       .catch(() => null));

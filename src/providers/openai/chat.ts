@@ -52,15 +52,12 @@ export async function chat(dialect: Dialect, route: Route, call: Call): Promise<
   return resultOf(ended, { route, call, stream });
 }
 
-export function headersFor({ apiKey }: Route, { jobId, attempt }: Pick<Call, 'jobId' | 'attempt'>): string[] {
-  const headers = [
-    'content-type',
-    'application/json',
-    'user-agent',
-    'millrace',
-    'idempotency-key',
-    `${jobId}-${attempt}`,
-  ];
+export function headersFor(
+  { apiKey }: Route,
+  { jobId, attempt }: Pick<Call, 'jobId' | 'attempt'>,
+  content: readonly string[] = ['content-type', 'application/json'],
+): string[] {
+  const headers = [...content, 'user-agent', 'millrace', 'idempotency-key', `${jobId}-${attempt}`];
   if (apiKey !== null) headers.push('authorization', `Bearer ${apiKey}`);
   return headers;
 }

@@ -1,20 +1,39 @@
-// Any server with OpenAI's chat completions, named by base URL and key.
+// Any server that speaks OpenAI's dialect, named by base URL and key: chat completions, images, speech, transcriptions.
+import type { Kind } from '../../domain/job.ts';
 import { PROVIDER_KINDS } from '../../domain/providers.ts';
 import { openAgent, targetOf } from '../exchange.ts';
 import type { Call, CallResult, Provider, Route } from '../provider.ts';
 import { chat, type Limits } from './chat.ts';
+import { image } from './image.ts';
+import type { Asked, Link } from './link.ts';
+import { speech } from './speech.ts';
+import { transcription } from './transcription.ts';
 
-export const CHAT_LIMITS: Limits = { totalMs: 10 * 60_000, idleMs: 60_000 };
+const MINUTE = 60_000;
+/** Of one attempt (contract 19). */
+const TOTAL_MS: Record<Kind, number> = {
+  chat: 10 * MINUTE,
+  image: 5 * MINUTE,
+  tts: 5 * MINUTE,
+  stt: 30 * MINUTE,
+};
+const IDLE_MS = MINUTE;
 
-/** `limits` bound one attempt; by default those of contract 19. */
+const CALLS: Record<Exclude<Kind, 'chat'>, (link: Link, asked: Asked) => Promise<CallResult>> = {
+  image,
+  tts: speech,
+  stt: transcription,
+};
+
+/** `limits` bound one attempt of any kind; by default those of contract 19. */
 export function openaiProvider(limits: Partial<Limits> = {}): Provider {
   const agent = openAgent();
   return {
     name: 'openai',
     kinds: PROVIDER_KINDS.openai,
-    async call(route: Route, call: Call): Promise<CallResult> {
-      if (call.kind !== 'chat') throw new Error(`openai does no ${call.kind}`);
-      const own = { agent, limits: { ...CHAT_LIMITS, ...limits } };
+    call(route: Route, call: Call): Promise<CallResult> {
+      const own = { agent, limits: { totalMs: TOTAL_MS[call.kind], idleMs: IDLE_MS, ...limits } };
+      if (call.kind !== 'chat') return CALLS[call.kind](own, { route, call });
       // `sim` means something to the simulator alone.
       return chat({ ...own, headers: [], drop: ['sim'], boundName: boundName(route) }, route, call);
     },

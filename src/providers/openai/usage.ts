@@ -14,3 +14,9 @@ export function chatUsage(usage: unknown): UsageLine[] | null {
 
 export const isCount = (value: unknown): value is number =>
   Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** What images, speech and transcriptions call them. Null likewise. */
+export function tokenUsage(usage: unknown): UsageLine[] | null {
+  const { input_tokens: input, output_tokens: output } = Object(usage) as Record<string, unknown>;
+  return chatUsage({ prompt_tokens: input, completion_tokens: output });
+}

@@ -3,7 +3,7 @@
 import { Readable } from 'node:stream';
 import type { Kind } from '../../domain/job.ts';
 import { parseSize } from '../../domain/model.ts';
-import type { Call } from '../provider.ts';
+import type { Call, OpenedArtifact } from '../provider.ts';
 import type { Asked } from './link.ts';
 
 /** A data: URI is taken up to about a megabyte; longer audio is uploaded first. */
@@ -85,7 +85,7 @@ function textOf(content: unknown): string {
 }
 
 /** @throws if storage does not give the bytes */
-export async function bytesOf(audio: NonNullable<Call['audio']>): Promise<Buffer> {
+export async function bytesOf(audio: OpenedArtifact): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of Readable.from(await audio.open())) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks);

@@ -89,9 +89,9 @@ export function target(upstreamModel: string, body: object): { path: string; bod
 /** Audio as the model takes it; a result if it cannot be brought there. */
 async function audioUri(link: Link, asked: Asked): Promise<string | CallResult> {
   const { route, call } = asked;
-  if (!call.audio) throw new Error('a transcription needs audio');
-  const bytes = await bytesOf(call.audio);
-  const type = mediaType(call.audio.contentType);
+  if (!call.artifact) throw new Error('a transcription needs audio');
+  const bytes = await bytesOf(call.artifact);
+  const type = mediaType(call.artifact.contentType);
   if (bytes.length <= MOST_INLINE_BYTES) return dataUri(bytes, type);
   const boundary = `millrace-${randomBytes(24).toString('hex')}`;
   const head = `--${boundary}\r\ncontent-disposition: form-data; name="content"; filename="audio"\r\ncontent-type: ${type}\r\n\r\n`;

@@ -41,13 +41,14 @@ export function requestFor(
   link: Link,
   { route, call }: Asked,
   path: string,
+  content?: readonly string[],
 ): Omit<Request, 'body' | 'maxBytes'> {
   const target = targetOf(link.url);
   return {
     method: 'POST',
     origin: target.origin,
     path: `${target.path}${path}`,
-    headers: [...headersFor(route, call), ...identity(call)],
+    headers: [...headersFor(route, call, content), ...identity(call)],
     signal: call.signal,
     totalMs: link.totalMs[call.kind],
     idleMs: 0,

@@ -1,75 +1,35 @@
-import { Readable } from 'node:stream';
 import { evidenceOf, exchange } from '../exchange.ts';
-import { failed, malformed, parsed } from '../failure.ts';
+import { failed, malformed, NOT_READ, parsed } from '../failure.ts';
+import { formOf } from '../form.ts';
 import { isCount } from '../openai/usage.ts';
 import type { CallResult } from '../provider.ts';
 import { type Asked, type Link, type Reader, requestFor, secretsOf } from './link.ts';
 import { resultOf } from './remote.ts';
 
 const MOST_BYTES = 8 << 20;
-/** The audio is binary and could hold anything, but not by chance this. */
-const BOUNDARY = '----millrace-7d1f0c5b9a3e4826';
 
 export async function simTranscription(link: Link, asked: Asked): Promise<CallResult> {
-  const { audio } = asked.call;
-  if (!audio) throw new Error('a transcription needs audio');
-  const { head, tail } = form(asked, audio.contentType);
-  let lost = false;
-  const upload = Readable.from(
-    (async function* parts() {
-      yield head;
-      try {
-        yield* await audio.open();
-      } catch (error) {
-        lost = true;
-        throw error;
-      }
-      yield tail;
-    })(),
-    { objectMode: false },
-  );
-  const { headers, ...request } = requestFor(link, asked, '/v1/audio/transcriptions');
-  const ended = await exchange(link.agent, {
-    ...request,
-    headers: [
-      ...headers.slice(2),
-      'content-type',
-      `multipart/form-data; boundary=${BOUNDARY}`,
-      'content-length',
-      String(head.length + audio.bytes + tail.length),
+  const { route, call } = asked;
+  if (!call.artifact) throw new Error('a transcription needs audio');
+  const input = JSON.parse(call.input) as Record<string, unknown>;
+  const form = formOf(
+    [
+      ['model', route.upstreamModel],
+      ['response_format', 'verbose_json'],
+      ['language', input.language],
+      ['prompt', input.prompt],
+      ['max_ms', call.bounds.audio_ms],
+      ['sim', input.sim],
     ],
-    body: upload,
+    { name: 'file', artifact: call.artifact },
+  );
+  const ended = await exchange(link.agent, {
+    ...requestFor(link, asked, '/v1/audio/transcriptions', form.headers),
+    body: form.body,
     maxBytes: MOST_BYTES,
   });
-  if (lost)
-    return failed(ended, {
-      code: 'storage_unavailable',
-      retryable: true,
-      message: 'The audio could not be read.',
-    });
+  if (form.lost()) return failed(ended, NOT_READ);
   return resultOf(link, { ...asked, ended }, transcriptionReader(asked));
-}
-
-/** What stands before and after the audio in the form. */
-function form({ route, call }: Asked, contentType: string): { head: Buffer; tail: Buffer } {
-  const input = JSON.parse(call.input) as Record<string, unknown>;
-  const fields: [string, unknown][] = [
-    ['model', route.upstreamModel],
-    ['response_format', 'verbose_json'],
-    ['language', input.language],
-    ['prompt', input.prompt],
-    ['max_ms', call.bounds.audio_ms],
-    ['sim', input.sim],
-  ];
-  const parts = fields
-    .filter(([, value]) => value !== undefined && value !== null)
-    .map(
-      ([name, value]) =>
-        `--${BOUNDARY}\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${typeof value === 'string' ? value : JSON.stringify(value)}\r\n`,
-    );
-  const type = /^[\w.+-]+\/[\w.+-]+$/.test(contentType) ? contentType : 'application/octet-stream';
-  const file = `--${BOUNDARY}\r\ncontent-disposition: form-data; name="file"; filename="audio"\r\ncontent-type: ${type}\r\n\r\n`;
-  return { head: Buffer.from(parts.join('') + file), tail: Buffer.from(`\r\n--${BOUNDARY}--\r\n`) };
 }
 
 export const transcriptionReader =

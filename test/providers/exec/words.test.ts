@@ -106,9 +106,10 @@ describe('an engine', () => {
   const heardAt = (rest: Record<string, unknown>) =>
     callOf('stt', rest, {
       bounds: { audio_ms: 60_000 },
-      audio: {
+      artifact: {
         contentType: 'audio/wav',
         bytes: 1,
+        durationMs: null,
         open: async () => Readable.from([readFileSync(join(workshop.path, 'tone.wav'))]),
       },
     });
@@ -196,9 +197,10 @@ describe('an engine', () => {
     const audio = {
       contentType: 'audio/mpeg',
       bytes: 3,
+      durationMs: null,
       open: async () => Readable.from([Buffer.from('ID3')]),
     };
-    expect(await call('pocketsphinx', callOf('stt', {}, { audio }))).toContain('hears WAV files');
+    expect(await call('pocketsphinx', callOf('stt', {}, { artifact: audio }))).toContain('hears WAV files');
   });
 
   it('sd draws each image with the next seed, and takes no prompt for an option', async () => {

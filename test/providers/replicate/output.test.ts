@@ -35,7 +35,12 @@ const INPUTS: Record<Kind, object> = {
   stt: { artifact: 'art_x' },
   chat: { messages: [] },
 };
-const audio: Call['audio'] = { contentType: 'audio/wav', bytes: 44, open: async () => null as never };
+const audio: Call['artifact'] = {
+  contentType: 'audio/wav',
+  bytes: 44,
+  durationMs: null,
+  open: async () => null as never,
+};
 
 async function made(kind: Kind, output: unknown, rest: Partial<Call> = {}): Promise<CallResult> {
   vendor.plan({ output });
@@ -144,7 +149,7 @@ describe('speech and transcripts', () => {
   it('transcripts come as text, pieces, segments or chunks', async () => {
     const open = async () => (await import('node:stream')).Readable.from([tone(8_000, 1)]);
     const bounds = { audio_ms: 1_000 };
-    const heard = (output: unknown) => made('stt', output, { audio: { ...audio, open } as never, bounds });
+    const heard = (output: unknown) => made('stt', output, { artifact: { ...audio, open } as never, bounds });
     const segments = [{ start_ms: 0, end_ms: 900, text: ' A mill' }];
     const ms = (quantity: number) => [{ name: 'millisecond', measure: 'input', quantity }];
     expect(await heard('A mill')).toMatchObject({

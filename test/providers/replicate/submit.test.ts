@@ -127,15 +127,16 @@ describe('a submit', () => {
 
   it('of audio carries it as data, or where it is long as an upload', async () => {
     const heard = { segments: [{ start: 0, end: 0.4, text: ' A mill.' }], transcription: ' A mill.' };
-    const audioOf = (bytes: Buffer): Call['audio'] => ({
+    const audioOf = (bytes: Buffer): Call['artifact'] => ({
       contentType: 'audio/wav',
       bytes: bytes.length,
+      durationMs: null,
       open: async () => Readable.from([bytes.subarray(0, 50), bytes.subarray(50)]),
     });
     const [short, long] = [tone(16_000, 0.5), tone(48_000, 12)];
     for (const audio of [short, long]) {
       vendor.plan({ output: heard });
-      const call = callOf('stt', { language: 'en', artifact: 'art_x' }, { audio: audioOf(audio) });
+      const call = callOf('stt', { language: 'en', artifact: 'art_x' }, { artifact: audioOf(audio) });
       expect(await provider.call(at(), call)).toMatchObject({
         type: 'succeeded',
         output: { text: 'A mill.' },

@@ -1,7 +1,7 @@
 // The provider `sim` as a worker has it, on a simulator of the test file's own.
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll } from 'vitest';
-import type { Call, CallResult, Output, Provider } from '../../../src/providers/provider.ts';
+import type { Call, CallResult, OpenedArtifact, Output, Provider } from '../../../src/providers/provider.ts';
 import { openProviders, type Providers } from '../../../src/providers/registry.ts';
 import { callOf, hello, route, type Sim, startSim, until } from '../support.ts';
 
@@ -26,9 +26,10 @@ export function output<K extends Output['kind']>(result: CallResult, kind: K): E
   return result.output as Extract<Output, { kind: K }>;
 }
 
-export const audioOf = (bytes: Buffer, contentType = 'audio/wav'): Call['audio'] => ({
+export const audioOf = (bytes: Buffer, contentType = 'audio/wav'): OpenedArtifact => ({
   contentType,
   bytes: bytes.length,
+  durationMs: null,
   // In pieces, as storage reads them.
   open: async () =>
     Readable.from(
@@ -58,5 +59,5 @@ export async function callWith(
   rest: Partial<Call> = {},
 ): Promise<Call> {
   const audio = kind === 'stt' ? audioOf((await spoken({ input: 'Hear it.' })).bytes) : null;
-  return callOf(kind, { ...INPUTS[kind], sim: simField }, { audio, ...rest });
+  return callOf(kind, { ...INPUTS[kind], sim: simField }, { artifact: audio, ...rest });
 }

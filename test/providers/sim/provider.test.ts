@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import type { Call } from '../../../src/providers/provider.ts';
+import type { OpenedArtifact } from '../../../src/providers/provider.ts';
 import { simProvider } from '../../../src/providers/sim/index.ts';
 import { callOf, hello, startSim } from '../support.ts';
 import { at, audioOf, logged, output, provider, spoken } from './platform.ts';
@@ -80,7 +80,7 @@ describe('the simulator as a provider', () => {
     const call = callOf(
       'stt',
       { language: 'de' },
-      { audio: audioOf(speech.bytes), bounds: { audio_ms: speech.durationMs! } },
+      { artifact: audioOf(speech.bytes), bounds: { audio_ms: speech.durationMs! } },
     );
     const heard = await provider.call(at, call);
     expect(output(heard, 'stt')).toMatchObject({ text, language: 'de', durationMs: speech.durationMs });
@@ -105,7 +105,7 @@ describe('the simulator as a provider', () => {
     const ear = simProvider({ url: other.url });
     const heard = await ear.call(
       at,
-      callOf('stt', {}, { audio: audioOf(speech.bytes, 'application/octet-stream') }),
+      callOf('stt', {}, { artifact: audioOf(speech.bytes, 'application/octet-stream') }),
     );
     expect(output(heard, 'stt').text).toBe('No header.');
     await ear.close();
@@ -116,12 +116,12 @@ describe('the simulator as a provider', () => {
     const text = 'Grain after grain after grain. '.repeat(240);
     const speech = await spoken({ input: text });
     expect(
-      output(await provider.call(at, callOf('stt', {}, { audio: audioOf(speech.bytes) })), 'stt').text,
+      output(await provider.call(at, callOf('stt', {}, { artifact: audioOf(speech.bytes) })), 'stt').text,
     ).toBe(text);
   });
 
   it('says that it heard nothing, which is final', async () => {
-    const result = await provider.call(at, callOf('stt', {}, { audio: audioOf(Buffer.alloc(99_999)) }));
+    const result = await provider.call(at, callOf('stt', {}, { artifact: audioOf(Buffer.alloc(99_999)) }));
     expect(result).toMatchObject({
       type: 'failed',
       code: 'provider_rejected',
@@ -131,19 +131,20 @@ describe('the simulator as a provider', () => {
   });
 
   it('says so too when it said at first that it would listen later', async () => {
-    const call = callOf('stt', { sim: { fault: 'async' } }, { audio: audioOf(Buffer.alloc(9_999)) });
+    const call = callOf('stt', { sim: { fault: 'async' } }, { artifact: audioOf(Buffer.alloc(9_999)) });
     expect(await provider.call(at, call)).toMatchObject({ type: 'failed', evidence: { note: 'no_speech' } });
   });
 
   it("says when the audio cannot be read, which is not the vendor's fault", async () => {
-    const broken: Call['audio'] = {
+    const broken: OpenedArtifact = {
       contentType: 'audio/wav',
       bytes: 1_000,
+      durationMs: null,
       open: async () => Readable.from(halfOfIt()),
     };
     const missing = { ...broken, open: () => Promise.reject(new Error('gone')) };
     for (const audio of [broken, missing]) {
-      expect(await provider.call(at, callOf('stt', {}, { audio }))).toMatchObject({
+      expect(await provider.call(at, callOf('stt', {}, { artifact: audio }))).toMatchObject({
         type: 'failed',
         code: 'storage_unavailable',
         retryable: true,
