@@ -11,6 +11,8 @@ const EVERY_S = 3_600;
  * wrong database there is a day's time to notice, before what the right one names is gone.
  */
 const OLDER_THAN_MS = 22 * 3_600_000;
+/** Whoever found an artifact just before it was deleted may still be about to open it, or to admit a job that names it. */
+const DELETED_FOR_S = 300;
 const PAGE = 500;
 
 /** By one process an hour. Answers how many were removed, null if it was not our turn. */
@@ -21,7 +23,7 @@ export async function removeOrphans(ctx: Context): Promise<number | null> {
   let removed = 0;
   let keys: string[] = [];
   const removeUnnamed = async (): Promise<void> => {
-    const unnamed = await unnamedKeys(ctx.flow, keys);
+    const unnamed = await unnamedKeys(ctx.flow, keys, { deletedForS: DELETED_FOR_S });
     keys = [];
     for (const key of unnamed) {
       // Put again since it was listed: whoever did so is about to name it (docs/decisions/0015).

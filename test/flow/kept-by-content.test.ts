@@ -44,7 +44,11 @@ describe.each(PLACES)('artifacts on %s', (place) => {
       if (key.startsWith(client.id)) found.push(key);
     return found;
   };
-  const sweep = () => removeOrphans(millrace.platform.ctx);
+  /** Once what was deleted has been so for a while: whoever had just found it is done with it. */
+  const sweep = async (storage = millrace.platform.ctx.storage) => {
+    await millrace.sql(`update artifacts set deleted_at = deleted_at - interval '6 minutes'`);
+    return removeOrphans({ ...millrace.platform.ctx, storage });
+  };
 
   it('with equal bytes have them once, until the last of them is gone', async () => {
     const text = randomBytes(20).toString('hex');
@@ -84,7 +88,7 @@ describe.each(PLACES)('artifacts on %s', (place) => {
         return storage.age(asked);
       },
     };
-    expect(await removeOrphans({ ...millrace.platform.ctx, storage: late })).toBe(0);
+    expect(await sweep(late)).toBe(0);
     const again = await upload(account, text);
     expect(await content(account, again.id)).toBe(text);
   });
