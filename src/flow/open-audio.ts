@@ -1,10 +1,10 @@
 // The audio a job is to hear, or the image it is to edit: sent along, an artifact, or behind a URL, which is fetched once a job.
 import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
-import { AUDIO_HEAD_BYTES, beginsLikeAudio } from '../domain/audio.ts';
 import { AppError } from '../domain/errors.ts';
 import type { Bounds, JobErrorCode } from '../domain/job.ts';
 import { recognise } from '../domain/measure-sound.ts';
+import { beginsLikeSound, SOUND_HEAD_BYTES } from '../domain/sound.ts';
 import type { Call } from '../providers/provider.ts';
 import { type Artifact, findArtifact, findFetched } from '../store/artifacts.ts';
 import type { Claimed } from '../store/claims.ts';
@@ -103,8 +103,8 @@ async function keep(
   { accountId, jobId }: { accountId: string; jobId: string },
   upload: Upload,
 ): Promise<Artifact> {
-  const head = await upload.staged.head(AUDIO_HEAD_BYTES);
-  if (!beginsLikeAudio(head)) {
+  const head = await upload.staged.head(SOUND_HEAD_BYTES);
+  if (!beginsLikeSound(head)) {
     await dropUpload(upload);
     throw new Unheard('input_unsupported', 'What is behind the URL is not audio in a form that we know.');
   }
