@@ -1,7 +1,11 @@
 // A storage that is away while jobs run: what was made, and paid, waits for it; what cannot be read yet is tried again later.
+import { openAnnouncer } from '../../src/flow/announce.ts';
+import { openSettlement } from '../../src/flow/settle.ts';
+import { openSweep } from '../../src/flow/sweep.ts';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { attemptsOf, simCalls } from '../support/look.ts';
+import { noVendor } from '../support/hands.ts';
 import { type Placed, startOn } from '../support/on-storage.ts';
 import type { TestAccount, TestWorker } from '../support/platform.ts';
 import type { S3Call } from '../support/s3-server.ts';
@@ -73,3 +77,27 @@ it('an input that cannot be read is tried again later than a vendor would be', a
   expect((await account.ended(id)).status).toBe('succeeded');
   expect((await attemptsOf(millrace, id))[0]).toMatchObject({ error_code: 'storage_unavailable' });
 }, 60_000);
+
+it('the sweep goes on while nothing that it asks of the storage is answered', async () => {
+  await worker.stop();
+  await millrace.sql(`delete from settings where name = 'remove_orphans_at'`);
+  const { ctx } = millrace.platform;
+  const announcer = openAnnouncer(ctx);
+  const tools = { announcer, settle: openSettlement(ctx, announcer), provider: noVendor };
+  const sweeper = openSweep(ctx, tools);
+  const { id } = await account.submit({ ...image, expires_in: 60 });
+  const { body: promised } = await account.post('/v1/artifacts', { content_type: 'a/b', bytes: 1 });
+  await millrace.sql(`update artifacts set expires_at = millrace_now() where id = $1`, [promised.id]);
+  await millrace.sql(`update clock set shift = interval '61 seconds'`);
+  millrace.s3!.misbehave({ on: () => true, how: 'hang' });
+  const from = millrace.s3!.calls.length;
+  await eventually(() => millrace.s3!.calls.length >= from + 2 || sweeper.pass().then(() => false), {
+    what: 'both who work on storage',
+    withinMs: 10_000,
+  });
+  await sweeper.pass();
+  expect((await account.get(`/v1/jobs/${id}`)).body.status).toBe('expired');
+  const left = performance.now();
+  await sweeper.leave();
+  expect(performance.now() - left).toBeLessThan(10_000);
+}, 30_000);
