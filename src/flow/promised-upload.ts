@@ -52,27 +52,65 @@ export async function promiseUpload(
  * The artifact as it is, or, if it was only promised, as its bytes make it now. Bytes that are not what was promised are
  * removed, and the artifact with them.
  * @param field of the request that named it
- * @throws AppError input_unsupported
+ * @throws AppError input_unsupported, data_deleted
  */
 export async function usable(ctx: Context, artifact: StoredArtifact, field: string): Promise<StoredArtifact> {
   if (!artifact.pending || artifact.deletedAt) return artifact;
-  const refuse = (message: string): AppError =>
-    new AppError('input_unsupported', { message, details: { field } });
+  const found = await looking(ctx, artifact);
+  if (typeof found === 'string')
+    throw new AppError('input_unsupported', { message: found, details: { field } });
+  if (found.deletedAt) throw new AppError('data_deleted', { message: 'The artifact was deleted.' });
+  return found;
+}
+
+/** The artifact, or why it cannot be used, in words for its client. */
+type Look = StoredArtifact | string;
+
+const looks = new Map<string, Promise<Look>>();
+const lanes = new Map<string, Promise<unknown>>();
+
+/**
+ * A look brings the whole upload here: who asks meanwhile gets the same answer, and an account's are had one after the other.
+ * Else a hundred small requests were ten gigabytes on our disk.
+ */
+function looking(ctx: Context, artifact: StoredArtifact): Promise<Look> {
+  const { id, accountId } = artifact;
+  const known = looks.get(id);
+  if (known) return known;
+  const mine = (lanes.get(accountId) ?? Promise.resolve()).then(() => look(ctx, artifact));
+  looks.set(id, mine);
+  const done = mine
+    .catch(() => {})
+    .finally(() => {
+      looks.delete(id);
+      if (lanes.get(accountId) === done) lanes.delete(accountId);
+    });
+  lanes.set(accountId, done);
+  return mine;
+}
+
+async function look(ctx: Context, named: StoredArtifact): Promise<Look> {
+  // It was read before its turn came.
+  const artifact = await again(ctx, named);
+  if (!artifact.pending || artifact.deletedAt) return artifact;
   const staged = await stageUpload(ctx, artifact);
   if (staged === null) {
     const now = await again(ctx, artifact);
     // Somebody else was first, just now.
     if (!now.pending || now.deletedAt) return now;
-    throw refuse(
-      'The artifact has not been uploaded yet. PUT its bytes to `upload.url` of the answer that made it, then try again.',
-    );
+    return 'The artifact has not been uploaded yet. PUT its bytes to `upload.url` of the answer that made it, then try again.';
   }
   const fault = typeof staged === 'string' ? staged : faultOf(artifact, staged);
   if (typeof staged !== 'string' && fault === null) return fulfil(ctx, artifact, staged);
   if (typeof staged !== 'string') await staged.drop();
   await expireNow(ctx.flow, artifact);
-  await ctx.storage.remove(artifact.storageKey);
-  throw refuse(`What was uploaded ${fault}, so it was removed. Promise it again, and send just that.`);
+  await dropUploaded(ctx, artifact);
+  return `What was uploaded ${fault}, so it was removed. Promise it again, and send just that.`;
+}
+
+/** Best effort: nothing names it any more, and it goes with the other orphans. */
+export async function dropUploaded(ctx: Context, { storageKey }: Artifact): Promise<void> {
+  await ctx.storage.remove(storageKey).catch(() => {});
 }
 
 /**
@@ -118,14 +156,13 @@ function faultOf({ bytes, sha256 }: Artifact, staged: Staged): string | null {
 }
 
 async function fulfil(ctx: Context, artifact: StoredArtifact, staged: Staged): Promise<StoredArtifact> {
-  const known = await keepStaged(ctx, artifact.accountId, {
+  const known = await keepStaged(artifact.accountId, {
     contentType: artifact.contentType,
     staged,
   });
   const { expiresAt } = await retentionOf(ctx, artifact.accountId);
   const real = await fulfilArtifact(ctx.flow, { ...artifact, ...known, expiresAt });
-  // Best effort: it has no name any more, and goes with the other orphans.
-  await ctx.storage.remove(artifact.storageKey).catch(() => {});
+  await dropUploaded(ctx, artifact);
   return real ?? again(ctx, artifact);
 }
 

@@ -52,6 +52,7 @@ export function openFileStorage(root: string): Storage {
       return {
         ...written,
         head: (bytes) => headOf(draft, bytes),
+        content: () => createReadStream(draft),
         async keep(owner) {
           const key = `${owner}/${written.sha256}`;
           await settle(draft, pathOf(key));

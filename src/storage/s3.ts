@@ -10,6 +10,7 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { openS3Client, type S3Options } from './s3-client.ts';
 import { readObject } from './s3-read.ts';
@@ -71,6 +72,10 @@ export function openS3Storage(options: S3Options, { spoolDir }: { spoolDir: stri
         bytes,
         sha256,
         head: (most) => spooled.head(most),
+        content() {
+          const content = spooled.content();
+          return Buffer.isBuffer(content) ? Readable.from([content]) : content;
+        },
         async keep(owner) {
           const key = `${owner}/${sha256}`;
           await send(spooled, at(key).Key);

@@ -4,10 +4,14 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { endRetention } from '../../src/flow/retention.ts';
+import { speak } from '../../src/providers/sim/sound/speak.ts';
+import { wavFile } from '../../src/providers/sim/sound/wav.ts';
 import { openClient } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
 import { PLACES, type Placed, startOn } from '../support/on-storage.ts';
 import type { TestAccount } from '../support/platform.ts';
 import { expectRefusal } from '../support/refusal.ts';
+import type { S3Call } from '../support/s3-server.ts';
 
 interface Promised {
   id: string;
@@ -102,6 +106,37 @@ describe.each(PLACES)('a promised upload on %s', (place) => {
     const { body } = await account.get('/v1/artifacts');
     expect(body.data.map((one: Promised) => one.id)).toContain(id);
   });
+
+  if (direct) {
+    it('is brought here once, and read back never, however many ask for it at once', async () => {
+      const sound = wavFile(speak('Once.', { voice: 'alloy', speed: 1 }));
+      const promised = await promise(sound.length);
+      await send(promised, sound);
+      const { calls } = millrace.s3!;
+      const from = calls.length;
+      await Promise.all(Array.from({ length: 20 }, () => account.get(`/v1/artifacts/${promised.id}`)));
+      const read = calls.slice(from).filter(({ method }) => method === 'GET');
+      expect(read.map(({ key }) => key)).toEqual([`objects/${account.id}/up_${promised.id}`]);
+    });
+
+    it('deleted just before it would be used is deleted', async () => {
+      const promised = await promise(5);
+      await send(promised, Buffer.from('12345'));
+      const isLook = ({ method, key }: S3Call) => method === 'GET' && key.endsWith(promised.id);
+      millrace.s3!.misbehave({ on: isLook, how: 500, times: 1 });
+      const asked = account.get(`/v1/artifacts/${promised.id}`);
+      await eventually(() => millrace.s3!.calls.some(isLook), { what: 'a look', withinMs: 10_000 });
+      expect((await account.send('DELETE', `/v1/artifacts/${promised.id}`)).status).toBe(204);
+      expectRefusal(await asked, 'data_deleted');
+    });
+
+    it('is deleted though the storage does not answer', async () => {
+      const promised = await promise(5);
+      millrace.s3!.misbehave({ on: ({ method }) => method === 'DELETE', how: 'error' });
+      expect((await account.send('DELETE', `/v1/artifacts/${promised.id}`)).status).toBe(204);
+      millrace.s3!.behave();
+    });
+  }
 
   it('is heard by a job that names it first', async () => {
     const spoken = await account.run({ model: 'sim/tts', input: { input: 'The mill hears.' } });

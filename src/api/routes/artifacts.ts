@@ -5,7 +5,7 @@ import { readAs } from '../../db/transaction.ts';
 import { AppError } from '../../domain/errors.ts';
 import { isId } from '../../domain/ids.ts';
 import { turnPage } from '../../domain/page.ts';
-import { usable } from '../../flow/promised-upload.ts';
+import { dropUploaded, usable } from '../../flow/promised-upload.ts';
 import { keepUpload } from '../../flow/upload.ts';
 import { StorageMissing } from '../../storage/storage.ts';
 import {
@@ -114,7 +114,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
       const artifact = await own(request);
       await markArtifactDeleted(ctx.flow, artifact.accountId, artifact.id);
       // The bytes may be another artifact's, too. The sweep removes them once they are nobody's.
-      if (artifact.pending) await ctx.storage.remove(artifact.storageKey);
+      if (artifact.pending) await dropUploaded(ctx, artifact);
       return reply.code(204).send();
     },
   );
