@@ -31,6 +31,7 @@ const ASK_MS = 5_000;
 export function openS3Storage(options: S3Options, { spoolDir }: { spoolDir: string }): Storage {
   const { bucket: Bucket, prefix, endpoint, publicEndpoint } = options;
   const client = openS3Client(options, { endpoint });
+  const reader = openS3Client(options, { endpoint, reads: true });
   const reachable = publicEndpoint !== null || endpoint === null;
   const outside = reachable ? openS3Client(options, { endpoint: publicEndpoint }) : null;
   const objects = `${prefix}objects/`;
@@ -54,9 +55,9 @@ export function openS3Storage(options: S3Options, { spoolDir }: { spoolDir: stri
   }
 
   const open: Storage['open'] = async (key, range) =>
-    readObject(client, at(key), range).catch((error: unknown) => {
-      if (isMissing(error)) throw new StorageMissing(key);
-      return told(error);
+    readObject(reader, at(key), {
+      range,
+      tell: (error) => (isMissing(error) ? new StorageMissing(key) : troubleOf(error, options)),
     });
 
   return {
@@ -157,6 +158,7 @@ export function openS3Storage(options: S3Options, { spoolDir }: { spoolDir: stri
     },
     close() {
       client.destroy();
+      reader.destroy();
       outside?.destroy();
     },
   };
