@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
 import { transaction } from '../db/transaction.ts';
 import { AppError } from '../domain/errors.ts';
-import { newId } from '../domain/ids.ts';
+import { idFloor, newId } from '../domain/ids.ts';
 import { type Staged, StorageMissing, StorageTooLarge } from '../storage/storage.ts';
 import {
   type Artifact,
@@ -12,6 +12,7 @@ import {
   findArtifact,
   fulfilArtifact,
   insertArtifacts,
+  openPromises,
   type StoredArtifact,
 } from '../store/artifacts.ts';
 import { databaseNow } from '../store/clock.ts';
@@ -29,16 +30,24 @@ export interface UploadPromise {
 const URL_S = 3_600;
 const UNUSED_S = 3_600;
 
-/** `url` is null where storage cannot be reached by clients: then the API takes the bytes itself. */
+/**
+ * What an account may have promised and not used. Deleting a promise takes back no URL, so it counts until that has run out.
+ * Used, it is an artifact as any.
+ */
+const PROMISES = 1_000;
+const PROMISED_BYTES = 20 * 1024 ** 3;
+
+/** `url` is null where storage cannot be reached by clients: then the API takes the bytes itself. @throws AppError rate_limited */
 export async function promiseUpload(
   ctx: Context,
   accountId: string,
   { contentType, bytes, sha256 }: UploadPromise,
 ): Promise<{ artifact: StoredArtifact; url: string | null; expiresAt: Date }> {
   const id = newId('art');
+  const now = await databaseNow(ctx.flow);
+  await assertRoom(ctx, { accountId, bytes, now });
   const storageKey = `${accountId}/up_${id}`;
   const url = await ctx.storage.linkIn(storageKey, { contentType, bytes, expiresInS: URL_S });
-  const now = await databaseNow(ctx.flow);
   const after = (seconds: number): Date => new Date(now.getTime() + seconds * 1000);
   const promised = { id, accountId, contentType, bytes, sha256: sha256 ?? '', storageKey };
   const unknown = { jobId: null, width: null, height: null, durationMs: null, sampleRate: null };
@@ -46,6 +55,20 @@ export async function promiseUpload(
   const artifact: Artifact = { ...promised, ...unknown, ...terms };
   await transaction(ctx.flow, async (tx) => insertArtifacts(tx, [artifact], now));
   return { artifact: { ...artifact, createdAt: now, deletedAt: null }, url, expiresAt: after(URL_S) };
+}
+
+async function assertRoom(
+  ctx: Context,
+  { accountId, bytes, now }: { accountId: string; bytes: number; now: Date },
+): Promise<void> {
+  const since = new Date(now.getTime() - (URL_S + UNUSED_S) * 1000);
+  const open = await openPromises(ctx.flow, accountId, idFloor('art', since));
+  if (open.count < PROMISES && open.bytes + bytes <= PROMISED_BYTES) return;
+  throw new AppError('rate_limited', {
+    message: `Too many uploads were promised in the last two hours and never used: ${PROMISES}, or ${PROMISED_BYTES} bytes, are the most. Upload and use some, or wait.`,
+    details: { max: PROMISES, max_bytes: PROMISED_BYTES, open: open.count, open_bytes: open.bytes },
+    headers: { 'retry-after': '60' },
+  });
 }
 
 /**

@@ -107,6 +107,30 @@ describe.each(PLACES)('a promised upload on %s', (place) => {
     expect(body.data.map((one: Promised) => one.id)).toContain(id);
   });
 
+  it('is one of so many, and of so many bytes, that were never used, deleted or not', async () => {
+    const other = await millrace.account();
+    const form = { content_type: 'a/b', bytes: 100 * 1024 * 1024 };
+    const first = await other.post('/v1/artifacts', form);
+    await other.send('DELETE', `/v1/artifacts/${first.body.id}`);
+    const more = (count: number, bytes: number) =>
+      millrace.sql(
+        `insert into artifacts (id, account_id, direction, content_type, bytes, sha256, storage_key, pending)
+          select $1 || lpad(n::text, 8, '0'), $2, 'input', 'a/b', $4, '', 'x', true from generate_series(1, $3) n`,
+        [first.body.id.slice(0, -8), other.id, count, bytes],
+      );
+    await more(203, form.bytes);
+    expect((await other.post('/v1/artifacts', { ...form, bytes: form.bytes / 2 })).status).toBe(201);
+    const refused = await other.post('/v1/artifacts', form);
+    expectRefusal(refused, 'rate_limited');
+    expect(refused.headers['retry-after']).toBe('60');
+    await millrace.sql(`delete from artifacts where account_id = $1`, [other.id]);
+    await more(999, 1);
+    expect((await other.post('/v1/artifacts', form)).status).toBe(201);
+    expectRefusal(await other.post('/v1/artifacts', form), 'rate_limited');
+    // Nobody else has to wait, nor its own other uploads.
+    await promise(5);
+  });
+
   if (direct) {
     it('is brought here once, and read back never, however many ask for it at once', async () => {
       const sound = wavFile(speak('Once.', { voice: 'alloy', speed: 1 }));

@@ -186,15 +186,17 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
       if (signature !== undefined && expires !== undefined) {
         if (!verifyLink(ctx.secrets.key, { id, expires, signature }))
           throw new AppError('not_found', { message: 'The link is not valid any more.' });
-        return sendContent(request, reply, presentArtifact(await findArtifactById(ctx.flow, id)));
+        const named = presentArtifact(await findArtifactById(ctx.flow, id));
+        // Where a link leads is good for no longer than the link.
+        const leftS = Math.ceil(expires - Date.now() / 1000);
+        return sendContent(request, reply, { named, linkS: Math.max(1, Math.min(SENT_ON_S, leftS)) });
       }
       await authenticator.client(request);
       const { accountId } = request.caller;
-      return sendContent(
-        request,
-        reply,
-        presentArtifact(await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id))),
+      const named = presentArtifact(
+        await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id)),
       );
+      return sendContent(request, reply, { named, linkS: SENT_ON_S });
     },
   );
 
@@ -202,10 +204,10 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
   async function sendContent(
     request: FastifyRequest,
     reply: FastifyReply,
-    named: StoredArtifact,
+    { named, linkS }: { named: StoredArtifact; linkS: number },
   ): Promise<FastifyReply> {
     const artifact = presentArtifact(await usable(ctx, named, 'id'));
-    const elsewhere = request.method === 'HEAD' ? null : await linkTo(artifact);
+    const elsewhere = request.method === 'HEAD' ? null : await linkTo(artifact, linkS);
     if (elsewhere !== null)
       return reply.code(302).headers({ location: elsewhere, 'cache-control': 'private, no-store' }).send();
     const range = parseRange(request.headers.range, artifact.bytes);
@@ -228,8 +230,11 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
   }
 
   /** A URL at the storage itself, if clients reach that, and the bytes are there. */
-  async function linkTo({ id, contentType, storageKey }: StoredArtifact): Promise<string | null> {
-    const url = await ctx.storage.linkOut(storageKey, { contentType, filename: id, expiresInS: SENT_ON_S });
+  async function linkTo(
+    { id, contentType, storageKey }: StoredArtifact,
+    expiresInS: number,
+  ): Promise<string | null> {
+    const url = await ctx.storage.linkOut(storageKey, { contentType, filename: id, expiresInS });
     // If they are missing, that is for us to say.
     return url !== null && (await ctx.storage.age(storageKey)) !== null ? url : null;
   }
