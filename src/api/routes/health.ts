@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { KINDS } from '../../domain/job.ts';
+import { oneAtATime } from '../../flow/one-at-a-time.ts';
 import { servedQueues } from '../../store/workers.ts';
 import type { Api } from '../api.ts';
 import { METRICS_TYPE } from '../../metrics.ts';
@@ -17,6 +18,8 @@ const Check = Type.Object({
 
 export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
   const metrics = openMetrics({ ctx, hub });
+  // Anybody may ask, and another's server is asked for it: once at a time.
+  const pingStorage = oneAtATime((_: 'ping') => ctx.storage.ping());
 
   app.get(
     '/healthz',
@@ -47,7 +50,7 @@ export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
         database: await check(() => ctx.flow.query('select 1')),
         reader: await check(() => ctx.client.query('select 1')),
         queue: await check(() => ctx.queue.ping()),
-        storage: await check(() => ctx.storage.ping()),
+        storage: await check(() => pingStorage('ping')),
       };
       const ok = Object.values(checks).every((result) => result === 'ok');
       const served = checks.database === 'ok' ? await servedQueues(ctx.flow) : new Set<string>();
