@@ -82,7 +82,7 @@ export async function usable(ctx: Context, artifact: StoredArtifact, field: stri
   const found = await looking(ctx, artifact);
   if (typeof found === 'string')
     throw new AppError('input_unsupported', { message: found, details: { field } });
-  if (found.deletedAt) throw new AppError('data_deleted', { message: 'The artifact was deleted.' });
+  if (found.deletedAt) throw deleted();
   return found;
 }
 
@@ -138,7 +138,7 @@ export async function dropUploaded(ctx: Context, { storageKey }: Artifact): Prom
 
 /**
  * Takes the bytes of a promised artifact from the client itself. The same bytes again change nothing.
- * @throws AppError invalid_request if they are others than promised, which the client may try again; conflict
+ * @throws AppError invalid_request if they are others than promised, which the client may try again; conflict; data_deleted
  */
 export async function receiveUpload(
   ctx: Context,
@@ -157,9 +157,15 @@ export async function receiveUpload(
       message: `What was sent ${fault}.`,
     });
   }
-  if (artifact.pending) await fulfil(ctx, artifact, staged);
-  else await staged.drop();
+  if (!artifact.pending) return staged.drop();
+  const real = await fulfil(ctx, artifact, staged);
+  if (real.deletedAt) throw deleted();
+  // Two that sent at once: the first has made it what it is.
+  if (real.sha256 !== staged.sha256)
+    throw new AppError('conflict', { message: 'Other bytes were sent for it at the same time.' });
 }
+
+const deleted = (): AppError => new AppError('data_deleted', { message: 'The artifact was deleted.' });
 
 /** Null: nothing is there. A text: more is there than was promised. */
 async function stageUpload(ctx: Context, { storageKey, bytes }: Artifact): Promise<Staged | string | null> {

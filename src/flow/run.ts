@@ -128,6 +128,8 @@ async function attempt(
       return onlyAsk ? stopped(brake.asked.reason === 'deadline' ? 'deadline' : 'cancel') : noRoute();
     await recorder.flushed();
     const reason = result.type === 'succeeded' ? null : await braked.reason();
+    // The call is over; what is left may take minutes where storage is away, and asks no vendor to stop.
+    braked.release();
     return await conclude(ctx, { claimed, call, result, reason, leaving: brake.leaving });
   } finally {
     braked.release();

@@ -265,6 +265,16 @@ describe.each(PLACES)('a promised upload on %s', (place) => {
   });
 
   if (!direct) {
+    it('sent twice at once is what the one sent who was told so', async () => {
+      for (let round = 0; round < 5; round++) {
+        const promised = await promise(200_000);
+        const sent = [randomBytes(200_000), randomBytes(200_000)];
+        const statuses = await Promise.all(sent.map((bytes) => send(promised, bytes)));
+        expect(statuses.toSorted()).toEqual([204, 409]);
+        expect((await content(promised.id)).equals(sent[statuses.indexOf(204)]!)).toBe(true);
+      }
+    });
+
     it('says what is wrong with a PUT', async () => {
       const { upload } = await promise(5);
       const path = upload.url.slice(millrace.url.length);
