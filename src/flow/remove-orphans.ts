@@ -22,7 +22,6 @@ const PAGE = 500;
 export async function removeOrphans(ctx: Context, gone?: AbortSignal): Promise<number | null> {
   const at = await takeTurn(ctx.flow, { task: REMOVE_ORPHANS, everyS: EVERY_S });
   if (!at) return null;
-  await ctx.storage.removeDrafts(OLDER_THAN_MS);
   let removed = 0;
   let keys: string[] = [];
   const removeUnnamed = async (): Promise<void> => {
@@ -46,6 +45,8 @@ export async function removeOrphans(ctx: Context, gone?: AbortSignal): Promise<n
   await removeUnnamed();
   if (gone?.aborted) return removed;
   await endTurn(ctx.flow, { task: REMOVE_ORPHANS, at });
+  // Last: not every S3 server lists its unfinished uploads, and not every operator lets us ask.
+  await ctx.storage.removeDrafts(OLDER_THAN_MS);
   if (removed > 0) ctx.log.info({ removed }, 'stored bytes that nobody names were removed');
   return removed;
 }
