@@ -19,7 +19,7 @@ const Check = Type.Object({
 export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
   const metrics = openMetrics({ ctx, hub });
   // Anybody may ask, and another's server is asked for it: once at a time.
-  const pingStorage = oneAtATime((_: 'ping') => ctx.storage.ping());
+  const askStorage = oneAtATime((storage: typeof ctx.storage) => storage.ping());
 
   app.get(
     '/healthz',
@@ -50,7 +50,7 @@ export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
         database: await check(() => ctx.flow.query('select 1')),
         reader: await check(() => ctx.client.query('select 1')),
         queue: await check(() => ctx.queue.ping()),
-        storage: await check(() => pingStorage('ping')),
+        storage: await check(() => askStorage(ctx.storage)),
       };
       const ok = Object.values(checks).every((result) => result === 'ok');
       const served = checks.database === 'ok' ? await servedQueues(ctx.flow) : new Set<string>();
