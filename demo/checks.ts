@@ -1,5 +1,8 @@
 // What must hold when the demo is over. Pure: what was received goes in, what is wrong with it comes out.
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import type { Job } from '../packages/client/src/index.ts';
+import { wordErrors } from './engines.ts';
 import { FILES, IMAGE_SIDE, type Name, NAMES, type Ran } from './jobs.ts';
 
 /** All that the demo has received. */
@@ -8,8 +11,12 @@ export interface Received {
   given: number;
   /** What was to be said, and heard again. */
   sentence: string;
+  /** The share of its words that may be heard wrongly. */
+  errorsMax: number;
   /** One of each name, unless what it needs was not made. */
   ran: Ran[];
+  /** How many came that were not rightly signed; null: none were to come. */
+  webhooks: { refused: number } | null;
   /** The folder of results, as read back from disk. */
   files: ReadonlyMap<string, Buffer>;
   balance: { available: number; held: number };
@@ -20,6 +27,7 @@ export interface Received {
 export function findWrong(received: Received): string[] {
   return [
     ...NAMES.flatMap((name) => wrongWithJob(received, name)),
+    ...wrongWithWebhooks(received),
     ...wrongWithBalance(received),
     ...wrongWithAudit(received),
   ];
@@ -41,6 +49,8 @@ function wrongWithJob(received: Received, name: Name): string[] {
   const wrong = [
     made[name](ran, received),
     wrongWithFile(ran, received),
+    wrongWithTold(ran),
+    received.webhooks && wrongWithWebhook(ran),
     cost && cost.credits <= hold.credits
       ? null
       : `it cost ${cost?.credits} credits, of which only ${hold.credits} were held`,
@@ -85,8 +95,26 @@ function wrongWithArtifact({ artifact }: Ran): string | null {
   return hash === sha256 ? null : `the artifact's SHA-256 is ${hash}, not ${sha256}`;
 }
 
-function wrongWithTranscript({ text }: Ran, { sentence }: Received): string | null {
-  return text === sentence ? null : `"${text}" was heard, and "${sentence}" was said`;
+function wrongWithTranscript({ text }: Ran, { sentence, errorsMax }: Received): string | null {
+  if (text === sentence) return null;
+  const understood = errorsMax > 0 && wordErrors(sentence, text ?? '') <= errorsMax;
+  return understood ? null : `"${text}" was heard, and "${sentence}" was said`;
+}
+
+/** Every channel shows the job as it is when asked for; its link there is absolute, and long outputs are left out. */
+function wrongWithTold({ job, told }: Ran): string | null {
+  if (!told) return 'its end was not told over the WebSocket';
+  const { links: _links, output_omitted: omitted, ...data } = told.data;
+  const wrong = Object.entries(data).find(([field, value]) => {
+    if (field === 'output' && omitted) return false;
+    return !isDeepStrictEqual(value, job[field as keyof Job]);
+  });
+  return wrong ? `the WebSocket told another ${wrong[0]} than the job has` : null;
+}
+
+function wrongWithWebhook({ told, webhook }: Ran): string | null {
+  if (!webhook) return 'no webhook told of its end';
+  return isDeepStrictEqual(webhook, told) ? null : 'its webhook is not what the WebSocket told';
 }
 
 function wrongWithFile({ name, text, artifact }: Ran, { files }: Received): string | null {
@@ -95,6 +123,12 @@ function wrongWithFile({ name, text, artifact }: Ran, { files }: Received): stri
   const found = files.get(file);
   if (!found) return `${file} is missing`;
   return found.equals(expected) ? null : `${file} is not what was received`;
+}
+
+function wrongWithWebhooks({ webhooks }: Received): string[] {
+  return webhooks && webhooks.refused > 0
+    ? [`webhooks: ${webhooks.refused} came that were not rightly signed`]
+    : [];
 }
 
 function wrongWithBalance({ given, ran, balance }: Received): string[] {

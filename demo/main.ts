@@ -2,10 +2,12 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { type Client, createClient, MillraceError } from '../packages/client/src/index.ts';
 import { findWrong, type Received } from './checks.ts';
-import { openClient } from './client.ts';
-import { chat, FILES, image, type Ran, runJob, speech, type Tools, transcript } from './jobs.ts';
-import { attachPlatform, type Platform, startPlatform } from './platform.ts';
+import { SIMULATED, type Voices, voicesFor } from './engines.ts';
+import { answerOf, chat, FILES, image, type Ran, runJob, speech, type Tools, transcript } from './jobs.ts';
+import { attachPlatform, HOST, type Platform, startPlatform } from './platform.ts';
+import { openReceiver, type Receiver } from './receiver.ts';
 import { openScreen } from './screen.ts';
 import { jobTable, number } from './table.ts';
 
@@ -15,6 +17,7 @@ interface Options {
   say: string;
   out: string;
   attach?: string;
+  simulated?: true;
 }
 
 const GIVEN = 2_000_000;
@@ -24,7 +27,8 @@ const TITLE_LENGTH = 100;
 const command = new Command('npm run demo --')
   .description(
     'Starts Millrace with all it needs, runs a chat, an image, a sentence to speech and that speech back to text,\n' +
-      'checks what came and what it cost, and stops. Ends with code 0 only if everything held.',
+      'hears of them over a WebSocket and by webhook, checks what came and what it cost, and stops. Ends with code 0\n' +
+      'only if everything held. Where flite and pocketsphinx are installed, they speak and hear English.',
   )
   .option('--prompt <text>', 'what to ask the chat', someText, 'What does a water mill do all day?')
   .option('--draw <text>', 'what to draw', someText, 'A windmill at dawn')
@@ -36,6 +40,7 @@ const command = new Command('npm run demo --')
   )
   .option('--out <folder>', 'where to write what is made', 'out')
   .option('--attach <file>', 'use the running Millrace of this credentials.json instead of starting one')
+  .option('--simulated', 'let the simulator speak and hear, whatever engines are installed')
   .helpOption('-h, --help', 'show this')
   .addHelpText('after', '\nThe data folder is .millrace, or what MILLRACE_DATA_DIR names.')
   .allowExcessArguments()
@@ -51,7 +56,7 @@ try {
   code = await demo();
 } catch (error) {
   screen.close();
-  complain(stop.signal.aborted ? 'stopped, and the platform with it' : (error as Error).message);
+  complain(stop.signal.aborted ? 'stopped, and the platform with it' : wordsOf(error as Error));
 }
 process.exit(asked.code ?? code);
 
@@ -66,6 +71,13 @@ function refuseSwallowed(): void {
   if (swallowed === undefined && command.args.length === 0) return;
   const { flags } = swallowed ?? { flags: '--prompt <text>' };
   command.error(`error: npm kept an option to itself; its place is behind "--": npm run demo -- ${flags}`);
+}
+
+function wordsOf(error: Error): string {
+  if (error instanceof MillraceError) return `refused with ${error.status}: ${error.message} (${error.code})`;
+  // fetch() itself only says that it failed.
+  const { message } = Object(error.cause) as { message?: string };
+  return message ? `${error.message}: ${message}` : error.message;
 }
 
 function complain(line: string): void {
@@ -100,38 +112,69 @@ async function demo(): Promise<number> {
 }
 
 async function runAll({ url, adminKey }: Platform): Promise<Received> {
-  const { out } = options;
+  const { out, say } = options;
   await mkdir(out, { recursive: true });
   // What an earlier run left must not pass for what this one made.
   for (const file of Object.values(FILES)) await rm(join(out, file), { force: true });
 
-  const admin = openClient(url, { key: adminKey, signal: stop.signal });
+  const { api: admin } = createClient({ baseUrl: url, apiKey: adminKey, fetch: stoppable });
   const form = { name: 'demo', plan: 'startup', credits: GIVEN };
-  const { api_key: key } = await admin.post<{ api_key: string }>('/v1/admin/accounts', form);
+  const { api_key: apiKey } = answerOf(await admin.POST('/v1/admin/accounts', { body: form }));
   screen.line(`A new account has ${number(GIVEN)} credits`);
-  const client = openClient(url, { key, signal: stop.signal });
-  const ran = await runJobs({ client, screen, out });
+  const client = createClient({ baseUrl: url, apiKey, fetch: stoppable });
+  const { data: models } = answerOf(await client.api.GET('/v1/models'));
+  const voices = options.simulated
+    ? SIMULATED
+    : voicesFor(
+        say,
+        models.map(({ id }) => id),
+      );
+  const receiver = await receiveWebhooks(client);
+  try {
+    const ran = await runJobs({ client, receiver, screen, out, signal: stop.signal }, voices);
+    screen.step('audit');
+    const { balance } = answerOf(await client.api.GET('/v1/account'));
+    const audit = answerOf(await admin.GET('/v1/admin/invariants'));
+    screen.line();
+    screen.line(
+      `The audit read ${number(audit.rows)} rows: ${audit.ok ? 'the books are right' : 'THEY ARE WRONG'}`,
+    );
+    return {
+      given: GIVEN,
+      sentence: say,
+      errorsMax: voices.errorsMax,
+      ran,
+      webhooks: receiver && { refused: receiver.refused() },
+      files: await readBack(out),
+      balance: { available: balance.available.credits, held: balance.held.credits },
+      audit,
+    };
+  } finally {
+    await receiver?.close();
+  }
+}
 
-  screen.step('audit');
-  type Account = { balance: { available: { credits: number }; held: { credits: number } } };
-  const { balance } = await client.get<Account>('/v1/account');
-  const audit = await admin.get<Received['audit'] & { rows: number }>('/v1/admin/invariants');
-  screen.line();
-  screen.line(
-    `The audit read ${number(audit.rows)} rows: ${audit.ok ? 'the books are right' : 'THEY ARE WRONG'}`,
-  );
-  return {
-    given: GIVEN,
-    sentence: options.say,
-    ran,
-    files: await readBack(out),
-    balance: { available: balance.available.credits, held: balance.held.credits },
-    audit,
-  };
+function stoppable(request: Request): Promise<Response> {
+  return fetch(request, { signal: AbortSignal.any([request.signal, stop.signal]) });
+}
+
+/** An endpoint of the account, here. Null where the platform may not call this machine. */
+async function receiveWebhooks({ api }: Client): Promise<Receiver | null> {
+  const receiver = await openReceiver(HOST);
+  try {
+    const { secret } = answerOf(await api.POST('/v1/webhook-endpoints', { body: { url: receiver.url } }));
+    receiver.believe(secret);
+    return receiver;
+  } catch (error) {
+    await receiver.close();
+    if (!(error instanceof MillraceError) || error.code !== 'webhook_url_refused') throw error;
+    screen.line(`It calls no webhooks here (EGRESS_ALLOW does not name ${HOST}), so none is waited for`);
+    return null;
+  }
 }
 
 /** One after the other, so that each line of the table shows what that job did to the balance. */
-async function runJobs(tools: Tools): Promise<Ran[]> {
+async function runJobs(tools: Tools, voices: Voices): Promise<Ran[]> {
   const { prompt, draw, say } = options;
   const title = (what: string, text: string): void => {
     tools.screen.line();
@@ -142,11 +185,11 @@ async function runJobs(tools: Tools): Promise<Ran[]> {
   title('Image', draw);
   ran.push(await runJob(tools, 'image', image(draw)));
   title('Speech', say);
-  const spoken = await runJob(tools, 'speech', speech(say));
+  const spoken = await runJob(tools, 'speech', speech(voices.speech, say));
   ran.push(spoken);
   if (!spoken.artifact) return ran;
   title('Transcript', `of ${spoken.artifact.id}`);
-  const heard = await runJob(tools, 'transcript', transcript(spoken.artifact.id));
+  const heard = await runJob(tools, 'transcript', transcript(voices.transcript, spoken.artifact.id));
   screen.line(`  "${heard.text}"`);
   return [...ran, heard];
 }
@@ -168,8 +211,11 @@ function report(received: Received): number {
   const wrong = findWrong(received);
   for (const line of wrong) complain(line);
   if (wrong.length > 0) return 1;
+  const { errorsMax, webhooks } = received;
+  const heard = errorsMax === 0 ? 'the transcript is the sentence' : 'the sentence was understood';
+  const told = webhooks ? 'WebSocket and webhooks told the same' : 'the WebSocket told it all';
   screen.line(
-    'All held: the transcript is the sentence, each artifact what it should be, each credit accounted for.',
+    `All held: ${heard}, each artifact is what it should be, ${told}, each credit is accounted for.`,
   );
   return 0;
 }

@@ -27,6 +27,9 @@ export interface Listener {
   signal: AbortSignal;
 }
 
+/** Where the demo's webhooks are received. */
+export const HOST = '127.0.0.1';
+
 /** A little over what a platform allows itself. */
 const STOP_MS = 30_000;
 
@@ -39,7 +42,7 @@ const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 export async function startPlatform(listener: Listener): Promise<Platform> {
   const dataDir = resolve(process.env['MILLRACE_DATA_DIR'] || VARIABLES.MILLRACE_DATA_DIR.default);
   const child = spawn(process.execPath, ['--import', path('tether.ts'), path('../src/main.ts')], {
-    env: { ...withoutSettings(), MILLRACE_DATA_DIR: dataDir, PORT: '0' },
+    env: { ...withoutSettings(), MILLRACE_DATA_DIR: dataDir, PORT: '0', EGRESS_ALLOW: HOST },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   }) as ChildProcessByStdio<null, null, Readable>;
   const address = Promise.withResolvers<string>();

@@ -1,8 +1,8 @@
 import type { Ran } from './jobs.ts';
 
-const HEAD = ['job', 'model', 'wait', 'run', 'hold', 'cost', 'balance after'];
+const HEAD = ['job', 'model', 'made by', 'wait', 'run', 'hold', 'cost', 'balance after'];
 /** These are words and stand to the left; the others are numbers. */
-const WORDS = 2;
+const WORDS = 3;
 
 /** A line a job: how long it waited and ran, what was held for it, what it cost, what was left. */
 export function jobTable(ran: readonly Ran[]): string[] {
@@ -17,11 +17,12 @@ export function jobTable(ran: readonly Ran[]): string[] {
   return [lines[0] ?? '', rule, ...lines.slice(1)];
 }
 
-function row({ job, balanceAfter }: Ran): string[] {
+function row({ job, engine, balanceAfter }: Ran): string[] {
   const { id, model, created_at, started_at, ended_at, hold, cost } = job;
   return [
     id,
     model,
+    engine,
     span(created_at, started_at),
     span(started_at, ended_at),
     number(hold.credits),

@@ -1,9 +1,12 @@
-// What lies outside the database and yet belongs to it: the pepper of its keys, the folder of its artifacts. A process
-// that was started with another's would refuse every key, or find no bytes; so it is not started.
+// What lies outside the database and yet belongs to it: the pepper of its keys, the keys of its secrets, the folder of its
+// artifacts. A process that was started with another's would refuse every key, open no secret, or find no bytes; so it is
+// not started.
 import { createHash, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { Context } from './context.ts';
 import type { Db } from './db/pool.ts';
+import { type KeyRing, keyName } from './domain/key-ring.ts';
+import { sealKeys, setSealKeys } from './store/sealed.ts';
 
 /** @throws if keys in this database were hashed under another pepper: no key would be valid */
 export async function holdPepper(db: Db, pepper: Buffer): Promise<void> {
@@ -13,6 +16,28 @@ export async function holdPepper(db: Db, pepper: Buffer): Promise<void> {
     "This database's API keys were made with another MILLRACE_KEY_PEPPER. " +
       'Set it to what is called pepper in secrets.json of the data folder that made them.',
   );
+}
+
+/**
+ * The database names the keys that have sealed something in it; of those whoever seals has to know all, since others read
+ * what it seals and it reads theirs. One leaves that list when `npm run reseal` finds nothing of it. Called under a lock.
+ * @throws if one of them is not of this ring
+ */
+export async function holdKeys(db: Db, keys: KeyRing): Promise<void> {
+  const ours = keys.map(keyName);
+  const named = await sealKeys(db);
+  const stranger = named.find((id) => !ours.includes(id));
+  if (stranger !== undefined) {
+    throw new Error(
+      `This database holds secrets that were sealed with the key ${stranger}, and MILLRACE_SECRET_KEY names ${ours.join(' and ')}. ` +
+        'Set it to what is called key in secrets.json of the data folder that sealed them; while a key is being replaced, to both, ' +
+        'as new,old, until npm run reseal says that the old one may go.',
+    );
+  }
+  const [first] = ours as [string];
+  if (named.includes(first)) return;
+  // The list was shortened while it was read: what is left there is what counts.
+  if (!(await setSealKeys(db, named, [...named, first]))) await holdKeys(db, keys);
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Config } from './config.ts';
 import { PrismaClient } from './db/generated/client.ts';
 import { assertRole, openPool, type Pool } from './db/pool.ts';
 import { rootOf } from './domain/address.ts';
+import type { KeyRing } from './domain/key-ring.ts';
 import { openEgress } from './egress/door.ts';
 import type { Egress } from './egress/egress.ts';
 import { openPostgresBus } from './live/postgres.ts';
@@ -51,8 +52,8 @@ export interface Context {
 export interface Secrets {
   /** API keys are hashed under it. */
   pepper: Buffer;
-  /** Seals vendors' keys, signs links. */
-  key: Buffer;
+  /** Seal secrets at rest (flow/seal.ts), sign links. */
+  keys: KeyRing;
 }
 
 /** What start-up found out before the adapters are opened. */

@@ -2,6 +2,7 @@
 // up beforehand, since it is done for every request and every job. metrics.ts tells it to Prometheus.
 import type { FinalStatus, Kind } from './domain/job.ts';
 import { KINDS, STATUSES } from './domain/job.ts';
+import type { DeliveryStatus } from './domain/webhook.ts';
 
 /** Upper bounds in seconds of the durations' buckets. */
 export const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;
@@ -38,11 +39,19 @@ interface Attempted {
 export class Counts {
   readonly routes: RouteCount[] = [];
   readonly refusals = new Map<string, number>();
+  /** Of this process's workers. */
+  leasesLost = 0;
+  /** WebSockets that were closed, by code. */
+  readonly socketsClosed = new Map<number, number>();
+  frames = 0;
   readonly #ended = new Map<Kind, Map<FinalStatus, number>>();
+  readonly #called = new Map<DeliveryStatus, number>();
   readonly #attempts = new Map<string, Map<string, Attempted & { count: number }>>();
 
   constructor() {
     // From the first look on: a series that begins at 1 hides its first event from Prometheus.
+    for (const status of ['delivered', 'pending', 'failed', 'exhausted'] as const)
+      this.#called.set(status, 0);
     for (const kind of KINDS) {
       const final = STATUSES.filter((status) => status !== 'queued' && status !== 'running');
       this.#ended.set(kind, new Map(final.map((status) => [status, 0])));
@@ -59,6 +68,14 @@ export class Counts {
 
   refused(code: string): void {
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
+  }
+
+  socketClosed(code: number): void {
+    this.socketsClosed.set(code, (this.socketsClosed.get(code) ?? 0) + 1);
+  }
+
+  framesSent(count: number): void {
+    this.frames += count;
   }
 
   /** Of jobs whose end was committed. */
@@ -78,6 +95,15 @@ export class Counts {
       if (known) known.count += 1;
       else ofRoute.set(name, { routeId, outcome, errorCode, count: 1 });
     }
+  }
+
+  /** What calls of webhooks' receivers meant for their deliveries: `pending` is to be repeated. */
+  called(list: readonly DeliveryStatus[]): void {
+    for (const status of list) this.#called.set(status, (this.#called.get(status) ?? 0) + 1);
+  }
+
+  calls(): { status: DeliveryStatus; count: number }[] {
+    return [...this.#called].map(([status, count]) => ({ status, count }));
   }
 
   endings(): { kind: Kind; status: FinalStatus; count: number }[] {

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { startApi } from './api/start.ts';
 import type { Address } from './context.ts';
-import { KINDS } from './domain/job.ts';
+import { QUEUES } from './domain/queues.ts';
 import { openPlatformFor, readCredentials } from './platform.ts';
 import { commandLine, runCommand } from './process.ts';
 import { banner, greeting } from './welcome.ts';
@@ -25,7 +25,7 @@ await runCommand(async (life) => {
   const api = await startApi(platform, address);
   // The waits are answered and nothing new comes in while what runs is ended.
   life.defer(() => Promise.all([api.close(), worker?.drain()]));
-  worker = await startWorker(platform, { queues: KINDS, concurrency: CONCURRENCY });
+  worker = await startWorker(platform, { queues: QUEUES, concurrency: CONCURRENCY });
   const credentials = await readCredentials(ctx.config);
   const path = join(ctx.config.dataDir, 'credentials.json');
   const welcome = { url: api.url, path, apiKey: credentials?.api_key ?? null };

@@ -46,6 +46,14 @@ export function openProcessMetrics({
       }),
   );
   counter(
+    'millrace_webhook_calls_total',
+    {
+      help: "Calls of webhooks' receivers, by what they meant: delivered, pending (to be repeated), failed, exhausted",
+      labelNames: ['meant'],
+    },
+    () => counts.calls().map(({ status, count }) => ({ labels: { meant: status }, count })),
+  );
+  counter(
     'millrace_requests_total',
     { help: 'Requests that were answered', labelNames: ['method', 'route', 'status'] },
     () =>
@@ -60,6 +68,11 @@ export function openProcessMetrics({
     'millrace_refusals_total',
     { help: 'Requests, and jobs of batches, that were refused', labelNames: ['code'] },
     () => [...counts.refusals].map(([code, count]) => ({ labels: { code }, count })),
+  );
+  counter(
+    'millrace_leases_lost_total',
+    { help: 'Leases of workers that lapsed, so that their calls were ended', labelNames: [] },
+    () => [{ labels: {}, count: counts.leasesLost }],
   );
   return { registry, text: async () => `${await registry.metrics()}${durations(counts.routes)}` };
 }

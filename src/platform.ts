@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Config, readConfig } from './config.ts';
 import { type Address, type Context, openContext } from './context.ts';
 import { armCrashPoint } from './crash.ts';
-import { migrate } from './db/migrate.ts';
+import { bringSchema } from './db/schema.ts';
 import { seed } from './db/seed.ts';
 import { transaction } from './db/transaction.ts';
 import { joinEmbedded } from './embedded/join.ts';
@@ -14,7 +14,7 @@ import { openLog } from './logging.ts';
 import type { OpenQueue } from './queue/queue.ts';
 import type { Life } from './process.ts';
 import { reach } from './reach.ts';
-import { holdPepper, holdStorage } from './belongings.ts';
+import { holdKeys, holdPepper, holdStorage } from './belongings.ts';
 import { readSecrets } from './secrets.ts';
 
 export interface Platform {
@@ -32,6 +32,8 @@ interface PlatformOptions {
   quiet?: boolean;
   /** False for a command that calls no provider: no simulator is started for it. */
   sim?: boolean;
+  /** True for the command that brings the schema up to date, whatever MIGRATE says. */
+  migrates?: true;
   /** False for a command that has nothing to do with artifacts: it may run where their folder is not. */
   artifacts?: boolean;
   /** Another queue than BullMQ; for tests. */
@@ -63,7 +65,10 @@ export async function openPlatform(options: PlatformOptions = {}): Promise<Platf
     const simUrl = config.simUrl ?? embedded.simUrl;
     if (databaseUrl === null) throw new Error('the embedded database did not say where it is');
     await reach({ variable: 'DATABASE_URL', url: databaseUrl }, () =>
-      migrate(databaseUrl, (line) => log.info(line)),
+      bringSchema(databaseUrl, {
+        mayMigrate: options.migrates ?? config.migrate,
+        log: (line) => log.info(line),
+      }),
     );
     ctx = await openContext({
       config,
@@ -114,6 +119,7 @@ async function firstStart(ctx: Context, { artifacts }: { artifacts: boolean }): 
     await lock.query(`set lock_timeout = 0`);
     await lock.query(`select pg_advisory_lock(hashtext('millrace.first-start'))`);
     await holdPepper(ctx.flow, ctx.secrets.pepper);
+    await holdKeys(ctx.flow, ctx.secrets.keys);
     if (artifacts) await holdStorage(ctx);
     await transaction(ctx.flow, seed);
     await ctx.refreshCatalogue();

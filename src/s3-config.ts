@@ -9,7 +9,7 @@ export interface S3Config {
   publicEndpoint: string | null;
 }
 
-/** A part of the table in config.ts. */
+/** A part of the table in variables.ts. */
 export const S3_VARIABLES = {
   S3_BUCKET: {
     default: 'none',

@@ -4,6 +4,7 @@ import { link, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from './config.ts';
 import type { Secrets } from './context.ts';
+import { readKeyRing } from './domain/key-ring.ts';
 
 /** The installation's secrets: from the environment, else made once and kept in the data folder. */
 export async function readSecrets(
@@ -26,17 +27,20 @@ export async function readSecrets(
     kept = { pepper: randomBytes(32).toString('base64'), key: randomBytes(32).toString('base64') };
     if (config.keyPepper === null || config.secretKey === null) kept = await writeOnce(path, kept);
   }
-  const key = Buffer.from(config.secretKey ?? kept.key, 'base64');
-  if (key.length !== 32) {
+  const keys = readKeyRing(config.secretKey ?? kept.key);
+  if (!keys) {
     const name = config.secretKey === null ? `What is called key in ${path}` : 'MILLRACE_SECRET_KEY';
-    throw new Error(`${name} must be 32 bytes in base64. Make one with: openssl rand -base64 32`);
+    throw new Error(
+      `${name} must be 32 bytes in base64, or several such keys with commas between, each another. ` +
+        'Make one with: openssl rand -base64 32',
+    );
   }
   const pepper = Buffer.from(config.keyPepper ?? kept.pepper);
   if (pepper.length < 32) {
     const name = config.keyPepper === null ? `What is called pepper in ${path}` : 'MILLRACE_KEY_PEPPER';
     throw new Error(`${name} must be 32 bytes or more.`);
   }
-  return { pepper, key };
+  return { pepper, keys };
 }
 
 /**

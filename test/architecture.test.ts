@@ -47,6 +47,8 @@ const MAY_IMPORT: Record<string, string[]> = {
     'platform.ts',
     'process.ts',
   ],
+  // A client's: it knows the platform by its API alone.
+  cli: ['domain', 'config.ts', 'process.ts'],
   workers: [
     'flow',
     'store',

@@ -71,7 +71,7 @@ describe.each(curls)('each example of docs/api.md, with %s', (curl) => {
       for (const [, name, path] of text.matchAll(/`\$(\w+)` is its `([\w.]+)`/g))
         stated[name as string] = lookUp(json, path as string);
     }
-    expect(Object.keys(stated)).toHaveLength(12);
+    expect(Object.keys(stated)).toHaveLength(14);
     expect(readFileSync(join(folder, 'mill.png')).subarray(1, 4).toString()).toBe('PNG');
   }, 120_000);
 
@@ -106,6 +106,7 @@ it('has an example of every kind, of a batch, an upload, a stream, and of what a
     '/v1/jobs/batch',
     '-F ',
     '/events"',
+    '/webhook-endpoints"',
     ...['painter', 'speaker', 'listener'].map((model) => `"model":"vendor/${model}"`),
     ...['accounts', 'grants', 'models', 'prices', 'routes'].map((what) => `/${what}`),
   ])

@@ -8,21 +8,9 @@ import { JOB_ERROR_CODES } from '../src/domain/job.ts';
 import { isAdmin, operationsOf, readDocument } from './support/document.ts';
 import { promptSize } from '../src/domain/prompt.ts';
 import { startPlatform } from './support/platform.ts';
+import { tableRows } from './support/tables.ts';
 
 const read = (path: string): string => readFileSync(join(import.meta.dirname, '..', path), 'utf8');
-
-/** The rows of a document's tables, as lists of trimmed cells. */
-export function tableRows(markdown: string): string[][] {
-  return markdown
-    .split('\n')
-    .filter((line) => line.startsWith('|') && !/^\|[\s|:-]+\|$/.test(line))
-    .map((line) =>
-      line
-        .split('|')
-        .slice(1, -1)
-        .map((cell) => cell.trim()),
-    );
-}
 
 describe('docs/configuration.md', () => {
   it('lists every variable, with its default and meaning, and no other', () => {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
+import { keyName } from '../src/domain/key-ring.ts';
 import { readSecrets } from '../src/secrets.ts';
 
 it.each([
@@ -50,7 +51,7 @@ it('are made once, and whole from their first moment, however many start at once
       const config = { dataDir, keyPepper: null, secretKey: null };
       const all = await Promise.all(Array.from({ length: 6 }, () => readSecrets(config)));
       expect(await whole).toBe(true);
-      expect(new Set(all.map(({ pepper, key }) => `${pepper} ${key.toString('hex')}`)).size).toBe(1);
+      expect(new Set(all.map(({ pepper, keys }) => `${pepper} ${keys.map(keyName).join()}`)).size).toBe(1);
       expect(await readdir(dataDir)).toEqual(['secrets.json']);
       expect((await stat(join(dataDir, 'secrets.json'))).mode & 0o777).toBe(0o600);
     } finally {

@@ -4,6 +4,7 @@ import type { Context } from '../context.ts';
 import type { Admit } from '../flow/admit.ts';
 import type { Announcer } from '../flow/announce.ts';
 import type { Shower } from '../flow/show.ts';
+import type { FastifyRequest } from 'fastify';
 import type { Hub } from '../live/hub.ts';
 
 export interface Api {
@@ -14,6 +15,8 @@ export interface Api {
   hub: Hub;
   /** Null: there is no simulator. */
   simUrl: string | null;
+  /** Whether a request came in where operators do: everywhere, unless they have a port of their own. */
+  isOperators(request: FastifyRequest): boolean;
   /** Aborted when the process drains: waits are answered, streams are closed. */
   closing: AbortSignal;
 }

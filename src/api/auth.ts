@@ -7,8 +7,10 @@ import { AppError } from '../domain/errors.ts';
 import { type PlanTerms, termsFor } from '../domain/plan.ts';
 import { notOpen } from '../domain/standing.ts';
 import { knownKey } from '../flow/known-key.ts';
-import type { KnownKey } from '../store/keys.ts';
+import { takeTicket } from '../flow/tickets.ts';
+import { findKeys, type KnownKey } from '../store/keys.ts';
 import type { RateLimit } from './rate-limit.ts';
+import type { TicketScope } from './ticket-scope.ts';
 
 /** A client, as its key shows it. */
 export interface Caller {
@@ -16,11 +18,15 @@ export interface Caller {
   accountId: string;
   livemode: boolean;
   terms: PlanTerms;
+  /** What is refused to a suspended account is refused with; null: it is none. */
+  suspended: AppError | null;
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
     caller: Caller;
+    /** What let it in, if that was no key. */
+    ticket?: TicketScope;
     /** The operator's key, on admin routes. */
     operatorKeyId: string;
   }
@@ -33,6 +39,12 @@ const CHALLENGE = { 'www-authenticate': 'Bearer' };
 
 export interface Authenticator {
   client(request: FastifyRequest): Promise<void>;
+  /** By key, or by `?ticket=`, which browsers can send where they can send no header. One that opens once has opened then. */
+  clientOrTicket(request: FastifyRequest): Promise<void>;
+  /** Asked again of a request that is open for long. @throws AppError if what let it in is no longer good */
+  stillGood(request: FastifyRequest): Promise<void>;
+  /** The same of many keys by their ids, past all that is remembered. */
+  callersOf(keyIds: readonly string[]): Promise<Map<string, Caller | AppError>>;
   operator(request: FastifyRequest): Promise<void>;
 }
 
@@ -67,21 +79,75 @@ export function openAuthenticator(ctx: Context, limit: RateLimit): Authenticator
     return key;
   };
 
+  const callerOf = (key: KnownKey): Caller => {
+    const { id, mode, accountId, livemode, planId, overrides, status, statusSince } = key;
+    if (accountId === null || livemode === null) {
+      throw new AppError('scope_denied', {
+        message: "An operator's key opens /v1/admin only. Use an account's key here.",
+        details: { needed: 'live or test', granted: mode },
+      });
+    }
+    if (status === 'closed' && statusSince) throw notOpen({ status, statusSince }, ctx.config.supportUrl);
+    const plan = ctx.catalogue().plans.get(planId ?? '');
+    if (!plan) throw new Error(`the account ${accountId} has no plan`);
+    return {
+      keyId: id,
+      accountId,
+      livemode,
+      terms: termsFor(plan, overrides ?? {}),
+      suspended:
+        status === 'suspended' && statusSince
+          ? notOpen({ status, statusSince }, ctx.config.supportUrl)
+          : null,
+    };
+  };
+
+  const goodCaller = (key: KnownKey | undefined): Caller | AppError => {
+    if (!key || key.revoked) return new AppError('api_key_invalid');
+    if (key.expired) return new AppError('api_key_expired');
+    try {
+      return callerOf(key);
+    } catch (error) {
+      if (error instanceof AppError) return error;
+      throw error;
+    }
+  };
+
+  const callersOf: Authenticator['callersOf'] = async (keyIds) => {
+    const keys = await findKeys(ctx.flow, keyIds);
+    return new Map(keyIds.map((id) => [id, goodCaller(keys.get(id))]));
+  };
+
+  /** A ticket is as good as the key that made it. */
+  const callerOfTicket = async (keyId: string): Promise<Caller> => {
+    const caller = (await callersOf([keyId])).get(keyId);
+    if (!(caller instanceof AppError) && caller) return caller;
+    throw caller?.code === 'account_closed' ? caller : new AppError('ticket_invalid');
+  };
+
+  const client: Authenticator['client'] = async (request) => {
+    request.caller = callerOf(await keyOf(request));
+    await limit(request);
+  };
+
   return {
-    async client(request) {
-      const { id, mode, accountId, livemode, planId, overrides, status, statusSince } = await keyOf(request);
-      if (accountId === null || livemode === null) {
-        throw new AppError('scope_denied', {
-          message: "An operator's key opens /v1/admin only. Use an account's key here.",
-          details: { needed: 'live or test', granted: mode },
-        });
-      }
-      if (status === 'closed' && statusSince) throw notOpen({ status, statusSince }, ctx.config.supportUrl);
-      const plan = ctx.catalogue().plans.get(planId ?? '');
-      if (!plan) throw new Error(`the account ${accountId} has no plan`);
-      request.caller = { keyId: id, accountId, livemode, terms: termsFor(plan, overrides ?? {}) };
+    client,
+    async clientOrTicket(request) {
+      const { ticket: token } = request.query as { ticket?: unknown };
+      if (token === undefined) return client(request);
+      const { keyId, jobs, leftMs } = await takeTicket(ctx, typeof token === 'string' ? token : '');
+      request.caller = await callerOfTicket(keyId);
+      const until = jobs ? performance.now() + leftMs : Infinity;
+      request.ticket = { jobs: jobs && new Set(jobs), until };
       await limit(request);
     },
+    async stillGood(request) {
+      const { ticket, caller } = request;
+      if (!ticket) return client(request);
+      if (ticket.until <= performance.now()) throw new AppError('ticket_invalid');
+      request.caller = await callerOfTicket(caller.keyId);
+    },
+    callersOf,
     async operator(request) {
       const { id, mode } = await keyOf(request);
       if (mode !== 'admin')

@@ -18,7 +18,7 @@ export const BODY_MAX_BYTES = 4 * MIB;
 export const BATCH_MAX_BYTES = 16 * MIB;
 /** The member of a batch that holds its items. */
 export const BATCH_LIST = 'jobs';
-const LIMITS = { maxDepth: 64, maxKeys: 10_000 };
+export const LIMITS = { maxDepth: 64, maxKeys: 10_000 };
 const BATCH_LIMITS = { maxDepth: 64, maxKeys: 100_000 };
 const NO_FAULTS: Map<number, JsonFault> = new Map();
 

@@ -17,7 +17,7 @@ export interface ErrorBody {
   details: Record<string, unknown>;
 }
 
-const NO_ADDRESS = 'There is no such address. /reference shows those there are.';
+export const NO_ADDRESS = 'There is no such address. /reference shows those there are.';
 
 /** An address may be as long as a head. */
 const PATH_SHOWN = 500;
@@ -102,8 +102,17 @@ export function toAppError(error: unknown): AppError {
 
 /** Counts what is refused. What is our own fault, or the machine's, is also for the log. */
 export function noteFailure(
-  { counts, alarms }: Pick<Context, 'counts' | 'alarms'>,
-  request: FastifyRequest,
+  ctx: Pick<Context, 'counts' | 'alarms' | 'log'>,
+  { id, method, routeOptions, ip }: Pick<FastifyRequest, 'id' | 'method' | 'routeOptions' | 'ip'>,
+  error: AppError,
+): void {
+  noteRefusal(ctx, { request: id, method, route: routeOptions.url ?? 'none', ip }, error);
+}
+
+/** The same of what is asked in other ways than by a request. @param about for the log */
+export function noteRefusal(
+  { counts, alarms, log }: Pick<Context, 'counts' | 'alarms' | 'log'>,
+  about: { request: string; method: string; route: string; ip?: string },
   error: AppError,
 ): void {
   counts.refused(error.code);
@@ -115,15 +124,8 @@ export function noteFailure(
   const level = error.code === 'internal' ? 'error' : 'warn';
   // A refusal of our own making says all by its code; where it was made is no clue.
   const err = error.cause ?? (error.code === 'internal' ? error : undefined);
-  const { method, routeOptions } = request;
-  const what = {
-    request: request.id,
-    method,
-    route: routeOptions.url ?? 'none',
-    status: error.status,
-    code: error.code,
-  };
-  request.log[level]({ ...what, ...(err !== undefined && { err }) }, 'a request failed');
+  const what = { ...about, status: error.status, code: error.code };
+  log[level]({ ...what, ...(err !== undefined && { err }) }, 'a request failed');
 }
 
 export function installErrors(app: FastifyInstance, ctx: Context): void {

@@ -17,8 +17,16 @@ const perMillion = (measure: string, credits_per_million: string) => ({
 export const EXAMPLES: Record<string, Record<string, object>> = {
   'POST /v1/jobs': { chat, image, tts, stt },
   'POST /v1/jobs/batch': { batch: { jobs: [chat, image] } },
+  'POST /v1/tickets': { all: { jobs: 'all', expires_in_s: 60 } },
   'POST /v1/artifacts': { promise: { content_type: 'audio/wav', bytes: 50_000_000 } },
   'POST /v1/artifacts/{id}/links': { link: { expires_in_s: 3600 } },
+  'POST /v1/webhook-endpoints': {
+    hook: { url: 'https://hooks.example/millrace', events: ['job.*', 'endpoint.disabled'] },
+  },
+  'PATCH /v1/webhook-endpoints/{id}': { thin: { payload: 'thin', description: 'the new shop' } },
+  'POST /v1/webhook-endpoints/{id}/redeliver': {
+    failed: { after: '2026-11-20T00:00:00Z', only_failed: true },
+  },
   'POST /v1/admin/accounts': { account: { name: 'Mills and Sons', plan: 'startup', credits: 20_000_000 } },
   'PATCH /v1/admin/accounts/{id}': { plan: { plan: 'production', reason: 'they have grown' } },
   'POST /v1/admin/accounts/{id}/grants': { grant: { credits: 20_000_000, reason: 'invoice 1001' } },

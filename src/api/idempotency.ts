@@ -23,17 +23,24 @@ export function idempotencyOf(
 ): { key: string; hash: Buffer } | null {
   const header = request.headers['idempotency-key'];
   if (header === undefined) return null;
-  const bare = String(header);
-  const key = /^"(.*)"$/.exec(bare)?.[1] ?? bare;
+  const keyed = keyedBy(String(header), { field: 'Idempotency-Key', path: pathOf(request.url), body });
+  // A batch's items have keys of their own, which no client can name: the separator is not printable.
+  return index === undefined ? keyed : { ...keyed, key: `${keyed.key}\u001F${index}` };
+}
+
+/** @param of the path and the body that the key stands for, as HTTP has them. @throws AppError invalid_request, naming `field` */
+export function keyedBy(
+  text: string,
+  { field, path, body }: { field: string; path: string; body: string },
+): { key: string; hash: Buffer } {
+  const key = /^"(.*)"$/.exec(text)?.[1] ?? text;
   if (!/^[\x20-\x7e]{1,255}$/.test(key)) {
     throw invalidRequest({
-      path: 'Idempotency-Key',
+      path: field,
       message: 'must be 1 to 255 printable ASCII characters',
       expected: '1 to 255 printable ASCII characters',
       received: `a text of ${key.length} characters`,
     });
   }
-  const hash = createHash('sha256').update(pathOf(request.url)).update('\n').update(body).digest();
-  // A batch's items have keys of their own, which no client can name: the separator is not printable.
-  return { key: index === undefined ? key : `${key}\u001F${index}`, hash };
+  return { key, hash: createHash('sha256').update(path).update('\n').update(body).digest() };
 }

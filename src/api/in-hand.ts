@@ -5,6 +5,8 @@ import type { FastifyInstance } from 'fastify';
 const PATIENCE_MS = 12_000;
 
 export interface InHand {
+  /** Counts work that no route's handler does. */
+  add(work: Promise<unknown>): void;
   /** Resolves once no handler is at work, or after some seconds. */
   done(): Promise<void>;
 }
@@ -15,19 +17,21 @@ export interface InHand {
  */
 export function watchHandlers(app: FastifyInstance): InHand {
   const working = new Set<Promise<unknown>>();
+  const add = (work: Promise<unknown>): void => {
+    working.add(work);
+    const end = (): void => void working.delete(work);
+    work.then(end, end);
+  };
   app.addHook('onRoute', (route) => {
     const { handler } = route;
     route.handler = function (request, reply) {
       const answer: unknown = handler.call(this, request, reply);
-      if (answer instanceof Promise) {
-        working.add(answer);
-        const end = (): void => void working.delete(answer);
-        answer.then(end, end);
-      }
+      if (answer instanceof Promise) add(answer);
       return answer;
     };
   });
   return {
+    add,
     async done() {
       const late = sleep(PATIENCE_MS, 'late', { ref: false });
       while (working.size > 0) {

@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { KeyRing, RingKey } from '../domain/key-ring.ts';
 
 interface Link {
   id: string;
@@ -9,17 +10,23 @@ interface Link {
 /** What a link lets its bearer do: read the bytes, or send those that were promised. */
 type Use = 'link' | 'upload';
 
-/** Signs one artifact until one instant, under a key of its own drawn from the installation's. */
-export function linkSignature(key: Buffer, { id, expires }: Link, use: Use = 'link'): string {
-  return createHmac('sha256', key).update(`artifact-${use}.${id}.${expires}`).digest('base64url');
-}
+/** Signs one artifact until one instant, under the ring's first key. */
+export const linkSignature = (keys: KeyRing, link: Link, use: Use = 'link'): string =>
+  sign(keys[0], link, use);
 
+/** A link outlives the key it was made under for as long as that is still of the ring. */
 export function verifyLink(
-  key: Buffer,
+  keys: KeyRing,
   { signature, ...link }: Link & { signature: string },
   use: Use = 'link',
 ): boolean {
   if (link.expires * 1000 <= Date.now()) return false;
-  const [given, right] = [Buffer.from(signature), Buffer.from(linkSignature(key, link, use))];
-  return given.length === right.length && timingSafeEqual(given, right);
+  const given = Buffer.from(signature);
+  return keys.some((key) => {
+    const right = Buffer.from(sign(key, link, use));
+    return given.length === right.length && timingSafeEqual(given, right);
+  });
 }
+
+const sign = ({ signing }: RingKey, { id, expires }: Link, use: Use): string =>
+  createHmac('sha256', signing).update(`artifact-${use}.${id}.${expires}`).digest('base64url');

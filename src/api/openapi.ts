@@ -1,15 +1,16 @@
 // The OpenAPI document, from the very schemas that validate, and a page to read it by.
 import swagger from '@fastify/swagger';
 import type { FastifyInstance, FastifySchema } from 'fastify';
-import type { Context } from '../context.ts';
 import { INPUTS } from '../domain/submission.ts';
-import { VERSION } from './api.ts';
+import { type Api, VERSION } from './api.ts';
+import { installDocs } from './docs.ts';
+import { isForOperators } from './doors.ts';
 import { EXAMPLES } from './examples.ts';
 import { JSON_TYPE } from './headers.ts';
 import { installReference } from './reference.ts';
 import { ErrorAnswer } from './shapes.ts';
 
-export async function installOpenApi(app: FastifyInstance, ctx: Context): Promise<void> {
+export async function installOpenApi(app: FastifyInstance, { ctx, isOperators }: Api): Promise<void> {
   app.addHook('onRoute', ({ url, schema }) => {
     if (!url.startsWith('/v1/') || !schema) return;
     // Where nothing may be asked for, what is asked for is unknown.
@@ -32,12 +33,19 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
             scheme: 'bearer',
             description: 'An account key, or on /v1/admin an operator key.',
           },
+          ticket: {
+            type: 'apiKey',
+            in: 'query',
+            name: 'ticket',
+            description: 'From POST /v1/tickets: for browsers, which can send no header there.',
+          },
         },
       },
       security: [{ key: [] }],
       tags: [
         { name: 'jobs', description: 'Submit, follow and cancel jobs' },
         { name: 'events', description: 'What happened, live and again' },
+        { name: 'webhooks', description: 'Events, brought to you' },
         { name: 'artifacts', description: 'Bytes that go in or come out' },
         { name: 'account', description: 'Balance, limits, movements' },
         { name: 'models', description: 'What can be asked for' },
@@ -49,9 +57,12 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
     transformObject: (document) =>
       'openapiObject' in document ? completed(document.openapiObject) : document.swaggerObject,
   });
-  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
-    // Where we are reached is known once we listen.
-    const document = { ...app.swagger(), servers: [{ url: ctx.publicUrl() }] };
+  app.get('/openapi.json', { schema: { hide: true } }, async (request, reply) => {
+    const whole = app.swagger();
+    const both = ctx.config.adminPort === null;
+    // Where we are reached is known once we listen; the operators' port, to who asks there.
+    const servers = [{ url: both || !isOperators(request) ? ctx.publicUrl() : '/' }];
+    const document = { ...(isOperators(request) ? whole : forClients(whole)), servers };
     return reply.type(JSON_TYPE).send(JSON.stringify(document));
   });
   // For who comes without an address.
@@ -65,6 +76,14 @@ export async function installOpenApi(app: FastifyInstance, ctx: Context): Promis
     };
   });
   installReference(app);
+  installDocs(app);
+}
+
+/** Without what another port serves. */
+function forClients<D extends { paths?: object; tags?: { name: string }[] }>(document: D): D {
+  const paths = Object.entries(document.paths ?? {}).filter(([path]) => !isForOperators(path));
+  const tags = document.tags?.filter(({ name }) => name !== 'admin');
+  return { ...document, paths: Object.fromEntries(paths), tags };
 }
 
 /** The router's `*`, which takes slashes, is to readers a parameter like any other. */

@@ -10,9 +10,16 @@ export const CURSORS = {
   acc: '^acc_[0-9a-hjkmnp-tv-z]{26}$',
   job: '^job_[0-9a-hjkmnp-tv-z]{26}$',
   art: '^art_[0-9a-hjkmnp-tv-z]{26}$',
+  whe: '^whe_[0-9a-hjkmnp-tv-z]{26}$',
+  dlv: '^dlv_[0-9a-hjkmnp-tv-z]{26}$',
   sequence: '^[0-9]{1,18}$',
   model: MODEL_ID,
 };
+
+/** Where a list of jobs may stand, or the word `all` for those of the account. */
+export const JOBS_OR_ALL = '^all$';
+/** Where to begin, beside the number of an event. */
+export const NOW_OR_START = '^(now|start)$';
 
 /** @param cursor the kind of ids, or sequence numbers */
 export function pageQuery(cursor: keyof typeof CURSORS) {

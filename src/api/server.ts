@@ -7,6 +7,7 @@ import { newId } from '../domain/ids.ts';
 import { VERSION } from './api.ts';
 import { errorBody, errorHeaders, sendError, toAppError } from './errors.ts';
 import { identify } from './headers.ts';
+import { shouldUpgrade } from './ws/upgrade.ts';
 
 /** Half a head of a request is held open for so long, and a request that is still arriving for so long. */
 const HEAD_MS = 10_000;
@@ -23,6 +24,7 @@ export const SERVER_OPTIONS = {
     connectionsCheckingInterval: LOOK_EVERY_MS,
     // Asked for in headers.ts: Node's own refusal has no body.
     requireHostHeader: false,
+    shouldUpgradeCallback: shouldUpgrade,
   },
   clientErrorHandler: answerSocket,
   frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
@@ -38,7 +40,7 @@ const CODES: Record<string, ErrorCode> = {
 };
 
 /** What could not be read as HTTP, or did not come in time. Nothing of it is logged: it may hold a key. */
-function answerSocket(error: NodeJS.ErrnoException, socket: Socket): void {
+export function answerSocket(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
   if (!socket.writable || hasAnswered(socket)) return void socket.destroy();
   const code = CODES[error.code ?? ''];

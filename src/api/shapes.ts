@@ -119,7 +119,7 @@ export const JobAnswer = Type.Object(
     started_at: nullable(At),
     ended_at: nullable(At),
     data_deleted_at: nullable(At),
-    webhook: Type.Null(),
+    webhook: nullable(Type.String()),
     client_request_id: nullable(Type.String()),
     links: Type.Object(
       {

@@ -1,9 +1,10 @@
 // What is wrong with a value, in words that follow on its path. The schemas' own checker speaks of characters and patterns.
 import type { ErrorObject } from 'ajv';
+import { EVENT_PATTERN } from '../domain/event-types.ts';
 import { MODEL_ID } from '../domain/model.ts';
 import { INPUTS } from '../domain/submission.ts';
 import { CHAT_FIELDS } from '../flow/known-fields.ts';
-import { CURSORS } from './page.ts';
+import { CURSORS, JOBS_OR_ALL, NOW_OR_START } from './page.ts';
 
 export const BELONGS_IN_INPUT = 'belongs in input';
 
@@ -13,10 +14,15 @@ const ID = '01k9s7v3m8e6q0x4t2b5n7r9ca';
 
 /** What patterns and formats mean, with a value that fits. */
 export const FORMS: Record<string, Words> = {
+  [JOBS_OR_ALL]: { is: 'a list of ids of jobs, or "all"', like: 'all' },
+  [NOW_OR_START]: { is: 'the number of an event, "now" or "start"', like: 'now' },
   'date-time': { is: 'an instant of RFC 3339', like: '2026-11-20T12:00:00Z' },
   [CURSORS.acc]: { is: 'the id of an account', like: `acc_${ID}` },
   [CURSORS.job]: { is: 'the id of a job', like: `job_${ID}` },
   [CURSORS.art]: { is: 'the id of an artifact', like: `art_${ID}` },
+  [CURSORS.whe]: { is: 'the id of a webhook endpoint', like: `whe_${ID}` },
+  [CURSORS.dlv]: { is: 'the id of a delivery', like: `dlv_${ID}` },
+  [EVENT_PATTERN]: { is: 'a type of event, a subject with .*, or *', like: 'job.succeeded' },
   [MODEL_ID]: { is: 'the id of a model: letters, digits and . _ : / @ -', like: 'vendor/model-1' },
   '^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$': { is: 'a width and a height in pixels', like: '512x512' },
   '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$': { is: 'a word of letters, digits and . _ -', like: 'free' },

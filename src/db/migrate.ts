@@ -9,6 +9,7 @@ import { rotatePartitions } from './partitions.ts';
 import type { Db } from './pool.ts';
 
 const FOLDER = new URL('../../prisma/migrations/', import.meta.url);
+export const MIGRATE_APP = 'millrace_migrate';
 const LOCK = "hashtext('millrace.migrate')";
 const ROLES = ['millrace_client', 'millrace_flow'] as const;
 
@@ -34,7 +35,7 @@ export async function readMigrations(): Promise<Migration[]> {
 export async function migrate(url: string, log: (line: string) => void): Promise<void> {
   const client = new pg.Client({
     connectionString: url,
-    application_name: 'millrace_migrate',
+    application_name: MIGRATE_APP,
     connectionTimeoutMillis: 10_000,
   });
   await client.connect();
@@ -44,20 +45,26 @@ export async function migrate(url: string, log: (line: string) => void): Promise
     await makeRoles(client);
     const done = await history(client);
     for (const migration of await readMigrations()) {
-      const checksum = done.get(migration.name);
-      if (checksum === migration.checksum) continue;
-      if (checksum !== undefined)
-        throw new Error(
-          `The migration ${migration.name} was changed after it was applied here. Restore its file, or begin with an empty database or data folder.`,
-        );
+      assertUnchanged(migration, done.get(migration.name));
+      if (done.has(migration.name)) continue;
       await apply(client, migration);
       log(`migrated: ${migration.name}`);
     }
     await migrateQueue(client);
+    // So that a start which may not migrate can see that it need not.
+    await client.query('grant select on _prisma_migrations to millrace_flow');
     await rotatePartitions(client as Db);
   } finally {
     await client.end();
   }
+}
+
+/** @param applied the checksum it had when it was applied, if it was */
+export function assertUnchanged({ name, checksum }: Migration, applied: string | undefined): void {
+  if (applied === undefined || applied === checksum) return;
+  throw new Error(
+    `The migration ${name} was changed after it was applied here. Restore its file, or begin with an empty database or data folder.`,
+  );
 }
 
 /** @throws Error for a server that lacks what the roles need: `grant … with set true`, of PostgreSQL 16 */

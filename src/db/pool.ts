@@ -11,8 +11,11 @@ export type Db = Pick<pg.Pool, 'query'>;
  * the server does them in that order; so what can be asked together costs one round trip, which is time with locks held.
  */
 export interface Tx extends Db {
-  /** A write whose answer nobody waits for: if it fails, the transaction does, with its error. */
-  send(statement: pg.QueryConfig): void;
+  /**
+   * A write that nobody waits for: if it fails, the transaction does, with its error. What it answers is for whoever wants it
+   * once the transaction is over.
+   */
+  send(statement: pg.QueryConfig): Promise<pg.QueryResult>;
 }
 
 const INT8 = 20;

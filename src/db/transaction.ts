@@ -17,13 +17,14 @@ export async function transaction<T>(
 ): Promise<T> {
   const client = await pool.connect();
   const sent: Promise<pg.QueryResult>[] = [];
-  const send = (statement: pg.QueryConfig): void => {
+  const send: Tx['send'] = (statement) => {
     const answer = client.query(statement);
     // What follows a failure fails for the failure's sake, so the first one is the one to tell.
     answer.catch((error: unknown) => {
       failure ??= error;
     });
     sent.push(answer);
+    return answer;
   };
   let failure: unknown;
   let broken: Error | undefined;

@@ -11,6 +11,7 @@ export type IdPrefix =
   | 'whe'
   | 'art'
   | 'key'
+  | 'tkt'
   | 'tx'
   | 'lot'
   | 'prv'

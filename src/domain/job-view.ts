@@ -38,6 +38,8 @@ export interface Job {
   endedAt: Date | null;
   dataDeletedAt: Date | null;
   clientRequestId: string | null;
+  /** Where its end is told, besides the account's webhook endpoints. */
+  webhook: string | null;
 }
 
 export interface QueuePlace {
@@ -62,7 +64,7 @@ export function renderJob(
     `,"eta_ms":${isFinal(job.status) ? null : etaMs},"deadline":${time(job.deadline)}` +
     `,"cancel_requested_at":${time(job.cancelRequestedAt)},"canceled_by":${quote(job.canceledBy)}` +
     `,"created_at":${time(job.createdAt)},"started_at":${time(job.startedAt)},"ended_at":${time(job.endedAt)}` +
-    `,"data_deleted_at":${time(job.dataDeletedAt)},"webhook":null,"client_request_id":${quote(job.clientRequestId)}` +
+    `,"data_deleted_at":${time(job.dataDeletedAt)},"webhook":${quote(job.webhook)},"client_request_id":${quote(job.clientRequestId)}` +
     `,"links":${quote(links)}}`
   );
 }

@@ -14,6 +14,8 @@ const Metadata = Type.Unsafe<Record<string, string>>({
 /** No plan allows a later deadline. */
 const DEADLINE_MAX_S = 86_400;
 
+export const WEBHOOK_URL_MAX = 2_048;
+
 export const Submission = Type.Object(
   {
     kind: Type.Optional(Type.Enum([...KINDS], { description: 'May be left out: the model knows it.' })),
@@ -37,6 +39,13 @@ export const Submission = Type.Object(
     ),
     metadata: Type.Optional(Metadata),
     end_user: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
+    webhook: Type.Optional(
+      Type.Union([Type.String({ minLength: 1, maxLength: WEBHOOK_URL_MAX }), Type.Null()], {
+        description:
+          "Where this job's end is told, besides the account's webhook endpoints: an https URL. Signed with the secret of " +
+          'GET /v1/webhook-endpoints/for-jobs.',
+      }),
+    ),
   },
   { additionalProperties: false },
 );

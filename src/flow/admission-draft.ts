@@ -8,6 +8,7 @@ import { type Job, renderJobEvent } from '../domain/job-view.ts';
 import { writePostings } from '../ledger/post.ts';
 import { type Posting, postHold } from '../ledger/posting.ts';
 import { type Account, writeAccounts } from '../store/accounts.ts';
+import { ensureForJobs } from '../store/endpoints.ts';
 import { appendEvents, type Event } from '../store/events.ts';
 import { type KnownRequest, rememberRequests, requestId } from '../store/idempotency.ts';
 import { insertJobs, type NewJob } from '../store/jobs.ts';
@@ -29,6 +30,7 @@ export interface Request extends Applicant {
   inputKey: string | null;
   endUser: string | null;
   clientRequestId: string | null;
+  webhook: string | null;
   idempotency: { key: string; hash: Buffer } | null;
 }
 
@@ -50,6 +52,10 @@ export interface Draft {
   postings: Posting[];
   events: Event[];
   remembered: KnownRequest[];
+  /** For an account's endpoint for single jobs' webhooks, should it have none yet: a sealed secret. */
+  newSecret(endpointId: string): Buffer;
+  /** Known after the commit: whether any of the events has somewhere to be delivered. */
+  toDeliver: Promise<boolean>;
 }
 
 /** `replayOf`: an earlier request with that key made this job. */
@@ -148,7 +154,16 @@ export function writeDraft(tx: Tx, draft: Draft): void {
   );
   insertJobs(tx, draft.jobs);
   writePostings(tx, draft.postings, draft.now);
-  appendEvents(tx, draft.events, draft.now);
+  const withWebhook = new Set(draft.jobs.filter((job) => job.webhook !== null).map((job) => job.accountId));
+  if (withWebhook.size > 0)
+    ensureForJobs(
+      tx,
+      [...withWebhook].map((accountId) => {
+        const id = newId('whe');
+        return { id, accountId, secret: draft.newSecret(id) };
+      }),
+    );
+  draft.toDeliver = appendEvents(tx, draft.events, draft.now);
   rememberRequests(tx, draft.remembered, draft.now);
 }
 

@@ -9,6 +9,7 @@ import { AppError } from '../domain/errors.ts';
 import type { Bell } from '../domain/job.ts';
 import type { Job } from '../domain/job-view.ts';
 import { termsFor } from '../domain/plan.ts';
+import { newSecret } from '../domain/webhook.ts';
 import { type Lot, openLots } from '../ledger/lots.ts';
 import { type Account, lockAccounts } from '../store/accounts.ts';
 import { knownRequests } from '../store/idempotency.ts';
@@ -22,6 +23,7 @@ import {
   writeDraft,
 } from './admission-draft.ts';
 import type { Announcer } from './announce.ts';
+import { sealSecret } from './endpoint-secret.ts';
 
 export type { Request, Unit };
 
@@ -57,18 +59,24 @@ async function admitList(
   announcer: Announcer,
   { units, forMs, sent }: { units: Unit[]; forMs: number; sent: WeakSet<Unit> },
 ): Promise<Decision[][]> {
-  const attempt = (): Promise<Decision[][]> => {
+  const attempt = (): Promise<Admitted> => {
     const repeated = units.some((unit) => sent.has(unit));
     for (const unit of units) sent.add(unit);
     return transaction(ctx.flow, (tx) => admitIn(tx, ctx, { units, repeated }), { lockMs: LIST_LOCK_MS });
   };
-  const decisions = await persistently(attempt, { forMs, on: isConnectionError });
+  const { decisions, toDeliver } = await persistently(attempt, { forMs, on: isConnectionError });
   crashPoint('admit-after-commit');
   // Also those of an earlier try whose answer was lost: nobody else has rung for them.
   const admitted = decisions.flat().flatMap((decision) => ('job' in decision ? [decision.job] : []));
   announcer.ring(admitted.flatMap(bellOf));
+  announcer.deliver(toDeliver);
   announcer.wake(admitted.map(({ accountId, id }) => ({ type: 'job', accountId, jobId: id })));
   return decisions;
+}
+
+interface Admitted {
+  decisions: Decision[][];
+  toDeliver: Promise<boolean>;
 }
 
 function bellOf({ kind, accountId, id, epoch, slot, status }: Job): Bell[] {
@@ -79,7 +87,7 @@ async function admitIn(
   tx: Tx,
   ctx: Context,
   { units, repeated }: { units: Unit[]; repeated: boolean },
-): Promise<Decision[][]> {
+): Promise<Admitted> {
   const requests = units.flatMap((unit) => unit.requests);
   const accountIds = [...new Set(requests.map((request) => request.accountId))];
   // Asked together, done in this order: what is read is read under the locks.
@@ -101,11 +109,13 @@ async function admitIn(
     postings: [],
     events: [],
     remembered: [],
+    newSecret: (endpointId) => sealSecret(ctx, endpointId, newSecret()),
+    toDeliver: Promise.resolve(false),
   };
   const decisions = units.map((unit) => decideUnit(draft, unit));
   writeDraft(tx, draft);
   crashPoint('admit-before-commit');
-  return decisions;
+  return { decisions, toDeliver: draft.toDeliver };
 }
 
 /**

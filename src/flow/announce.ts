@@ -10,6 +10,8 @@ import type { Wake } from '../live/bus.ts';
 export interface Announcer {
   ring(bells: readonly Bell[]): void;
   wake(wakes: readonly Wake[]): void;
+  /** Rings for webhooks, if there is anything to deliver. After the commit. */
+  deliver(any: Promise<boolean>): void;
   /** For an orderly end: resolves once what was rung has been heard, or after a moment. */
   quiet(): Promise<void>;
 }
@@ -39,6 +41,7 @@ export function openAnnouncer({ queue, bus, log }: Pick<Context, 'queue' | 'bus'
       ringing.add(rung);
     },
     wake: (wakes) => bus.publish(wakes),
+    deliver: (any) => void any.then((yes) => yes && bus.publish([{ type: 'deliveries' }])),
     async quiet() {
       await Promise.race([Promise.all(ringing), sleep(QUIET_WITHIN_MS, undefined, { ref: false })]);
     },

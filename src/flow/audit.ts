@@ -4,6 +4,7 @@ import type { Context } from '../context.ts';
 import { openBooks } from '../ledger/audit-books.ts';
 import { type Breach, Findings } from '../ledger/audit-findings.ts';
 import { auditStrays } from '../ledger/audit-strays.ts';
+import { noteVerdict } from '../store/audit-verdict.ts';
 import { artifactReader, auditOrphans } from './audit-artifacts.ts';
 import { auditGroup } from './audit-group.ts';
 import { costOf, LEAST_COST, type Subject, subjectOf } from './audit-subject.ts';
@@ -94,14 +95,20 @@ export async function audit(
     covered.unnamedAsOf = asOf;
   }
   const invariants = findings.summary();
+  const complete = covered.nextAfter === null && covered.leftOut.length === 0 && !artifacts.skipped();
+  const checkedAt = clock[0]?.now as Date;
+  const breaches = invariants.reduce((sum, invariant) => sum + invariant.breaches, 0);
+  // A part that is right says nothing of what was found wrong in another.
+  const first = (within?.after ?? '') === '';
+  if (breaches > 0 || (complete && first)) await noteVerdict(ctx.flow, { breaches, at: checkedAt });
   return {
-    ok: invariants.every((invariant) => invariant.breaches === 0),
-    checkedAt: clock[0]?.now as Date,
+    ok: breaches === 0,
+    checkedAt,
     rows: invariants.reduce((sum, invariant) => sum + invariant.rows, 0),
     invariants,
     breaches: findings.breaches,
     covered: {
-      complete: covered.nextAfter === null && covered.leftOut.length === 0 && !artifacts.skipped(),
+      complete,
       ...covered,
       artifacts: artifacts.read(),
     },

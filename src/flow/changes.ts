@@ -31,6 +31,8 @@ export interface Changes {
   requeued: RequeuedJob[];
   attempts: EndedAttempt[];
   artifacts: Artifact[];
+  /** Known after the commit: whether any of the events has somewhere to be delivered. */
+  toDeliver: Promise<boolean>;
 }
 
 interface Named {
@@ -69,6 +71,7 @@ export async function openChanges(
     requeued: [],
     attempts: [],
     artifacts: [],
+    toDeliver: Promise.resolve(false),
   };
   return { changes, jobs };
 }
@@ -99,7 +102,7 @@ export function endJob(changes: Changes, job: OpenJob, verdict: Verdict & { type
     at: changes.now,
   };
   const body = renderJobEvent(event, ended, changes.ctx.publicUrl());
-  changes.events.push({ ...event, accountId: account.id, jobId: job.id, body });
+  changes.events.push({ ...event, accountId: account.id, jobId: job.id, body, webhookUrl: job.webhook });
 }
 
 /** Sends a running job back to its place in the line, without its slot. */
@@ -157,7 +160,7 @@ export async function writeChanges(tx: Tx, changes: Changes): Promise<Bell[]> {
   endJobs(tx, changes.ended, now);
   requeueJobs(tx, changes.requeued);
   writePostings(tx, changes.postings, now);
-  appendEvents(tx, changes.events, now);
+  changes.toDeliver = appendEvents(tx, changes.events, now);
   const bells = await refill(tx, changes);
   writeAccounts(tx, changes.accounts.values());
   return bells;

@@ -39,17 +39,19 @@ export async function expireWaiting(ctx: Context, tools: SweepTools): Promise<bo
 
 /** Which of them ended. */
 async function expireList(ctx: Context, { announcer }: SweepTools, list: Named[]): Promise<boolean[]> {
-  const work = async (tx: Tx): Promise<{ bells: Bell[]; late: OpenJob[] }> => {
-    if (!(await alone(tx, 'expireWaiting'))) return { bells: [], late: [] };
+  const work = async (tx: Tx): Promise<{ bells: Bell[]; late: OpenJob[]; toDeliver: Promise<boolean> }> => {
+    if (!(await alone(tx, 'expireWaiting')))
+      return { bells: [], late: [], toDeliver: Promise.resolve(false) };
     const { changes, jobs } = await openChanges(ctx, tx, { wanted: list, lock: (tx) => lockOpen(tx, list) });
     const late = [...jobs.values()].filter((job) => job.status === 'queued' && job.deadline <= changes.now);
     for (const job of late) endJob(changes, job, endWaiting('expired'));
-    return { bells: await writeChanges(tx, changes), late };
+    return { bells: await writeChanges(tx, changes), late, toDeliver: changes.toDeliver };
   };
-  const { bells, late } = await transaction(ctx.flow, work, { lockMs: LIST_LOCK_MS });
+  const { bells, late, toDeliver } = await transaction(ctx.flow, work, { lockMs: LIST_LOCK_MS });
   ctx.counts.ended(late.map(({ kind }) => ({ kind, status: 'expired' })));
   const ended = new Set(late.map((job) => job.id));
   announcer.ring(bells);
+  announcer.deliver(toDeliver);
   announcer.wake(list.map((job) => ({ type: 'job', ...job })));
   return list.map((job) => ended.has(job.jobId));
 }

@@ -20,31 +20,46 @@ export type FollowAccount = (follow: AccountFollow) => AsyncGenerator<Batch>;
 /** The most jobs that a `reset` shows. */
 const SNAPSHOT_MAX = 1_000;
 
-interface Page {
+export interface Page {
   /** Null: the events that should come next are gone, or were never there. */
   frames: Batch | null;
   last: bigint;
   more: boolean;
 }
 
-export function openAccountFollower({ ctx, hub }: { ctx: Context; hub: Hub }): FollowAccount {
-  const read = shareReads(({ accountId, after }: { accountId: string; after: bigint }) =>
+export interface AccountReader {
+  /** What comes after a number; whoever asks for the same at the same moment gets the same. */
+  read(accountId: string, after: bigint): Promise<Page>;
+  /** Where a cursor goes on; null: from now. One that cannot be served gets a `reset` with what is open at present. */
+  start(accountId: string, after: bigint | null): Promise<{ at: bigint; reset: Frame | null }>;
+}
+
+export function openAccountReader(ctx: Context): AccountReader {
+  const shared = shareReads(({ accountId, after }: { accountId: string; after: bigint }) =>
     readPage(ctx, accountId, after),
   );
+  return {
+    read: (accountId, after) => shared(`${accountId} ${after}`, { accountId, after }),
+    start: (accountId, after) => openAt(ctx, accountId, after),
+  };
+}
+
+export function openAccountFollower({ ctx, hub }: { ctx: Context; hub: Hub }): FollowAccount {
+  const reader = openAccountReader(ctx);
 
   return async function* follow({ accountId, after, signal }) {
     const watch = hub.watch({ accountId });
     const persistent = <T>(work: () => Promise<T>) => persistently(work, { forMs: PATIENCE_MS, signal });
     const start = async function* (after: bigint | null): AsyncGenerator<Batch, bigint> {
-      const { at, reset } = await persistent(() => openAt(ctx, accountId, after));
+      const { at, reset } = await persistent(() => reader.start(accountId, after));
       if (reset) yield [reset];
       return at;
     };
     try {
       let at: bigint = yield* start(after);
       while (!signal.aborted) {
-        const query = { accountId, after: at };
-        const page: Page = await persistent(() => read(`${accountId} ${query.after}`, query));
+        const from = at;
+        const page: Page = await persistent(() => reader.read(accountId, from));
         if (page.frames === null) {
           at = yield* start(at);
           continue;
@@ -72,7 +87,6 @@ async function readPage(ctx: Context, accountId: string, after: bigint): Promise
   return { frames, last: events.at(-1)?.sequence ?? after, more };
 }
 
-/** Where a cursor goes on. One that cannot be served gets a `reset`: what is open at present, and goes on from there. */
 async function openAt(
   ctx: Context,
   accountId: string,

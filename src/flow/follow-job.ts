@@ -2,7 +2,7 @@
 // A cursor says how far one has heard; whoever comes back with it misses and repeats nothing.
 import type { Context } from '../context.ts';
 import { persistently, readAs } from '../db/transaction.ts';
-import { type Cursor, renderCursor } from '../domain/cursor.ts';
+import { type Cursor, renderCursor, START } from '../domain/cursor.ts';
 import { AppError } from '../domain/errors.ts';
 import { isId } from '../domain/ids.ts';
 import { isFinal } from '../domain/job.ts';
@@ -16,6 +16,7 @@ import type { Shower } from './show.ts';
 export interface JobStream {
   accountId: string;
   jobId: string;
+  model: string;
   cursor: Cursor;
   /** What is to be said before anything else. */
   greeting: Frame[];
@@ -26,7 +27,8 @@ export interface JobStream {
 interface Asked {
   caller: { accountId: string; slots: number };
   jobId: string;
-  cursor: Cursor;
+  /** Null: from now on. */
+  cursor: Cursor | null;
 }
 
 /**
@@ -41,19 +43,26 @@ export async function openJobStream(
   const { accountId } = caller;
   if (!isId('job', jobId)) throw new AppError('not_found');
   return readAs(ctx.client, accountId, async (tx) => {
-    const bounds = await boundsOf(tx, { accountId, jobId, cursor });
-    const job = bounds && (await findJobs(tx, [{ accountId, jobId }])).get(jobId);
+    const job = (await findJobs(tx, [{ accountId, jobId }])).get(jobId);
     if (!job) throw new AppError('not_found');
-    const reason = whyNot(cursor, { ...bounds, attempt: job.epoch, over: isFinal(job.status) });
+    const { model } = job;
+    const asked = cursor ?? { ...START, attempt: job.epoch };
+    const bounds = await boundsOf(tx, { accountId, jobId, cursor: asked });
+    if (!bounds) throw new AppError('not_found');
     const over = isFinal(job.status);
+    const from = cursor ?? { sequence: bounds.newest, attempt: job.epoch, offset: bounds.said };
+    const reason = cursor && whyNot(cursor, { ...bounds, attempt: job.epoch, over });
     if (reason === null)
-      return over && !bounds.unheard ? null : { accountId, jobId, cursor, greeting: [], over: false };
+      return over && (!cursor || !bounds.unheard)
+        ? null
+        : { accountId, jobId, model, cursor: from, greeting: [], over: false };
     const { json } = await shower.render(tx, caller, job);
     const { newest } = bounds;
     const data = `{"job_id":"${jobId}","reason":"${reason}","cursor":${newest},"job":${json}}`;
     return {
       accountId,
       jobId,
+      model,
       cursor: { sequence: newest, attempt: 0, offset: 0 },
       greeting: [{ id: String(newest), event: 'reset', data }],
       over,
@@ -73,14 +82,22 @@ function whyNot(
   return job.over ? 'cursor_expired' : 'cursor_ahead';
 }
 
+export interface Following {
+  signal: AbortSignal;
+  /** Leaves out what a chat says. */
+  withoutDeltas?: boolean;
+  /** Called whenever all has been told that there was at the last look. */
+  caughtUp?(): void;
+}
+
 /** Ends after the job's last event. */
 export async function* followJob(
   { ctx, hub }: { ctx: Context; hub: Hub },
   stream: JobStream,
-  signal: AbortSignal,
+  { signal, withoutDeltas = false, caughtUp }: Following,
 ): AsyncGenerator<Batch> {
   const { accountId, jobId, greeting } = stream;
-  const teller = new JobTeller(jobId, { ...stream.cursor });
+  const teller = new JobTeller(jobId, { ...stream.cursor }, withoutDeltas);
   const watch = hub.watch({ jobId });
   try {
     if (greeting.length > 0) yield greeting;
@@ -93,6 +110,7 @@ export async function* followJob(
       const frames = teller.tell(look);
       if (frames.length > 0) yield frames;
       if (look.more) continue;
+      caughtUp?.();
       if (isFinal(look.status)) return;
       // A place in the line changes without a word about the job itself.
       const often = frames.length > 0 || look.position !== null;
@@ -103,6 +121,9 @@ export async function* followJob(
   }
 }
 
+/** More deltas than any attempt has: none are read. */
+const ALL_HEARD = 2 ** 31 - 1;
+
 /** Turns looks at a job into what has not been told yet. */
 class JobTeller {
   readonly cursor: Cursor;
@@ -111,9 +132,14 @@ class JobTeller {
   #position: number | null = null;
   #positionAt = -Infinity;
 
-  constructor(jobId: string, cursor: Cursor) {
+  /** Deltas heard of an attempt when it is new. */
+  readonly #heard: number;
+
+  constructor(jobId: string, cursor: Cursor, withoutDeltas: boolean) {
     this.#jobId = jobId;
     this.cursor = cursor;
+    this.#heard = withoutDeltas ? ALL_HEARD : 0;
+    cursor.offset = Math.max(cursor.offset, this.#heard);
   }
 
   tell(look: JobLook): Frame[] {
@@ -138,10 +164,10 @@ class JobTeller {
     if (epoch === this.cursor.attempt) return;
     const heard = this.cursor.offset;
     this.cursor.attempt = epoch;
-    this.cursor.offset = 0;
+    this.cursor.offset = this.#heard;
     const id = renderCursor(this.cursor);
     const note = { attempt: epoch };
-    if (heard > 0) frames.push({ ...this.#note('job.reset', note), id });
+    if (heard > 0 && this.#heard === 0) frames.push({ ...this.#note('job.reset', note), id });
     if (status === 'running') frames.push({ ...this.#note('job.running', note), id });
   }
 

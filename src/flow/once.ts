@@ -36,13 +36,14 @@ export async function once<T extends object>(
     // Waits for a twin in flight.
     if (await claimKey(tx, { key, hash })) {
       const answer = await work(tx);
-      keepAnswer(tx, key, seal(secrets.key, JSON.stringify(answer)));
+      keepAnswer(tx, key, seal(secrets.keys, `request:${key}`, JSON.stringify(answer)));
       forgetOldKeys(tx);
       return { answer, replayed: false };
     }
     const known = await knownAnswer(tx, key);
     if (!known.hash.equals(hash)) throw new AppError('idempotency_key_reused');
-    return { answer: JSON.parse(openSeal(secrets.key, known.answer)) as T, replayed: !repeated };
+    const answer = JSON.parse(openSeal(secrets.keys, `request:${key}`, known.answer)) as T;
+    return { answer, replayed: !repeated };
   };
   return persistently(() => transaction(flow, attempt), { forMs: PATIENCE_MS });
 }

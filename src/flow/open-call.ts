@@ -12,7 +12,7 @@ export async function findRoute(ctx: Context, id: string): Promise<FullRoute | u
 }
 
 export function openRoute(ctx: Context, row: FullRoute): Route {
-  const apiKey = row.sealedKey && openSeal(ctx.secrets.key, row.sealedKey);
+  const apiKey = row.sealedKey && openSeal(ctx.secrets.keys, `route:${row.id}`, row.sealedKey);
   return {
     id: row.id,
     provider: row.provider,

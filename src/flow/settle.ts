@@ -61,6 +61,7 @@ async function settleList(
   crashPoint('settle-after-commit');
   count(ctx, changes);
   announcer.ring(bells);
+  announcer.deliver(changes.toDeliver);
   announcer.wake([...settled].map(({ accountId, jobId }) => ({ type: 'job', accountId, jobId })));
   return list.map((settlement) => settled.has(settlement));
 }

@@ -24,6 +24,11 @@ export interface Shower {
   render(db: Db | null, caller: { accountId: string; slots: number }, job: Job): Promise<Shown>;
   /** Many of one caller, read in one go. */
   renderAll(caller: { accountId: string; slots: number }, jobs: readonly Job[]): Promise<Shown[]>;
+  /** Expected milliseconds until a job of that model ends that waits at that place of the line; null: nothing can be said. */
+  eta(
+    caller: { accountId: string; slots: number },
+    job: { model: string; position: number },
+  ): Promise<number | null>;
   /** @param model null: of all its models */
   expectation(accountId: string, model: string | null): Promise<Expectation>;
 }
@@ -68,6 +73,11 @@ export function openShower(ctx: Context): Shower {
   return {
     expectation,
     render,
+    async eta({ accountId, slots }, { model, position }) {
+      const job = { status: 'queued', startedAt: null } as const;
+      const place = { position, waiting_for: 'slot' } as const;
+      return estimate(await expectation(accountId, model), { job, place, slots });
+    },
     renderAll: (caller, jobs) =>
       readAs(ctx.client, caller.accountId, (tx) => Promise.all(jobs.map((job) => render(tx, caller, job)))),
     async show(caller, jobId) {
@@ -84,7 +94,7 @@ export function openShower(ctx: Context): Shower {
 /** Expected milliseconds until the end: the line ahead in rounds of its slots, then the job itself. */
 function estimate(
   { runMs, samples, clockMs }: Expectation,
-  { job, place, slots }: { job: Job; place: QueuePlace | null; slots: number },
+  { job, place, slots }: { job: Pick<Job, 'status' | 'startedAt'>; place: QueuePlace | null; slots: number },
 ): number | null {
   if (samples < SAMPLES_MIN || runMs === null) return null;
   if (job.startedAt && job.status === 'running')

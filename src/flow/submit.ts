@@ -13,6 +13,7 @@ import { openRoutes } from '../domain/routes.ts';
 import type { ChatInput, ImageInput, SttInput, Submission, TtsInput } from '../domain/submission.ts';
 import { findArtifact, type StoredArtifact } from '../store/artifacts.ts';
 import type { Request } from './admit.ts';
+import { webhookUrl } from './webhook-url.ts';
 import { usable } from './promised-upload.ts';
 import { unfetchable } from './fetch-input.ts';
 import { assertKnownFields } from './known-fields.ts';
@@ -83,6 +84,7 @@ export async function prepare(
     metadataJson,
     endUser: body.end_user ?? null,
     clientRequestId,
+    webhook: webhookUrl(ctx, body.webhook ?? null, 'webhook'),
     idempotency,
     inputJson,
     inputKey: null,

@@ -23,11 +23,13 @@ import {
 import { freeSlots, refill } from './changes.ts';
 import { openEndings } from './end-remote.ts';
 import { expireLots, expireWaiting } from './expire.ts';
+import { forgetDeliveries } from './forget-deliveries.ts';
 import { removeOrphans } from './remove-orphans.ts';
 import { openRingLost } from './ring-lost.ts';
 import { endRetention } from './retention.ts';
 import { PASS_MAX, type SweepTask, type SweepTools } from './sweep-task.ts';
 import { openTakeBack } from './take-back.ts';
+import { removeTickets } from './tickets.ts';
 
 /** Done at every pass, in this order. */
 const TASKS: Record<string, SweepTask> = {
@@ -37,7 +39,13 @@ const TASKS: Record<string, SweepTask> = {
   expireLots,
 };
 /** Done at every sixtieth. */
-const SLOW_TASKS: Record<string, SweepTask> = { rotate, guardOverrun, refillForgotten };
+const SLOW_TASKS: Record<string, SweepTask> = {
+  rotate,
+  guardOverrun,
+  refillForgotten,
+  forgetDeliveries: async (ctx) => (await forgetDeliveries(ctx), false),
+  removeTickets,
+};
 const SLOW = 60;
 /** Begun by every pass, and by every sixtieth, and waited for by none: storage may be slow, or away, and no job's end hangs on it. */
 const BESIDE: Record<string, BesideTask> = { endRetention };

@@ -10,6 +10,8 @@ export type Wake =
   | { type: 'account'; accountId: string }
   /** The job's stop was asked: its worker should act. */
   | { type: 'stop'; jobId: string }
+  /** There are events to be brought to webhooks. */
+  | { type: 'deliveries' }
   /** A vendor says that it is done with this job's work: who polls for it should look. */
   | { type: 'remote'; jobId: string }
   /** Models, routes, prices, plans or keys changed. */
@@ -53,6 +55,7 @@ export function unpack(message: string): Wake[] {
       case 'stop':
       case 'remote':
         return [{ type, jobId: first }];
+      case 'deliveries':
       case 'catalogue':
       case 'missed':
         return [{ type }];
@@ -73,6 +76,7 @@ function encode(wake: Wake): string {
     case 'stop':
     case 'remote':
       return `${wake.type}:${wake.jobId}`;
+    case 'deliveries':
     case 'catalogue':
     case 'missed':
       return wake.type;

@@ -7,6 +7,8 @@ export interface Gauges {
   workers: { queue: string; count: number }[];
   credits: { available: bigint; held: bigint };
   operator: { provider: string; waste: bigint; overrun: bigint }[];
+  /** How long the webhook that is due longest has been so; 0: none is. */
+  webhookLateS: number;
 }
 
 /** A look at everything that is open. The partial indexes hold just these rows. */
@@ -27,7 +29,12 @@ export async function readGauges(db: Db): Promise<Gauges> {
       from routes r left join attempts a on a.route_id = r.id and (a.waste > 0 or a.overrun > 0)
         and a.ended_at > (select millrace_now()) - interval '1 hour' group by 1`,
   );
+  const late = await db.query<{ seconds: number }>(
+    `select coalesce(greatest(0, extract(epoch from (select millrace_now()) - (select next_attempt_at from deliveries
+      where next_attempt_at is not null order by next_attempt_at limit 1))), 0)::float8 as seconds`,
+  );
   return {
+    webhookLateS: late.rows[0]?.seconds ?? 0,
     jobs: jobs.rows,
     workers: workers.rows,
     credits: credits.rows[0] as Gauges['credits'],

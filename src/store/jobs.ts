@@ -7,7 +7,8 @@ export const JOB_COLUMNS = `id, account_id as "accountId", key_id as "keyId", li
   due_at as "dueAt", metadata as "metadataJson", bounds as "boundsJson", input as "inputJson", input_key as "inputKey",
   output as "outputJson", error as "errorJson", usage as "usageJson", hold, cost, price_id as "priceId", deadline,
   cancel_requested_at as "cancelRequestedAt", canceled_by as "canceledBy", created_at as "createdAt",
-  started_at as "startedAt", ended_at as "endedAt", data_deleted_at as "dataDeletedAt", client_request_id as "clientRequestId"`;
+  started_at as "startedAt", ended_at as "endedAt", data_deleted_at as "dataDeletedAt", client_request_id as "clientRequestId",
+  webhook`;
 
 /** A job as admission writes it: always queued. */
 export interface NewJob extends Job {
@@ -43,6 +44,7 @@ const newJobs = inserter<NewJob>('jobs', {
   idempotency_key: ['text', (j) => j.idempotencyKey],
   input: ['text', (j) => j.inputJson],
   input_key: ['text', (j) => j.inputKey],
+  webhook: ['text', (j) => j.webhook],
   created_at: ['timestamptz', (j) => j.createdAt],
 });
 

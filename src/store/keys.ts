@@ -36,16 +36,28 @@ export interface KnownKey {
   statusSince: Date | null;
 }
 
+const KNOWN = `select k.id, k.mode, k.secret_hmac as "secretHmac", coalesce(k.expires_at <= (select millrace_now()), false) as expired,
+        k.revoked_at is not null as revoked, k.account_id as "accountId", a.livemode, a.plan_id as "planId", a.overrides, a.status,
+        a.status_since as "statusSince"
+      from api_keys k left join accounts a on a.id = k.account_id`;
+
 export async function findKey(db: Db, lookup: string): Promise<KnownKey | null> {
   const { rows } = await db.query<KnownKey>({
     name: 'find-key',
-    text: `select k.id, k.mode, k.secret_hmac as "secretHmac", coalesce(k.expires_at <= (select millrace_now()), false) as expired,
-        k.revoked_at is not null as revoked, k.account_id as "accountId", a.livemode, a.plan_id as "planId", a.overrides, a.status,
-        a.status_since as "statusSince"
-      from api_keys k left join accounts a on a.id = k.account_id where k.lookup = $1`,
+    text: `${KNOWN} where k.lookup = $1`,
     values: [lookup],
   });
   return rows[0] ?? null;
+}
+
+/** Keys by their ids: of what was opened with them. */
+export async function findKeys(db: Db, ids: readonly string[]): Promise<Map<string, KnownKey>> {
+  const { rows } = await db.query<KnownKey>({
+    name: 'find-keys',
+    text: `${KNOWN} where k.id = any($1)`,
+    values: [ids],
+  });
+  return new Map(rows.map((key) => [key.id, key]));
 }
 
 /** One transaction after the other, till each one's end: who waits sees the keys of those before it. */

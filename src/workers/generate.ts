@@ -18,6 +18,8 @@ import { holdLease } from './lease.ts';
 
 export interface GenerateOptions {
   queues: readonly Kind[];
+  /** What the worker is known to serve, if that is more. */
+  serves?: readonly string[];
   /** Calls at once, of each queue. */
   concurrency: number;
   announcer: Announcer;
@@ -38,11 +40,11 @@ export interface Generator {
 const HANDBACK_MS = 3_000;
 
 export async function startGenerating(ctx: Context, options: GenerateOptions): Promise<Generator> {
-  const { announcer, settle, queues, concurrency } = options;
+  const { announcer, settle, queues, serves = queues, concurrency } = options;
   const brakes = new Brakes();
   const pauses = new Pauses();
   const lease = await holdLease(ctx, {
-    queues,
+    queues: serves,
     engines: options.engines ?? (() => []),
     onRenewed: () => void compare(),
     onLost: () => brakes.pullAll('leave'),

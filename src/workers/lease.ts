@@ -2,7 +2,6 @@
 // are ended, and the worker goes on under a new name.
 import type { Context } from '../context.ts';
 import { newId } from '../domain/ids.ts';
-import type { Kind } from '../domain/job.ts';
 import { endLease, registerWorker, renewLease } from '../store/workers.ts';
 
 export interface Lease {
@@ -17,7 +16,7 @@ export interface Lease {
 
 export async function holdLease(
   ctx: Context,
-  options: { queues: readonly Kind[]; engines(): string[]; onRenewed(): void; onLost(): void },
+  options: { queues: readonly string[]; engines(): string[]; onRenewed(): void; onLost(): void },
 ): Promise<Lease> {
   const { leaseMs, hostName } = ctx.config;
   let workerId = '';
@@ -65,6 +64,7 @@ export async function holdLease(
   const lose = (): void => {
     if (lost || ended) return;
     lost = true;
+    ctx.counts.leasesLost += 1;
     ctx.log.warn({ worker: workerId }, 'the lease lapsed; running calls are ended');
     options.onLost();
   };

@@ -1,6 +1,6 @@
 // A worker alone: `npm run worker -- --queues chat,image --concurrency 50`.
 import { InvalidArgumentError } from 'commander';
-import { type Kind, KINDS } from '../domain/job.ts';
+import { QUEUES, type QueueName } from '../domain/queues.ts';
 import { openPlatformFor } from '../platform.ts';
 import { commandLine, runCommand } from '../process.ts';
 import { serveMetrics } from './metrics.ts';
@@ -8,17 +8,17 @@ import { startWorker } from './start.ts';
 
 const command = commandLine(
   'npm run worker --',
-  'Runs a worker: takes jobs of the named queues, calls their providers, settles them, and sweeps.',
+  'Runs a worker: takes jobs of the named queues, calls their providers, settles them, brings events to webhooks, and sweeps.',
   ['worker'],
 )
-  .option('--queues <kinds>', `which queues, separated by commas: ${KINDS.join(', ')}`, parseQueues, [
-    ...KINDS,
+  .option('--queues <kinds>', `which queues, separated by commas: ${QUEUES.join(', ')}`, parseQueues, [
+    ...QUEUES,
   ])
-  .option('--concurrency <n>', 'calls at once, of each queue', parseConcurrency, 50)
+  .option('--concurrency <n>', 'calls at once, of each queue of jobs', parseConcurrency, 50)
   .parse();
 
 await runCommand(async (life) => {
-  const options = command.opts<{ queues: Kind[]; concurrency: number }>();
+  const options = command.opts<{ queues: QueueName[]; concurrency: number }>();
   const platform = await openPlatformFor(life);
   const { log } = platform.ctx;
   const { metricsPort } = platform.ctx.config;
@@ -33,12 +33,12 @@ await runCommand(async (life) => {
   await life.untilStopped(log);
 });
 
-function parseQueues(text: string): Kind[] {
+function parseQueues(text: string): QueueName[] {
   const names = text.split(',').map((name) => name.trim());
-  const stranger = names.find((name) => !KINDS.includes(name as Kind));
+  const stranger = names.find((name) => !QUEUES.includes(name as QueueName));
   if (stranger !== undefined)
-    throw new InvalidArgumentError(`"${stranger}" is no queue; there are ${KINDS.join(', ')}.`);
-  return names as Kind[];
+    throw new InvalidArgumentError(`"${stranger}" is no queue; there are ${QUEUES.join(', ')}.`);
+  return names as QueueName[];
 }
 
 function parseConcurrency(text: string): number {

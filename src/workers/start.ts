@@ -1,9 +1,10 @@
 import { join } from 'node:path';
-import type { Kind } from '../domain/job.ts';
+import { kindsOf, type QueueName } from '../domain/queues.ts';
 import { openAnnouncer } from '../flow/announce.ts';
 import { openSettlement, type Settle } from '../flow/settle.ts';
 import type { Platform } from '../platform.ts';
 import { openProviders } from '../providers/registry.ts';
+import { startDelivering } from './deliver.ts';
 import { startGenerating } from './generate.ts';
 import { startSweeping } from './sweep.ts';
 
@@ -11,10 +12,13 @@ export interface RunningWorker {
   drain(): Promise<void>;
 }
 
-/** One worker: generates for some queues, and takes its share of the sweep. */
+/** Webhook calls at once: mostly waiting, for receivers that may all hang at the same time. */
+const WEBHOOK_CALLS = 400;
+
+/** One worker: generates for some queues, brings events to webhooks, and takes its share of the sweep. */
 export async function startWorker(
   { ctx, simUrl }: Platform,
-  options: { queues: readonly Kind[]; concurrency: number },
+  { queues, concurrency }: { queues: readonly QueueName[]; concurrency: number },
 ): Promise<RunningWorker> {
   const announcer = openAnnouncer(ctx);
   const settle = openSettlement(ctx, announcer);
@@ -30,18 +34,24 @@ export async function startWorker(
   const providers = openProviders({ simUrl, exec: machineOf(ctx) });
   const provider = (name: string) => providers.get(name);
   const generator = await startGenerating(ctx, {
-    ...options,
+    queues: kindsOf(queues),
+    serves: queues,
+    concurrency,
     announcer,
     settle: settleOwn,
     provider,
     engines: () => providers.engines(),
   });
+  const delivering = queues.includes('webhooks')
+    ? startDelivering(ctx, { concurrency: WEBHOOK_CALLS })
+    : null;
   const sweeping = startSweeping(ctx, { announcer, settle, provider });
   return {
     async drain() {
       draining = true;
       const before = endedSoFar(ctx);
-      await generator.drain(ctx.config.drainSeconds * 1000);
+      const forMs = ctx.config.drainSeconds * 1000;
+      await Promise.all([generator.drain(forMs), delivering?.drain(forMs)]);
       await sweeping.stop();
       await announcer.quiet();
       await providers.close();

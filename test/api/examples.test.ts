@@ -1,5 +1,6 @@
 // What the document gives as an example is sent as it is, as a reader of /reference sends it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { KINDS } from '../../src/domain/job.ts';
 import { isAdmin, type Operation, operationsOf, readDocument } from '../support/document.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
 
@@ -7,7 +8,7 @@ let millrace: TestPlatform;
 let account: TestAccount;
 let operations: Operation[];
 beforeAll(async () => {
-  millrace = await startPlatform();
+  millrace = await startPlatform({ worker: { queues: [...KINDS] } });
   account = await millrace.account();
   operations = operationsOf(await readDocument(millrace.admin));
 });
@@ -36,6 +37,8 @@ describe('the examples of the document', () => {
         const path = operation.path.replace('{id}', ids[operation.path] ?? 'none');
         const { status, body } = await client.send(operation.method, path, { body: value });
         expect(status, `${named(operation)} ${name}: ${JSON.stringify(body)}`).toBeLessThan(300);
+        if (operation.path === '/v1/webhook-endpoints')
+          for (const then of ['', '/redeliver']) ids[`/v1/webhook-endpoints/{id}${then}`] = body.id;
         if (operation.path === '/v1/admin/routes') ids['/v1/admin/routes/{id}'] = body.id;
       }
   });

@@ -159,7 +159,7 @@ describe('methods and forms', () => {
     for (const path of paths) {
       const here = operations.filter((operation) => operation.path === path);
       const taken = here.map(({ method }) => method);
-      const streams = path.endsWith('/events');
+      const streams = path.endsWith('/events') || path === '/v1/ws';
       const client = here.some(isAdmin) ? millrace.admin : account;
       for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(
         (method) => !taken.includes(method),

@@ -15,16 +15,23 @@ import {
   type Schema,
 } from '../support/document.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { delivery, makeEndpoint } from '../support/webhooks.ts';
 
 let millrace: TestPlatform;
+let receiver: Receiver;
 let document: Document;
 let operations: Operation[];
 beforeAll(async () => {
-  millrace = await startPlatform({ env: { SWEEP_MS: '100' } });
+  receiver = await startReceiver();
+  millrace = await startPlatform({ env: { SWEEP_MS: '100', EGRESS_ALLOW: '127.0.0.1' } });
   document = await readDocument(openClient(millrace.url, null));
   operations = operationsOf(document);
 });
-afterAll(() => millrace.stop());
+afterAll(async () => {
+  await millrace.stop();
+  await receiver.close();
+});
 
 const named = ({ method, path }: Pick<Operation, 'method' | 'path'>): string => `${method} ${path}`;
 
@@ -86,9 +93,15 @@ describe('the document', () => {
     await app.ready();
     const real = routesOf(app.printRoutes({ commonPrefix: false }));
     await close();
-    // The last is where a promised upload is told to go.
-    const upload = 'PUT /v1/artifacts/{}/content';
-    const hidden = ['GET /', 'GET /openapi.json', 'GET /reference', 'GET /reference/{}', upload];
+    const hidden = [
+      'GET /',
+      'GET /docs/webhooks',
+      'GET /openapi.json',
+      'GET /reference',
+      'GET /reference/{}',
+      // Where a promised upload is told to go.
+      'PUT /v1/artifacts/{}/content',
+    ];
     const written = operations.map(({ method, path }) => `${method} ${path.replaceAll(/\{\w+\}/g, '{}')}`);
     expect([...written, ...hidden].toSorted()).toEqual(real.toSorted());
   });
@@ -309,6 +322,9 @@ describe('every answer is as the document says', () => {
     await account.get('/v1/jobs?metadata[order]=77');
     await account.get('/v1/events?limit=100', { accept: 'application/json' });
     await account.get('/v1/events', { accept: 'image/png' });
+    await account.post('/v1/tickets', { jobs: 'all' });
+    await account.post('/v1/tickets', { jobs: 'some' });
+    await account.get('/v1/ws');
   });
 
   it('for artifacts, whole and in part', async () => {
@@ -360,6 +376,30 @@ describe('every answer is as the document says', () => {
     expect((await account.get(`/v1/jobs/${id}/events?after=${last}`)).status).toBe(204);
     await account.get(`/v1/jobs/${id}/events`, { accept: 'application/json' });
   });
+
+  it('for webhooks, and what came back of them', async () => {
+    const { account } = watched;
+    const { id } = await makeEndpoint(account, receiver.url('/documented'));
+    const at = `/v1/webhook-endpoints/${id}`;
+    const job = await account.run({ ...chat(), webhook: receiver.url('/own') });
+    expect(job.webhook).toBe(receiver.url('/own'));
+    const { id: deliveryId } = await delivery(account, id, ({ status }) => status === 'delivered');
+    receiver.answers('/documented', 500);
+    expect((await account.get(`/v1/deliveries/${deliveryId}`)).status).toBe(200);
+    expect((await account.post(`/v1/deliveries/${deliveryId}/redeliver`)).status).toBe(202);
+    await delivery(account, id, ({ attempts }) => attempts.length === 2);
+    const span = { after: '2026-01-01T00:00:00Z' };
+    expect((await account.post(`${at}/redeliver`, span)).status).toBe(202);
+    expect((await account.post(`${at}/test`)).body).toMatchObject({ delivered: false, http_status: 500 });
+    expect((await account.post(`${at}/rotate`)).body.secret).toMatch(/^whsec_/);
+    const { body: forJobs } = await account.get('/v1/webhook-endpoints/for-jobs');
+    await delivery(account, forJobs.id, ({ status }) => status === 'delivered');
+    expect((await account.get('/v1/webhook-endpoints')).body.data).toHaveLength(1);
+    expect((await account.send('PATCH', at, { body: { enabled: false } })).status).toBe(200);
+    expect((await account.get(at)).body).toMatchObject({ disabled_reason: 'client', enabled: false });
+    expect((await account.post('/v1/webhook-endpoints', { url: 'http://10.0.0.1' })).status).toBe(422);
+    expect((await account.send('DELETE', at)).status).toBe(204);
+  }, 30_000);
 
   it('for operators', async () => {
     const { admin } = watched;
@@ -425,8 +465,8 @@ describe('every answer is as the document says', () => {
   }, 30_000);
 
   it('to vendors that call back', async () => {
-    const { key } = millrace.platform.ctx.secrets;
-    const token = callbackToken(key, { jobId: newId('job'), attempt: 1 });
+    const { keys } = millrace.platform.ctx.secrets;
+    const token = callbackToken(keys, { jobId: newId('job'), attempt: 1 });
     expect((await watched.nobody.post(`/v1/callbacks/${token}`, { status: 'succeeded' })).status).toBe(204);
     expect((await watched.nobody.post(`/v1/callbacks/${token}x`)).status).toBe(404);
   });
@@ -435,11 +475,9 @@ describe('every answer is as the document says', () => {
     const promised = operations.flatMap((operation) =>
       Object.keys(operation.responses).map((status) => `${named(operation)} ${status}`),
     );
-    // Where clients reach the storage: test/scenarios/s3.test.ts.
-    const elsewhere = 'GET /v1/artifacts/{id}/content 302';
-    const kept = promised.filter(
-      (promise) => !promise.endsWith(' 5XX') && promise !== 'GET /readyz 503' && promise !== elsewhere,
-    );
+    // Where clients reach the storage: test/scenarios/s3.test.ts. WebSockets are opened in test/api/ws.
+    const elsewhere = new Set(['GET /readyz 503', 'GET /v1/ws 101', 'GET /v1/artifacts/{id}/content 302']);
+    const kept = promised.filter((promise) => !promise.endsWith(' 5XX') && !elsewhere.has(promise));
     // Without a body or a parameter of its own, a route has no refusal of its own either: the key's was tried above.
     const missed = kept.filter((promise) => !seen.has(promise) && !promise.endsWith('4XX'));
     expect(missed).toEqual([]);

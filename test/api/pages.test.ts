@@ -16,6 +16,8 @@ beforeAll(async () => {
       'content-type': 'multipart/form-data; boundary=x',
     });
     expect(made.status).toBe(201);
+    const hook = { url: `https://hooks.example/${i}`, events: ['job.queued'] };
+    expect((await account.post('/v1/webhook-endpoints', hook)).status).toBe(201);
     const model = await millrace.admin.send('PUT', `/v1/admin/models/page/${i}`, { body: { kind: 'chat' } });
     expect(model.status).toBe(200);
   }
@@ -35,6 +37,7 @@ const lists: List[] = [
   { client: () => account, path: '/v1/jobs?status=queued&', cursor: 'id' },
   { client: () => account, path: '/v1/transactions?', cursor: 'sequence' },
   { client: () => account, path: '/v1/artifacts?', cursor: 'id' },
+  { client: () => account, path: '/v1/webhook-endpoints?', cursor: 'id' },
   { client: () => millrace.admin, path: '/v1/admin/models?', cursor: 'id' },
 ];
 

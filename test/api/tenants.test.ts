@@ -4,9 +4,12 @@ import { newId } from '../../src/domain/ids.ts';
 import { type Answer, chat, openClient } from '../support/client.ts';
 import { fill, isAdmin, type Operation, operationsOf, readDocument } from '../support/document.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { delivery, makeEndpoint } from '../support/webhooks.ts';
 import { CANARY, expectRefusal, leavesNothing } from '../support/refusal.ts';
 
 let millrace: TestPlatform;
+let receiver: Receiver;
 /** Owns everything that could be seen; and who should see none of it. */
 let owner: TestAccount;
 let stranger: TestAccount;
@@ -23,18 +26,23 @@ interface Belongings {
 }
 
 beforeAll(async () => {
-  millrace = await startPlatform();
+  receiver = await startReceiver();
+  millrace = await startPlatform({ env: { EGRESS_ALLOW: '127.0.0.1' } });
   owner = await millrace.account();
   stranger = await millrace.account();
   operations = operationsOf(await readDocument(owner));
   own = await furnish();
 });
-afterAll(() => millrace.stop());
+afterAll(async () => {
+  await millrace.stop();
+  await receiver.close();
+});
 
 /** A bit of everything, each with the canary in it wherever a client may put words. */
 async function furnish(): Promise<Belongings> {
   const marks = { metadata: { [CANARY]: CANARY, shared: 'same' }, end_user: CANARY };
   const headers = { 'idempotency-key': CANARY, 'x-client-request-id': CANARY };
+  const endpoint = await makeEndpoint(owner, receiver.url(`/${CANARY}`), { description: CANARY });
   const { id: said } = await owner.submit({ ...chat(CANARY), ...marks }, headers);
   await owner.ended(said);
   const drawn = await owner.run({ model: 'sim/image', input: { prompt: CANARY }, ...marks });
@@ -44,6 +52,7 @@ async function furnish(): Promise<Belongings> {
   const { body: me } = await owner.get('/v1/account');
   const { body: events } = await owner.get('/v1/events', { accept: 'application/json' });
   const { body: moved } = await owner.get('/v1/transactions');
+  const delivered = await delivery(owner, endpoint.id, ({ status }) => status === 'delivered');
   const output = drawn.output.images[0].artifact_id;
   return {
     ended: said,
@@ -58,6 +67,8 @@ async function furnish(): Promise<Belongings> {
       lot: me.balance.lots[0].id,
       ev: events.data[0].id,
       tx: moved.data[0].id,
+      whe: endpoint.id,
+      dlv: delivered.id,
     },
   };
 }
@@ -75,7 +86,12 @@ const named = ({ method, path }: Operation): string => `${method} ${path}`;
 const onThings = (): Operation[] =>
   // What is open to all is nobody's.
   operations.filter((operation) => !isAdmin(operation) && !operation.open && operation.path.includes('{'));
-const bodyFor = ({ path }: Operation) => (path.endsWith('/links') ? { body: { expires_in_s: 900 } } : {});
+const bodyFor = ({ method, path }: Operation): { body?: object } => {
+  if (path.endsWith('/links')) return { body: { expires_in_s: 900 } };
+  if (path.startsWith('/v1/webhook-endpoints/') && path.endsWith('/redeliver'))
+    return { body: { after: '2026-11-20T00:00:00Z' } };
+  return method === 'PATCH' ? { body: { description: 'another' } } : {};
+};
 
 function expectNothing(answer: Answer, what: string): void {
   expect(JSON.stringify([answer.body, answer.headers]), what).not.toContain(CANARY);
@@ -182,7 +198,8 @@ describe('lists, streams and sums', () => {
     expect(routes.length).toBeGreaterThanOrEqual(8);
     for (const { path } of routes) {
       const answer = await newcomer.get(path, { accept: 'application/json' });
-      expect(answer.status, path).toBe(200);
+      // A WebSocket's own tests look at what it shows.
+      expect(answer.status, path).toBe(path === '/v1/ws' ? 400 : 200);
       const text = JSON.stringify(answer.body);
       expect(text, path).not.toContain(CANARY);
       for (const id of [owner.id, own.ended, own.running, own.input, own.output, ...Object.values(own.ids)])
@@ -275,12 +292,22 @@ describe('links', () => {
   });
 });
 
+const idFor = (path: string): string => {
+  if (path.includes('/jobs/')) return path.endsWith('/cancel') ? own.running : own.ended;
+  if (path.startsWith('/v1/webhook-endpoints')) return own.ids['whe'] as string;
+  return path.startsWith('/v1/deliveries') ? (own.ids['dlv'] as string) : own.input;
+};
+
 describe('the owner', () => {
   it('is served by every route that refused the other', async () => {
     const seen: string[] = [];
-    for (const operation of onThings()) {
+    // What deletes comes last.
+    const things = onThings().toSorted(
+      (a, b) => Number(a.method === 'DELETE') - Number(b.method === 'DELETE'),
+    );
+    for (const operation of things) {
       const { method, path } = operation;
-      const id = path.includes('/jobs/') ? (path.endsWith('/cancel') ? own.running : own.ended) : own.input;
+      const id = idFor(path);
       const answer = await owner.send(
         method,
         fill(operation, () => id),
@@ -290,7 +317,7 @@ describe('the owner', () => {
       expect(answer.status, named(operation)).toBeLessThan(300);
       seen.push(named(operation));
       // The last word on an artifact comes last.
-      if (method === 'DELETE') own.input = await upload(owner, CANARY);
+      if (method === 'DELETE' && path.startsWith('/v1/artifacts')) own.input = await upload(owner, CANARY);
     }
     expect(seen).toHaveLength(onThings().length);
     await owner.ended(own.running);

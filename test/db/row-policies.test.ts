@@ -7,18 +7,24 @@ import { openPlatform } from '../../src/platform.ts';
 import { chat } from '../support/client.ts';
 import { openGround } from '../support/ground.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { delivery, makeEndpoint } from '../support/webhooks.ts';
 import { shareTestPostgres } from '../support/postgres.ts';
 
 let millrace: TestPlatform;
+let receiver: Receiver;
 let accounts: [TestAccount, TestAccount];
 /** One connection, as clients' reads have it. */
 let pool: Pool;
 beforeAll(async () => {
-  millrace = await startPlatform();
+  receiver = await startReceiver();
+  millrace = await startPlatform({ env: { EGRESS_ALLOW: '127.0.0.1' } });
   accounts = [await millrace.account(), await millrace.account()];
   for (const account of accounts) {
     await account.run(chat('kept apart'));
+    const { id } = await makeEndpoint(account, receiver.url('/'));
     await account.run({ model: 'sim/image', input: { prompt: 'kept apart' } });
+    await delivery(account, id, ({ status }) => status === 'delivered');
   }
   const url = millrace.env['DATABASE_URL'] ?? '';
   pool = openPool(url, 'millrace_client', { max: 1, onError: () => {} });
@@ -26,6 +32,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await pool.end();
   await millrace.stop();
+  await receiver.close();
 });
 
 interface Table {
@@ -41,7 +48,7 @@ const tenantTables = (): Promise<Table[]> =>
   millrace.sql<Table>(`
     select c.relname as name, case when c.relname = 'accounts' then 'id' else 'account_id' end as column,
       c.relrowsecurity as secured, c.relispartition as partition,
-      has_table_privilege('millrace_client', c.oid, 'select') as readable
+      has_any_column_privilege('millrace_client', c.oid, 'select') as readable
     from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and (c.relname = 'accounts'
       or exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'account_id' and not a.attisdropped))
     order by 1`);
@@ -62,6 +69,9 @@ describe('a connection for clients', () => {
         'artifacts',
         'attempts',
         'deltas',
+        'endpoints',
+        'deliveries',
+        'delivery_attempts',
       ]),
     );
     for (const { name, secured } of readable) {
@@ -99,6 +109,14 @@ describe('a connection for clients', () => {
       `select set_config('millrace.account_id', '%', true), (select count(*)::int from jobs) as count`,
     );
     expect(rows[0]?.count).toBe(0);
+  });
+
+  it('sees no secret, not even its own', async () => {
+    for (const column of ['secret', 'old_secret', '*'])
+      await expect(
+        readAs(pool, accounts[0].id, (tx) => tx.query(`select ${column} from endpoints`)),
+        column,
+      ).rejects.toThrow('permission denied');
   });
 
   it('writes nothing', async () => {

@@ -2,35 +2,46 @@
 import { createHash } from 'node:crypto';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { findWrong, type Received } from '../../demo/checks.ts';
-import type { Job } from '../../demo/client.ts';
 import { FILES, type Name, type Ran } from '../../demo/jobs.ts';
+import type { Job, MillraceEvent } from '../../packages/client/src/index.ts';
 import { pngFile } from '../../src/providers/sim/draw/png.ts';
 
 const SENTENCE = 'The wheel turns.';
 const GIVEN = 1_000;
 
-const job = (credits: number): Job => ({
-  id: 'job_1',
-  model: 'sim/chat',
-  status: 'succeeded',
-  output: null,
-  error: null,
-  hold: { credits: credits + 5, usd: '0' },
-  cost: { credits, usd: '0' },
-  created_at: '2026-11-20T12:00:00.000Z',
-  started_at: '2026-11-20T12:00:00.010Z',
-  ended_at: '2026-11-20T12:00:01.000Z',
+const job = (credits: number): Job =>
+  ({
+    id: 'job_1',
+    model: 'sim/chat',
+    status: 'succeeded',
+    output: null,
+    error: null,
+    hold: { credits: credits + 5, usd: '0' },
+    cost: { credits, usd: '0' },
+    created_at: '2026-11-20T12:00:00.000Z',
+    started_at: '2026-11-20T12:00:00.010Z',
+    ended_at: '2026-11-20T12:00:01.000Z',
+    links: { self: '/v1/jobs/job_1' },
+  }) as Job;
+
+/** Its last event, as any channel brings it. */
+const ended = ({ id, status, cost, output }: Job): MillraceEvent => ({
+  id: 'ev_1',
+  object: 'event',
+  type: 'job.succeeded',
+  timestamp: '2026-11-20T12:00:01.000Z',
+  api_version: 'v1',
+  livemode: true,
+  account_id: 'acc_1',
+  sequence: 2,
+  data: { id, status, cost, output, links: { self: 'https://host/v1/jobs/job_1' } },
 });
 
 function artifact(content: Buffer): NonNullable<Ran['artifact']> {
   return {
     id: 'art_1',
-    content_type: 'application/octet-stream',
     bytes: content.length,
     sha256: createHash('sha256').update(content).digest('hex'),
-    width: null,
-    height: null,
-    duration_ms: null,
     content,
   };
 }
@@ -56,16 +67,23 @@ beforeAll(async () => {
 
 /** Everything as it should be. */
 function allRight(): Received {
+  const ran = (name: Name, cost: number, made: Partial<Ran>): Ran => {
+    const told = ended(job(cost));
+    const nothing = { heard: '', text: null, artifact: null, balanceAfter: 0 };
+    return { name, job: job(cost), engine: 'sim', told, webhook: structuredClone(told), ...nothing, ...made };
+  };
   const made: Ran[] = [
-    { name: 'chat', job: job(7), heard: 'It grinds.', text: 'It grinds.', artifact: null, balanceAfter: 993 },
-    { name: 'image', job: job(50), heard: '', text: null, artifact: artifact(picture), balanceAfter: 943 },
-    { name: 'speech', job: job(16), heard: '', text: null, artifact: artifact(wav(100)), balanceAfter: 927 },
-    { name: 'transcript', job: job(3), heard: '', text: SENTENCE, artifact: null, balanceAfter: 924 },
+    ran('chat', 7, { heard: 'It grinds.', text: 'It grinds.' }),
+    ran('image', 50, { artifact: artifact(picture) }),
+    ran('speech', 16, { artifact: artifact(wav(100)) }),
+    ran('transcript', 3, { text: SENTENCE }),
   ];
   return {
     given: GIVEN,
     sentence: SENTENCE,
+    errorsMax: 0,
     ran: made,
+    webhooks: { refused: 0 },
     files: new Map(
       made.map((ran) => [FILES[ran.name], ran.artifact?.content ?? Buffer.from(ran.text ?? '')]),
     ),
@@ -101,7 +119,7 @@ describe('findWrong', () => {
     [
       'a cost one too high',
       () => (ran('image').job.cost = { credits: 51, usd: '0' }),
-      /^balance: 924 .* 1000 less 77 are 923$/,
+      /^image: the WebSocket told another cost|^balance: 924 .* 1000 less 77 are 923$/,
     ],
     ['credits still held', () => (received.balance.held = 1), /^balance: 1 credits are still held$/],
     [
@@ -160,7 +178,12 @@ describe('findWrong', () => {
     ],
     [
       'a job that failed',
-      () => (ran('chat').job = { ...job(7), status: 'failed', error: { code: 'internal', message: 'Oh' } }),
+      () =>
+        (ran('chat').job = {
+          ...job(7),
+          status: 'failed',
+          error: { code: 'internal', message: 'Oh', retryable: true, details: {} },
+        }),
       /^chat: the job failed: Oh \(internal\)/,
     ],
     [
@@ -168,12 +191,39 @@ describe('findWrong', () => {
       () => (received.audit = { ok: false, breaches: [{ invariant: 'I4', subject: 'acc_1', what: 'off' }] }),
       /^audit: I4 acc_1: off/,
     ],
+    ['an end that was not told', () => (ran('chat').told = null), /^chat: (its end was not|its webhook)/],
+    [
+      'an end that was told otherwise',
+      () => ((ran('image').told as MillraceEvent).data['status'] = 'failed'),
+      /^image: (the WebSocket told another status|its webhook is not)/,
+    ],
+    ['a webhook that did not come', () => (ran('speech').webhook = null), /^speech: no webhook told/],
+    [
+      'a webhook that says otherwise',
+      () => ((ran('speech').webhook as MillraceEvent).sequence = 3),
+      /^speech: its webhook is not what/,
+    ],
+    ['a webhook that nobody signed', () => (received.webhooks = { refused: 1 }), /^webhooks: 1 came/],
     ['an audit that says no more', () => (received.audit.ok = false), /^audit: the books are not right/],
   ])('names %s', (_what, spoil, line) => {
     spoil();
     const wrong = findWrong(received);
     expect(wrong.length).toBeGreaterThan(0);
     for (const one of wrong) expect(one).toMatch(line);
+  });
+
+  it('lets real engines mishear some words, and no more', () => {
+    received.errorsMax = 0.4;
+    say('transcript', 'the wheel burns');
+    expect(findWrong(received)).toEqual([]);
+    say('transcript', 'the veal burns');
+    expect(findWrong(received)).toEqual([expect.stringMatching(/^transcript: "the veal burns" was heard/)]);
+  });
+
+  it('asks for no webhooks where none can come', () => {
+    received.webhooks = null;
+    for (const one of received.ran) one.webhook = null;
+    expect(findWrong(received)).toEqual([]);
   });
 
   function say(name: Name, text: string): void {

@@ -54,6 +54,7 @@ describe('the demo', () => {
     expect(table[0]?.split(/ {2,}/)).toEqual([
       'job',
       'model',
+      'made by',
       'wait',
       'run',
       'hold',
@@ -62,10 +63,13 @@ describe('the demo', () => {
     ]);
     const rows = table.slice(2, 6).map((line) => line.split(/ {2,}/));
     expect(rows.map(([, model]) => model)).toEqual(['sim/chat', 'sim/image', 'sim/tts', 'sim/stt']);
+    expect(rows.map(([, , engine]) => engine)).toEqual(['sim', 'sim', 'sim', 'sim']);
     const credits = (cell: string | undefined) => Number(cell?.replaceAll(',', ''));
     let left = 2_000_000;
-    for (const row of rows) expect(credits(row[6])).toBe((left -= credits(row[5])));
-    expect(command.out.at(-1)).toMatch(/^All held/);
+    for (const row of rows) expect(credits(row[7])).toBe((left -= credits(row[6])));
+    expect(command.out.at(-1)).toMatch(
+      /^All held: the transcript is the sentence, .* WebSocket and webhooks told the same/,
+    );
     expect(await services()).toEqual([null, null]);
   });
 

@@ -1,7 +1,7 @@
 // A proxy before a platform that passes on what it hears, but for what it is told to make up or to cut off.
-import { createServer, type Server } from 'node:http';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { request } from 'undici';
 import type { Json } from '../support/client.ts';
 
@@ -60,6 +60,31 @@ export async function openProxy(target: string, lie: Lie | null): Promise<Proxy>
       answer.destroy();
     }
   });
+  // A WebSocket: its bytes are passed on as they are.
+  const tunnels = new Set<Socket>();
+  server.on('upgrade', (asked, socket: Socket) => {
+    const { hostname, port } = new URL(target);
+    const upstream = connect(Number(port), hostname);
+    const lying = lie?.about.test(`${asked.method} ${asked.url}`) ? lie : null;
+    for (const end of [socket, upstream]) {
+      tunnels.add(end);
+      end.on('error', () => {});
+      end.on('close', () => [socket, upstream].forEach((one) => one.destroy()));
+    }
+    const lines = asked.rawHeaders.flatMap((name, i) =>
+      i % 2 === 0 ? [`${name}: ${asked.rawHeaders[i + 1]}`] : [],
+    );
+    upstream.write(`${asked.method} ${asked.url} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);
+    socket.pipe(upstream);
+    let sent = 0;
+    upstream.on('data', (chunk: Buffer) => {
+      sent += chunk.length;
+      socket.write(chunk);
+      if (lying?.cutAfter === undefined || sent < lying.cutAfter || !tunnels.delete(socket)) return;
+      told += 1;
+      socket.write('', () => socket.destroy());
+    });
+  });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
@@ -67,6 +92,7 @@ export async function openProxy(target: string, lie: Lie | null): Promise<Proxy>
     told: () => told,
     async close() {
       server.closeAllConnections();
+      for (const end of tunnels) end.destroy();
       server.close();
     },
   };

@@ -4,16 +4,23 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { chat } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { startPlatform, type TestPlatform } from '../support/platform.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { delivery, makeEndpoint } from '../support/webhooks.ts';
 
 /** Those that grow with every job. Partitions count as their table. */
 const GROWING =
-  'jobs|attempts|ledger_transactions|ledger_lines|events|deltas|idempotency_keys|lots|artifacts';
+  'jobs|attempts|ledger_transactions|ledger_lines|events|deltas|idempotency_keys|lots|artifacts|deliveries|delivery_attempts|endpoints';
 
 let millrace: TestPlatform;
+let receiver: Receiver;
 beforeAll(async () => {
-  millrace = await startPlatform();
+  receiver = await startReceiver();
+  millrace = await startPlatform({ env: { EGRESS_ALLOW: '127.0.0.1' } });
 });
-afterAll(() => millrace.stop());
+afterAll(async () => {
+  await millrace.stop();
+  await receiver.close();
+});
 
 /** How often each was read whole so far, by PostgreSQL's own count. */
 async function wholeReads(): Promise<Record<string, number>> {
@@ -29,9 +36,14 @@ it('reads no table whole, however few rows it has', async () => {
   const before = await wholeReads();
   expect(Object.keys(before).length).toBeGreaterThan(15);
   const account = await millrace.account({ overrides: { slots: 2 } });
+  const endpoint = await makeEndpoint(account, receiver.url('/'), { events: ['*'] });
+  receiver.answers('/own', 500);
   const jobs = await Promise.all(
     Array.from({ length: 12 }, (_, i) =>
-      account.submit(chat(`job ${i % 10}`), { 'idempotency-key': `k${i % 10}` }),
+      account.submit(
+        { ...chat(`job ${i % 10}`), webhook: receiver.url('/own') },
+        { 'idempotency-key': `k${i % 10}` },
+      ),
     ),
   );
   await Promise.all(jobs.map(({ id }) => account.ended(id)));
@@ -46,8 +58,14 @@ it('reads no table whole, however few rows it has', async () => {
     '/v1/transactions',
     `/v1/jobs/${failing.id}/explain`,
     '/v1/account',
+    '/v1/webhook-endpoints',
+    '/v1/webhook-endpoints/for-jobs',
+    `/v1/webhook-endpoints/${endpoint.id}/deliveries`,
   ])
     expect((await account.get(path)).status, path).toBe(200);
+  await delivery(account, endpoint.id, ({ status }) => status === 'delivered');
+  const again = { after: '2026-01-01T00:00:00Z', only_failed: false };
+  expect((await account.post(`/v1/webhook-endpoints/${endpoint.id}/redeliver`, again)).status).toBe(202);
   await account.events('/v1/events?after=start', { until: ({ event }) => event === 'job.succeeded' });
   const [waiting] = await Promise.all(
     [1, 2, 3].map(() => account.submit(chat('x', { sim: { latency_ms: 3_000 } }))),

@@ -98,7 +98,7 @@ describe.each(PLACES)('artifacts on %s', (place) => {
     it('are sent on to for no longer than a link is good', async () => {
       const { id } = await upload(account, 'linked');
       const expires = Math.floor(Date.now() / 1000) + 20;
-      const signature = linkSignature(millrace.platform.ctx.secrets.key, { id, expires });
+      const signature = linkSignature(millrace.platform.ctx.secrets.keys, { id, expires });
       const url = `${millrace.url}/v1/artifacts/${id}/content?expires=${expires}&signature=${signature}`;
       const { status, headers } = await fetch(url, { redirect: 'manual' });
       expect(status).toBe(302);

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import { newId } from '../../src/domain/ids.ts';
+import { type KeyRing, readKeyRing } from '../../src/domain/key-ring.ts';
 import { callbackToken, readCallbackToken } from '../../src/flow/callback.ts';
 import { openPlatform, type Platform } from '../../src/platform.ts';
 import { replicateProvider } from '../../src/providers/replicate/index.ts';
@@ -99,13 +100,13 @@ describe.each(BACKENDS)('a vendor that calls back, on %s', (backend) => {
 
   it('does nothing if it is forged', async () => {
     const { id, work } = await waiting({ workMs: HOUR });
-    const { key } = millrace.platform.ctx.secrets;
-    const good = callbackToken(key, { jobId: id, attempt: 1 });
+    const { keys } = millrace.platform.ctx.secrets;
+    const good = callbackToken(keys, { jobId: id, attempt: 1 });
     const forged = [
       good.slice(0, -1) + (good.endsWith('A') ? 'B' : 'A'),
       good.replace('-1.', '-2.'),
       good.replace(id, newId('job')),
-      callbackToken(randomBytes(32), { jobId: id, attempt: 1 }),
+      callbackToken(someKeys(), { jobId: id, attempt: 1 }),
       `${id}-1`,
       `${id}-1.`,
       `${good}%00`,
@@ -125,7 +126,7 @@ describe.each(BACKENDS)('a vendor that calls back, on %s', (backend) => {
   });
 
   it('and says more than anybody reads is cut off', async () => {
-    const token = callbackToken(millrace.platform.ctx.secrets.key, { jobId: newId('job'), attempt: 1 });
+    const token = callbackToken(millrace.platform.ctx.secrets.keys, { jobId: newId('job'), attempt: 1 });
     const { hostname, port } = new URL(millrace.url);
     const socket = connect(Number(port), hostname);
     socket.on('error', () => {});
@@ -182,11 +183,14 @@ describe('the address of a callback', () => {
   });
 
   it('names its job and attempt to who has the key', () => {
-    const [key, other] = [randomBytes(32), randomBytes(32)];
+    const [keys, other] = [someKeys(), someKeys()];
     const named = { jobId: newId('job'), attempt: 12 };
-    const token = callbackToken(key, named);
-    expect(readCallbackToken(key, token)).toEqual(named);
-    expect(callbackToken(key, named)).toBe(token);
+    const token = callbackToken(keys, named);
+    expect(readCallbackToken(keys, token)).toEqual(named);
+    expect(readCallbackToken([...other, ...keys], token)).toEqual(named);
+    expect(callbackToken(keys, named)).toBe(token);
     expect(readCallbackToken(other, token)).toBeNull();
   });
 });
+
+const someKeys = (): KeyRing => readKeyRing(randomBytes(32).toString('base64')) as KeyRing;

@@ -9,6 +9,7 @@ import { readCredentials } from '../../src/platform.ts';
 import { makeAccount, type TestAccount } from '../support/accounts.ts';
 import { type Client, chat, openClient } from '../support/client.ts';
 import { install, type Installation } from '../support/platform.ts';
+import { openSocket } from '../support/socket.ts';
 import { type Role, spawnApi, spawnWorker } from '../support/spawn.ts';
 
 /** Words that must not be found, by where they were put. */
@@ -221,6 +222,23 @@ describe('the logs of API and worker at the finest level', () => {
     const { body: link } = await account.post(`/v1/artifacts/${artifact.id}/links`, { expires_in_s: 900 });
     secrets['signature'] = new URL(link.url).searchParams.get('signature') as string;
     expect(await (await fetch(link.url)).text()).toBe(SECRET.file);
+    const { body: made } = await account.post('/v1/tickets', { jobs: 'all' });
+    secrets['ticket'] = made.ticket as string;
+    const socket = await openSocket(api.url, { ticket: made.ticket });
+    await socket.ask({
+      type: 'submit',
+      job: submission(),
+      idempotency_key: `${SECRET.idempotency}-ws`,
+      subscribe: true,
+    });
+    await socket.until(({ event }) => event?.type === 'job.succeeded');
+    await socket.ask({ type: 'submit', job: { ...submission(), [SECRET.prompt]: 1 } });
+    socket.say(SECRET.prompt);
+    await socket.until(({ error }) => error?.code === 'invalid_json');
+    await socket.close();
+    // Spent, at a place where it might be taken for anything.
+    for (const path of ['/v1/ws', '/v1/events', '/v1/models', '/v1/none', '/v1/artifacts/x/content'])
+      await fetch(`${api.url}${path}?ticket=${made.ticket}`);
   }
 
   async function everythingGoesWrong(): Promise<void> {

@@ -63,7 +63,10 @@ describe('deltas', () => {
   it('are cut in steps that a reader can take one at a time', async () => {
     const { ctx } = millrace.platform;
     const job = await silentJob();
-    const recorder = recordDeltas(openDeltaLog(ctx, { ring() {}, wake() {}, async quiet() {} }), job);
+    const recorder = recordDeltas(
+      openDeltaLog(ctx, { ring() {}, deliver() {}, wake() {}, async quiet() {} }),
+      job,
+    );
     const long = JSON.stringify({ content: 'x'.repeat(200_000) });
     const deltas = [
       ...Array.from({ length: 5_000 }, (_, i) => `{"content":"${i} ${'y'.repeat(90)}"}`),

@@ -5,7 +5,7 @@ import { inject } from 'vitest';
 import { startApi } from '../../src/api/start.ts';
 import { readConfig } from '../../src/config.ts';
 import type { Address } from '../../src/context.ts';
-import { type Kind, KINDS } from '../../src/domain/job.ts';
+import { QUEUES, type QueueName } from '../../src/domain/queues.ts';
 import { openPlatform, type Platform, readCredentials } from '../../src/platform.ts';
 import type { OpenQueue } from '../../src/queue/queue.ts';
 import { startWorker } from '../../src/workers/start.ts';
@@ -53,7 +53,7 @@ export interface TestPlatform extends Installation {
 }
 
 export interface WorkerOptions {
-  queues?: Kind[];
+  queues?: QueueName[];
   concurrency?: number;
 }
 
@@ -95,7 +95,7 @@ export async function runPlatform(
   const platform = await open({ address });
   const api = await startApi(platform, address);
   const generate = (platform: Platform, { queues, concurrency }: WorkerOptions) =>
-    startWorker(platform, { queues: queues ?? KINDS, concurrency: concurrency ?? 50 });
+    startWorker(platform, { queues: queues ?? QUEUES, concurrency: concurrency ?? 50 });
   const running = worker && (await generate(platform, worker));
   const others = new Set<TestWorker>();
   const credentials = await readCredentials(config);

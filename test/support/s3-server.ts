@@ -102,6 +102,11 @@ export async function startS3Server({
       if (how === 'error') throw new S3Refusal('InternalError');
       const signedHash = verify({ method, path: pathname, query, headers }, CREDENTIALS);
       const body = payloadOf(raw, signedHash, { headers, query });
+      // A bucket that is to be made is none yet.
+      if (method === 'PUT' && rest === '' && !buckets.has(name)) {
+        buckets.set(name, new Bucket());
+        return { status: 200 };
+      }
       return perform({ ...call, bucket: bucketOf(name), bucketOf, body, pageSize });
     });
     await send(response, { method, done, how: typeof how === 'string' ? how : null });

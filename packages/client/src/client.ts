@@ -91,7 +91,7 @@ export function createClient({
         throw new Error('There is no WebSocket here: give createClient one, such as that of "ws".');
       const ticket = async (): Promise<string> => {
         const body = { jobs: 'all' as const, expires_in_s: 60 };
-        const { ticket } = must(await api.POST('/v1/tickets' as never, { body } as never)) as {
+        const { ticket } = must(await api.POST('/v1/tickets', { body })) as {
           ticket: string;
         };
         return ticket;

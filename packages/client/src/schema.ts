@@ -52,7 +52,7 @@ export interface paths {
         };
         /**
          * Whether it can do its work
-         * @description Also names queues that no worker serves at present, which is not held against the API.
+         * @description Also names queues that no worker serves at present, which is not held against the API. Where operators have a port of their own (`ADMIN_PORT`), any other says `ok` alone.
          */
         get: {
             parameters: {
@@ -71,7 +71,7 @@ export interface paths {
                     content: {
                         "application/json": {
                             ok: boolean;
-                            checks: {
+                            checks?: {
                                 /** @enum {unknown} */
                                 database: "ok" | "failed" | "slow";
                                 /** @enum {unknown} */
@@ -81,7 +81,7 @@ export interface paths {
                                 /** @enum {unknown} */
                                 storage: "ok" | "failed" | "slow";
                             };
-                            unserved_queues: ("chat" | "image" | "tts" | "stt")[];
+                            unserved_queues?: ("chat" | "image" | "tts" | "stt" | "webhooks")[];
                         };
                     };
                 };
@@ -93,7 +93,7 @@ export interface paths {
                     content: {
                         "application/json": {
                             ok: boolean;
-                            checks: {
+                            checks?: {
                                 /** @enum {unknown} */
                                 database: "ok" | "failed" | "slow";
                                 /** @enum {unknown} */
@@ -103,7 +103,7 @@ export interface paths {
                                 /** @enum {unknown} */
                                 storage: "ok" | "failed" | "slow";
                             };
-                            unserved_queues: ("chat" | "image" | "tts" | "stt")[];
+                            unserved_queues?: ("chat" | "image" | "tts" | "stt" | "webhooks")[];
                         };
                     };
                 };
@@ -193,7 +193,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -215,7 +215,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -230,6 +230,87 @@ export interface paths {
                 };
             };
         };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/ws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Open a WebSocket
+         * @description Of the subprotocol `millrace.v1`: submit, follow, look at and cancel jobs over one connection (docs/streaming.md). With a key, or from a browser with a ticket. A page must be of an origin that the operator allows.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The connection speaks millrace.v1 from here on */
+                101: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -311,7 +392,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -333,7 +414,212 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/jobs/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow a job
+         * @description Its events, and what a chat says as it says it (`job.delta`); when an attempt is followed by another, `job.reset` takes back what was said. Past the last event the stream ends, and coming back answers 204. An id that can no longer be served gets `reset` with the job as it is, and goes on from there.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The last id seen; as the header Last-Event-ID. Default: from the start. */
+                    after?: string;
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A stream that ends with the job */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description Default Response */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow all of the account's events
+         * @description A stream, or with `Accept: application/json` a page of what is kept (30 days and more), oldest first. On a stream, an id that can no longer be served gets `reset` with the jobs that are open (at most 1,000), and goes on from there.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The last id seen; as the header Last-Event-ID. Default: from the start. `now`: only new ones. */
+                    after?: string;
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A stream without an end, or a page */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "list";
+                            data: {
+                                id: string;
+                                /** @enum {string} */
+                                object: "event";
+                                /** @description An open list: ignore what you do not know. */
+                                type: string;
+                                /** Format: date-time */
+                                timestamp: string;
+                                /** @enum {string} */
+                                api_version: "v1";
+                                livemode: boolean;
+                                account_id: string;
+                                sequence: number;
+                                data: {
+                                    [key: string]: unknown;
+                                };
+                            }[];
+                            has_more: boolean;
+                            next_after: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -365,7 +651,7 @@ export interface paths {
         };
         /**
          * An artifact's bytes
-         * @description By key, or by a link from POST /v1/artifacts/:id/links. Takes a Range. Where clients can reach the storage they are sent there, to a URL that is good for five minutes.
+         * @description By key, by a link from POST /v1/artifacts/:id/links, or by a ticket for the job that it came of. Takes a Range. Where clients can reach the storage they are sent there, to a URL that is good for five minutes.
          */
         get: {
             parameters: {
@@ -415,7 +701,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -437,7 +723,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -623,7 +909,7 @@ export interface paths {
                                 started_at: string | null;
                                 ended_at: string | null;
                                 data_deleted_at: string | null;
-                                webhook: null;
+                                webhook: string | null;
                                 client_request_id: string | null;
                                 /** @description Paths below the root of the API. */
                                 links: {
@@ -647,7 +933,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -669,7 +955,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -793,6 +1079,8 @@ export interface paths {
                             [key: string]: string;
                         };
                         end_user?: string;
+                        /** @description Where this job's end is told, besides the account's webhook endpoints: an https URL. Signed with the secret of GET /v1/webhook-endpoints/for-jobs. */
+                        webhook?: string | null;
                     };
                 };
             };
@@ -922,7 +1210,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1094,7 +1382,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1115,7 +1403,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1137,7 +1425,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1305,7 +1593,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1333,7 +1621,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1355,7 +1643,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1527,7 +1815,7 @@ export interface paths {
                             started_at: string | null;
                             ended_at: string | null;
                             data_deleted_at: string | null;
-                            webhook: null;
+                            webhook: string | null;
                             client_request_id: string | null;
                             /** @description Paths below the root of the API. */
                             links: {
@@ -1548,7 +1836,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1570,7 +1858,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1724,7 +2012,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1746,7 +2034,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -1880,6 +2168,8 @@ export interface paths {
                                 [key: string]: string;
                             };
                             end_user?: string;
+                            /** @description Where this job's end is told, besides the account's webhook endpoints: an https URL. Signed with the secret of GET /v1/webhook-endpoints/for-jobs. */
+                            webhook?: string | null;
                         }[];
                         all_or_nothing?: boolean;
                     };
@@ -2018,7 +2308,7 @@ export interface paths {
                                     started_at: string | null;
                                     ended_at: string | null;
                                     data_deleted_at: string | null;
-                                    webhook: null;
+                                    webhook: string | null;
                                     client_request_id: string | null;
                                     /** @description Paths below the root of the API. */
                                     links: {
@@ -2032,7 +2322,7 @@ export interface paths {
                                 error?: {
                                     statusCode: number;
                                     /** @enum {unknown} */
-                                    code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                                    code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                                     message: string;
                                     path: string;
                                     requestId: string;
@@ -2056,7 +2346,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2078,7 +2368,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2099,154 +2389,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/jobs/{id}/events": {
+    "/v1/tickets": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /**
-         * Follow a job
-         * @description Its events, and what a chat says as it says it (`job.delta`); when an attempt is followed by another, `job.reset` takes back what was said. Past the last event the stream ends, and coming back answers 204. An id that can no longer be served gets `reset` with the job as it is, and goes on from there.
-         */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description The last id seen; as the header Last-Event-ID. Default: from the start. */
-                    after?: string;
-                };
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description A stream that ends with the job */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/event-stream": string;
-                    };
-                };
-                /** @description Default Response */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description An error */
-                "4XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            statusCode: number;
-                            /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
-                            message: string;
-                            path: string;
-                            requestId: string;
-                            /** Format: date-time */
-                            timestamp: string;
-                            retryable: boolean;
-                            details: {
-                                [key: string]: unknown;
-                            };
-                        };
-                    };
-                };
-                /** @description An error */
-                "5XX": {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            statusCode: number;
-                            /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
-                            message: string;
-                            path: string;
-                            requestId: string;
-                            /** Format: date-time */
-                            timestamp: string;
-                            retryable: boolean;
-                            details: {
-                                [key: string]: unknown;
-                            };
-                        };
-                    };
-                };
-            };
-        };
+        get?: never;
         put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/events": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
         /**
-         * Follow all of the account's events
-         * @description A stream, or with `Accept: application/json` a page of what is kept (30 days and more), oldest first. On a stream, an id that can no longer be served gets `reset` with the jobs that are open (at most 1,000), and goes on from there.
+         * Make a ticket for a browser
+         * @description Goes as `?ticket=` to /v1/ws, to the two streams, and to the bytes of artifacts. For `all` it opens one of them once, within its time, and over a WebSocket may do what the key may. For named jobs it opens any number until its time is over, to read those jobs and what came of them. It is never good for longer than its key.
          */
-        get: {
+        post: {
             parameters: {
-                query?: {
-                    /** @description The last id seen; as the header Last-Event-ID. Default: from the start. `now`: only new ones. */
-                    after?: string;
-                    limit?: number;
-                };
+                query?: never;
                 header?: never;
                 path?: never;
                 cookie?: never;
             };
-            requestBody?: never;
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description Which it is good for: `all` of the account's, or the ids of up to 100 of them. */
+                        jobs: string[] | string;
+                        /**
+                         * @description At most 60 for `all`.
+                         * @default 60
+                         */
+                        expires_in_s?: number;
+                    };
+                };
+            };
             responses: {
-                /** @description A stream without an end, or a page */
-                200: {
+                /** @description Default Response */
+                201: {
                     headers: {
                         [name: string]: unknown;
                     };
                     content: {
-                        "text/event-stream": string;
                         "application/json": {
-                            /** @enum {string} */
-                            object: "list";
-                            data: {
-                                id: string;
-                                /** @enum {string} */
-                                object: "event";
-                                /** @description An open list: ignore what you do not know. */
-                                type: string;
-                                /** Format: date-time */
-                                timestamp: string;
-                                /** @enum {string} */
-                                api_version: "v1";
-                                livemode: boolean;
-                                account_id: string;
-                                sequence: number;
-                                data: {
-                                    [key: string]: unknown;
-                                };
-                            }[];
-                            has_more: boolean;
-                            next_after: string | null;
+                            ticket: string;
+                            /** Format: date-time */
+                            expires_at: string;
                         };
                     };
                 };
@@ -2259,7 +2445,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2281,7 +2467,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2296,8 +2482,6 @@ export interface paths {
                 };
             };
         };
-        put?: never;
-        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2411,7 +2595,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2433,7 +2617,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2523,7 +2707,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2545,7 +2729,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2562,6 +2746,1286 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List webhook endpoints */
+        get: {
+            parameters: {
+                query?: {
+                    limit?: number;
+                    /** @description The last id seen: the page that begins just after it. */
+                    after?: string;
+                    /** @description The first id seen: the page that ends just before it, in the list's order; `has_more` then says whether there is more before that page. Beside `after`: where to stop. */
+                    before?: string;
+                    order?: "asc" | "desc";
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "list";
+                            data: {
+                                id: string;
+                                /** @enum {string} */
+                                object: "webhook_endpoint";
+                                /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                                url: string | null;
+                                events: string[];
+                                description: string;
+                                /**
+                                 * @description `thin`: of `data` nothing but ids, status and version.
+                                 * @enum {unknown}
+                                 */
+                                payload: "full" | "thin";
+                                enabled: boolean;
+                                /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                                disabled_reason: ("client" | "gone" | "failing") | null;
+                                disabled_at: string | null;
+                                /** @description Since when nothing has got through. */
+                                failing_since: string | null;
+                                /** @description Until then the secret before signs besides. */
+                                old_secret_until: string | null;
+                                /** Format: date-time */
+                                created_at: string;
+                            }[];
+                            has_more: boolean;
+                            next_after: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Make a webhook endpoint
+         * @description Events are then sent there, signed with `secret`, which is shown this once. At most 20 an account.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description https, on port 443 or 8443, of a public place. */
+                        url: string;
+                        /** @description Types, all of a subject (`job.*`), or all (`*`). Default: the four ends of a job. */
+                        events?: string[];
+                        description?: string;
+                        /**
+                         * @description `thin`: of `data` nothing but ids, status and version.
+                         * @enum {unknown}
+                         */
+                        payload?: "full" | "thin";
+                        enabled?: boolean;
+                    };
+                };
+            };
+            responses: {
+                /** @description A webhook endpoint and its secret */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            /** @description `whsec_` and base64, as Standard Webhooks has it. */
+                            secret: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Look at a webhook endpoint */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A webhook endpoint */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        /** Delete a webhook endpoint */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        /**
+         * Change a webhook endpoint
+         * @description Switched off, what waits for it is given up (`failed`), and nothing new is noted for it; switched on again, what was given up can be sent again.
+         */
+        patch: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description https, on port 443 or 8443, of a public place. */
+                        url?: string;
+                        /** @description Types, all of a subject (`job.*`), or all (`*`). Default: the four ends of a job. */
+                        events?: string[];
+                        description?: string;
+                        /**
+                         * @description `thin`: of `data` nothing but ids, status and version.
+                         * @enum {unknown}
+                         */
+                        payload?: "full" | "thin";
+                        enabled?: boolean;
+                    };
+                };
+            };
+            responses: {
+                /** @description A webhook endpoint */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test event, and see what comes back
+         * @description An event of type `endpoint.test` with `sequence` 0, signed like all, is sent once and at once; 200 whatever comes back.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description What came back */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "webhook_test";
+                            event_id: string;
+                            delivered: boolean;
+                            duration_ms: number;
+                            http_status: number | null;
+                            error: string | null;
+                            response_body: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/for-jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What signs single jobs' webhooks
+         * @description The account has one endpoint for the `webhook` of all its jobs: its deliveries are listed, and its secret is changed, by its id.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A webhook endpoint and its secret */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            /** @description `whsec_` and base64, as Standard Webhooks has it. */
+                            secret: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the secret
+         * @description The new one is shown this once. For 24 hours the one before signs besides.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A webhook endpoint and its secret */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook_endpoint";
+                            /** @description Null: it stands for single jobs' webhooks, which have their own URLs. */
+                            url: string | null;
+                            events: string[];
+                            description: string;
+                            /**
+                             * @description `thin`: of `data` nothing but ids, status and version.
+                             * @enum {unknown}
+                             */
+                            payload: "full" | "thin";
+                            enabled: boolean;
+                            /** @description `gone`: it answered 410. `failing`: nothing has got through for five days. */
+                            disabled_reason: ("client" | "gone" | "failing") | null;
+                            disabled_at: string | null;
+                            /** @description Since when nothing has got through. */
+                            failing_since: string | null;
+                            /** @description Until then the secret before signs besides. */
+                            old_secret_until: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            /** @description `whsec_` and base64, as Standard Webhooks has it. */
+                            secret: string;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what was brought to an endpoint
+         * @description Kept as long as the events are.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    limit?: number;
+                    /** @description The last id seen: the page that begins just after it. */
+                    after?: string;
+                    /** @description The first id seen: the page that ends just before it, in the list's order; `has_more` then says whether there is more before that page. Beside `after`: where to stop. */
+                    before?: string;
+                    order?: "asc" | "desc";
+                    status?: "pending" | "delivered" | "failed" | "exhausted";
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "list";
+                            data: {
+                                id: string;
+                                /** @enum {string} */
+                                object: "delivery";
+                                /** @description Null: the event is not kept any more. */
+                                event_id: string | null;
+                                event_type: string | null;
+                                endpoint_id: string;
+                                /** @description Of a single job's webhook; else the endpoint's. */
+                                url: string | null;
+                                /**
+                                 * @description `exhausted`: 10 calls were in vain. `failed`: given up before that, since the endpoint is no more.
+                                 * @enum {unknown}
+                                 */
+                                status: "pending" | "delivered" | "failed" | "exhausted";
+                                attempts: {
+                                    n: number;
+                                    /** Format: date-time */
+                                    at: string;
+                                    duration_ms: number;
+                                    http_status: number | null;
+                                    /** @description What was wrong, such as `timeout`; null: nothing. */
+                                    error: string | null;
+                                    /** @description As much as is kept: 64 KiB, in lists its first 1,024 characters. */
+                                    response_body: string | null;
+                                }[];
+                                next_attempt_at: string | null;
+                                /** Format: date-time */
+                                created_at: string;
+                                ended_at: string | null;
+                            }[];
+                            has_more: boolean;
+                            next_after: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook-endpoints/{id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send the events of a span of time again
+         * @description Begins a new round of calls for deliveries that have ended, the oldest first, at most 10000 a request.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /**
+                         * Format: date-time
+                         * @description Deliveries from that instant on.
+                         */
+                        after: string;
+                        /**
+                         * Format: date-time
+                         * @description And up to that one; default: now.
+                         */
+                        before?: string;
+                        /**
+                         * @description Those that were given up; else also those that got through.
+                         * @default true
+                         */
+                        only_failed?: boolean;
+                    };
+                };
+            };
+            responses: {
+                /** @description What is sent again */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            object: "redelivery";
+                            redelivered: number;
+                            /** @description There may be more: go on with this as `after`. */
+                            next_after: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Look at a delivery */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description An event on its way to an endpoint */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "delivery";
+                            /** @description Null: the event is not kept any more. */
+                            event_id: string | null;
+                            event_type: string | null;
+                            endpoint_id: string;
+                            /** @description Of a single job's webhook; else the endpoint's. */
+                            url: string | null;
+                            /**
+                             * @description `exhausted`: 10 calls were in vain. `failed`: given up before that, since the endpoint is no more.
+                             * @enum {unknown}
+                             */
+                            status: "pending" | "delivered" | "failed" | "exhausted";
+                            attempts: {
+                                n: number;
+                                /** Format: date-time */
+                                at: string;
+                                duration_ms: number;
+                                http_status: number | null;
+                                /** @description What was wrong, such as `timeout`; null: nothing. */
+                                error: string | null;
+                                /** @description As much as is kept: 64 KiB, in lists its first 1,024 characters. */
+                                response_body: string | null;
+                            }[];
+                            next_attempt_at: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            ended_at: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send an event again
+         * @description Begins a new round of calls at once, whatever came of those before.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description An event on its way to an endpoint */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            id: string;
+                            /** @enum {string} */
+                            object: "delivery";
+                            /** @description Null: the event is not kept any more. */
+                            event_id: string | null;
+                            event_type: string | null;
+                            endpoint_id: string;
+                            /** @description Of a single job's webhook; else the endpoint's. */
+                            url: string | null;
+                            /**
+                             * @description `exhausted`: 10 calls were in vain. `failed`: given up before that, since the endpoint is no more.
+                             * @enum {unknown}
+                             */
+                            status: "pending" | "delivered" | "failed" | "exhausted";
+                            attempts: {
+                                n: number;
+                                /** Format: date-time */
+                                at: string;
+                                duration_ms: number;
+                                http_status: number | null;
+                                /** @description What was wrong, such as `timeout`; null: nothing. */
+                                error: string | null;
+                                /** @description As much as is kept: 64 KiB, in lists its first 1,024 characters. */
+                                response_body: string | null;
+                            }[];
+                            next_attempt_at: string | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            ended_at: string | null;
+                        };
+                    };
+                };
+                /** @description An error */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+                /** @description An error */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            statusCode: number;
+                            /** @enum {unknown} */
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            message: string;
+                            path: string;
+                            requestId: string;
+                            /** Format: date-time */
+                            timestamp: string;
+                            retryable: boolean;
+                            details: {
+                                [key: string]: unknown;
+                            };
+                        };
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
@@ -2632,7 +4096,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2654,7 +4118,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2743,7 +4207,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2765,7 +4229,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2839,7 +4303,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2861,7 +4325,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2906,7 +4370,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2928,7 +4392,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -2996,7 +4460,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3018,7 +4482,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3113,7 +4577,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3135,7 +4599,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3257,7 +4721,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3279,7 +4743,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3421,7 +4885,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3443,7 +4907,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3528,7 +4992,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3550,7 +5014,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3617,7 +5081,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3639,7 +5103,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3801,7 +5265,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3823,7 +5287,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3950,7 +5414,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -3972,7 +5436,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4122,7 +5586,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4144,7 +5608,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4220,7 +5684,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4242,7 +5706,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4324,7 +5788,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4346,7 +5810,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4425,7 +5889,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4447,7 +5911,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4525,7 +5989,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4547,7 +6011,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4636,7 +6100,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;
@@ -4658,7 +6122,7 @@ export interface paths {
                         "application/json": {
                             statusCode: number;
                             /** @enum {unknown} */
-                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
+                            code: "invalid_json" | "invalid_request" | "api_key_missing" | "api_key_invalid" | "api_key_expired" | "ticket_invalid" | "scope_denied" | "account_suspended" | "account_closed" | "account_restricted" | "out_of_credits" | "plan_cap_exceeded" | "not_found" | "model_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "job_ended" | "conflict" | "data_deleted" | "body_too_large" | "input_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_key_reused" | "kind_mismatch" | "cost_over_max" | "deadline_unreachable" | "price_unknown" | "input_unreachable" | "input_unsupported" | "input_too_long" | "webhook_url_refused" | "headers_too_large" | "rate_limited" | "queue_full" | "too_many_connections" | "internal" | "overloaded" | "storage_unavailable" | "model_unavailable";
                             message: string;
                             path: string;
                             requestId: string;

@@ -26,6 +26,8 @@ alter table endpoints
   add column old_secret_until timestamptz,
   -- Since when nothing has got through; null: the last call did.
   add column failing_since timestamptz,
+  -- When its owner was told so by an event, once a time of failing.
+  add column warned_at timestamptz,
   add column disabled_reason text check (disabled_reason in ('client', 'gone', 'failing')),
   add column disabled_at timestamptz,
   add column deleted_at timestamptz,
@@ -46,15 +48,18 @@ alter table deliveries
   add column attempts integer not null default 0,
   -- How many calls of this round were in vain: a redelivery begins a new one.
   add column failures integer not null default 0,
-  -- A worker calls it at present; past that instant it is taken for dead, and the delivery is due again.
+  -- A worker calls it at present; past that instant it is taken for dead. `next_attempt_at` is then the same instant.
   add column calling_until timestamptz,
   add column ended_at timestamptz;
 drop index deliveries_due;
-create index deliveries_due on deliveries (lane, next_attempt_at) where next_attempt_at is not null;
+-- The one finds what is due while that is little, the other each lane's first however much waits in any.
+create index deliveries_due on deliveries (next_attempt_at) where next_attempt_at is not null;
+create index deliveries_lanes on deliveries (lane, next_attempt_at) where next_attempt_at is not null;
 create index deliveries_calling on deliveries (lane) where calling_until is not null;
-create index deliveries_endpoint on deliveries (account_id, endpoint_id, event_sequence);
+-- Ids carry the database's time, so this lists an endpoint's, and finds those of a span of time.
+create index deliveries_endpoint on deliveries (account_id, endpoint_id, id);
 
--- One call of a receiver. Kept as long as events are.
+-- One call of a receiver. Goes with its delivery.
 create table delivery_attempts (
   account_id text not null,
   delivery_id text not null,
@@ -67,7 +72,6 @@ create table delivery_attempts (
   response_body text,
   primary key (account_id, delivery_id, n)
 );
-create index delivery_attempts_started on delivery_attempts using brin (started_at);
 
 -- ---------------------------------------------------------------- tickets
 
@@ -113,5 +117,9 @@ begin
 end $$;
 
 grant select, insert, delete on delivery_attempts to millrace_flow;
+-- A client sees its endpoints without their secrets.
+grant select (id, account_id, url, events, enabled, created_at, for_jobs, description, payload, old_secret_until,
+  failing_since, warned_at, disabled_reason, disabled_at, deleted_at) on endpoints to millrace_client;
+grant select on deliveries, delivery_attempts to millrace_client;
 grant delete on deliveries to millrace_flow;
 grant select, insert, update, delete on tickets to millrace_flow;

@@ -97,7 +97,8 @@ export function adminCatalogueRoutes(app: FastifyInstance, { ctx }: Api, { chang
         cost,
         data,
       };
-      const sealed = api_key === undefined ? null : new Uint8Array(seal(ctx.secrets.key, api_key));
+      const sealed =
+        api_key === undefined ? null : new Uint8Array(seal(ctx.secrets.keys, `route:${id}`, api_key));
       await prisma.routes.create({ data: { id, ...row, api_key: sealed } });
       await log(request.operatorKeyId, { action: 'route.create', target: id, details: row });
       await changed();

@@ -24,6 +24,7 @@ import { parseRange } from '../range.ts';
 import { readUpload } from '../upload.ts';
 import { exceptBody } from '../validate.ts';
 import { listOf } from '../shapes.ts';
+import { assertWithin, Ticket, TICKET_OR_KEY } from '../ticket-scope.ts';
 import { ArtifactAnswer } from '../shapes-account.ts';
 import { answerPromise, ARTIFACT_BODIES, ArtifactMade, isPromise } from './promised-uploads.ts';
 
@@ -136,7 +137,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
     async (request, reply) => {
       const { id } = await usable(ctx, await own(request), 'id');
       const expires = Math.floor(Date.now() / 1000) + request.body.expires_in_s;
-      const signature = linkSignature(ctx.secrets.key, { id, expires });
+      const signature = linkSignature(ctx.secrets.keys, { id, expires });
       const url = `${ctx.publicUrl()}/v1/artifacts/${id}/content?expires=${expires}&signature=${signature}`;
       return reply.code(201).send({ url, expires_at: new Date(expires * 1000).toISOString() });
     },
@@ -154,19 +155,19 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
 
 /** The bytes: for their owner by key, for anybody by a signed link. */
 export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authenticator: Authenticator): void {
-  app.get<{ Params: { id: string }; Querystring: { expires?: number; signature?: string } }>(
+  app.get<{ Params: { id: string }; Querystring: { expires?: number; signature?: string; ticket?: string } }>(
     '/v1/artifacts/:id/content',
     {
       schema: {
         tags: ['artifacts'],
         summary: "An artifact's bytes",
         description:
-          'By key, or by a link from POST /v1/artifacts/:id/links. Takes a Range. Where clients can reach the storage they are sent ' +
-          'there, to a URL that is good for five minutes.',
-        security: [{ key: [] }, {}],
+          'By key, by a link from POST /v1/artifacts/:id/links, or by a ticket for the job that it came of. Takes a Range. Where clients ' +
+          'can reach the storage they are sent there, to a URL that is good for five minutes.',
+        security: [...TICKET_OR_KEY, {}],
         params: Id,
         querystring: Type.Object(
-          { expires: Type.Optional(Type.Integer()), signature: Type.Optional(Type.String()) },
+          { expires: Type.Optional(Type.Integer()), signature: Type.Optional(Type.String()), ticket: Ticket },
           { additionalProperties: false },
         ),
         response: {
@@ -180,22 +181,23 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
       const { id } = request.params;
       const { expires, signature } = request.query;
       if (!isId('art', id)) {
-        await authenticator.client(request);
+        await authenticator.clientOrTicket(request);
         throw new AppError('not_found');
       }
       if (signature !== undefined && expires !== undefined) {
-        if (!verifyLink(ctx.secrets.key, { id, expires, signature }))
+        if (!verifyLink(ctx.secrets.keys, { id, expires, signature }))
           throw new AppError('not_found', { message: 'The link is not valid any more.' });
         const named = presentArtifact(await findArtifactById(ctx.flow, id));
         // Where a link leads is good for no longer than the link.
         const leftS = Math.ceil(expires - Date.now() / 1000);
         return sendContent(request, reply, { named, linkS: Math.max(1, Math.min(SENT_ON_S, leftS)) });
       }
-      await authenticator.client(request);
+      await authenticator.clientOrTicket(request);
       const { accountId } = request.caller;
       const named = presentArtifact(
         await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id)),
       );
+      assertWithin(request.ticket, named.jobId);
       return sendContent(request, reply, { named, linkS: SENT_ON_S });
     },
   );
@@ -230,11 +232,9 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
   }
 
   /** A URL at the storage itself, if clients reach that, and the bytes are there. */
-  async function linkTo(
-    { id, contentType, storageKey }: StoredArtifact,
-    expiresInS: number,
-  ): Promise<string | null> {
-    const url = await ctx.storage.linkOut(storageKey, { contentType, filename: id, expiresInS });
+  async function linkTo(artifact: StoredArtifact, expiresInS: number): Promise<string | null> {
+    const { id: filename, contentType, storageKey } = artifact;
+    const url = await ctx.storage.linkOut(storageKey, { contentType, filename, expiresInS });
     // If they are missing, that is for us to say.
     return url !== null && (await ctx.storage.age(storageKey)) !== null ? url : null;
   }

@@ -14,7 +14,8 @@ import { JSON_TYPE } from '../headers.ts';
 import { idempotencyKey, idempotencyOf } from '../idempotency.ts';
 import { ErrorAnswer, JobAnswer } from '../shapes.ts';
 import { asSubmission, assertInput, exceptBody } from '../validate.ts';
-import { accepted, callerOf, dropLongInput, rawParts } from './jobs.ts';
+import { accepted, dropLongInput, rawParts } from '../take-job.ts';
+import { callerOf } from './jobs.ts';
 
 const BATCH_MAX = 1_000;
 

@@ -37,13 +37,13 @@ export function callbackRoutes(app: FastifyInstance, { ctx }: Api): void {
         response: { 204: Type.Null() },
       },
       onRequest: async (request) => {
-        if (!readCallbackToken(ctx.secrets.key, request.params.token)) throw new AppError('not_found');
+        if (!readCallbackToken(ctx.secrets.keys, request.params.token)) throw new AppError('not_found');
         // Whatever the vendor calls it: what is no media type would be refused before anybody looked.
         request.raw.headers['content-type'] = 'application/octet-stream';
       },
     },
     async (request, reply) => {
-      const named = readCallbackToken(ctx.secrets.key, request.params.token);
+      const named = readCallbackToken(ctx.secrets.keys, request.params.token);
       if (named) wake(named.jobId);
       return reply.code(204).send();
     },

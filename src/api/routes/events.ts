@@ -13,6 +13,7 @@ import type { Authenticator } from '../auth.ts';
 import { sendPage } from '../page.ts';
 import { At, Free, listOf } from '../shapes.ts';
 import { cursorOf, sendEvents, type Stream } from '../sse.ts';
+import { assertWithin, Ticket, TICKET_OR_KEY } from '../ticket-scope.ts';
 import { callerOf } from './jobs.ts';
 
 const LAST_SEEN = 'The last id seen; as the header Last-Event-ID. Default: from the start.';
@@ -44,7 +45,11 @@ const StreamOrPage = {
 /** A stream has no end that a HEAD could answer with. */
 const exposeHeadRoute = false;
 
-export function eventRoutes(app: FastifyInstance, api: Api, { client }: Authenticator): void {
+export function eventRoutes(
+  app: FastifyInstance,
+  api: Api,
+  { stillGood, clientOrTicket }: Authenticator,
+): void {
   const { ctx, hub } = api;
   const followAccount = openAccountFollower(api);
 
@@ -53,8 +58,10 @@ export function eventRoutes(app: FastifyInstance, api: Api, { client }: Authenti
       frames,
       closing: api.closing,
       heartbeatMs: ctx.config.heartbeatMs,
-      authenticate: client,
+      authenticate: stillGood,
     });
+
+  app.addHook('onRequest', (request) => clientOrTicket(request));
 
   app.get<{ Params: { id: string } }>(
     '/v1/jobs/:id/events',
@@ -68,19 +75,21 @@ export function eventRoutes(app: FastifyInstance, api: Api, { client }: Authenti
           'what was said. Past the last event the stream ends, and coming back answers 204. An id that can no longer be served gets ' +
           '`reset` with the job as it is, and goes on from there.',
         params: Type.Object({ id: Type.String() }),
-        querystring: Type.Object({ after: After }, { additionalProperties: false }),
+        querystring: Type.Object({ after: After, ticket: Ticket }, { additionalProperties: false }),
+        security: TICKET_OR_KEY,
         response: { 200: StreamAnswer, 204: Type.Null() },
       },
     },
     async (request, reply) => {
       acceptable(request, ['text/event-stream']);
+      assertWithin(request.ticket, request.params.id);
       const stream = await openJobStream(api, {
         caller: callerOf(request),
         jobId: request.params.id,
         cursor: cursorOf(request) ?? START,
       });
       if (stream === null) return reply.code(204).send();
-      return send(request, reply, (signal) => followJob({ ctx, hub }, stream, signal));
+      return send(request, reply, (signal) => followJob({ ctx, hub }, stream, { signal }));
     },
   );
 
@@ -97,15 +106,18 @@ export function eventRoutes(app: FastifyInstance, api: Api, { client }: Authenti
         querystring: Type.Object(
           {
             after: AfterOrNow,
+            ticket: Ticket,
             limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
           },
           { additionalProperties: false },
         ),
+        security: TICKET_OR_KEY,
         response: { 200: StreamOrPage },
       },
     },
     async (request, reply) => {
       const type = acceptable(request, ['text/event-stream', 'application/json']);
+      assertWithin(request.ticket, null);
       const { accountId } = request.caller;
       const after = cursorOf(request, { orNow: true })?.sequence ?? null;
       if (type === 'text/event-stream')

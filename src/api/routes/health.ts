@@ -1,23 +1,32 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
-import { KINDS } from '../../domain/job.ts';
+import { QUEUES } from '../../domain/queues.ts';
 import { oneAtATime } from '../../flow/one-at-a-time.ts';
 import { servedQueues } from '../../store/workers.ts';
 import type { Api } from '../api.ts';
 import { METRICS_TYPE } from '../../metrics.ts';
 import { openMetrics } from '../metrics.ts';
+import type { Sockets } from '../ws/sockets.ts';
 
 const CHECK_MS = 3_000;
 const Alive = Type.Object({ ok: Type.Literal(true) });
 const Word = Type.Enum(['ok', 'failed', 'slow']);
 const Check = Type.Object({
   ok: Type.Boolean(),
-  checks: Type.Object({ database: Word, reader: Word, queue: Word, storage: Word }),
-  unserved_queues: Type.Array(Type.Enum([...KINDS])),
+  checks: Type.Optional(Type.Object({ database: Word, reader: Word, queue: Word, storage: Word })),
+  unserved_queues: Type.Optional(Type.Array(Type.Enum([...QUEUES]))),
 });
 
-export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
-  const metrics = openMetrics({ ctx, hub });
+export function healthRoutes(
+  app: FastifyInstance,
+  {
+    ctx,
+    hub,
+    isOperators,
+    sockets,
+  }: Pick<Api, 'ctx' | 'hub' | 'isOperators'> & { sockets: Pick<Sockets, 'gauges'> },
+): void {
+  const metrics = openMetrics({ ctx, hub, sockets });
   // Anybody may ask, and another's server is asked for it: once at a time.
   const askStorage = oneAtATime((storage: typeof ctx.storage) => storage.ping());
 
@@ -40,12 +49,13 @@ export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
       schema: {
         tags: ['service'],
         summary: 'Whether it can do its work',
-        description: 'Also names queues that no worker serves at present, which is not held against the API.',
+        description:
+          'Also names queues that no worker serves at present, which is not held against the API. Where operators have a port of their own (`ADMIN_PORT`), any other says `ok` alone.',
         security: [],
         response: { 200: Check, 503: Check },
       },
     },
-    async (_request, reply) => {
+    async (request, reply) => {
       const checks = {
         database: await check(() => ctx.flow.query('select 1')),
         reader: await check(() => ctx.client.query('select 1')),
@@ -53,10 +63,10 @@ export function healthRoutes(app: FastifyInstance, { ctx, hub }: Api): void {
         storage: await check(() => askStorage(ctx.storage)),
       };
       const ok = Object.values(checks).every((result) => result === 'ok');
+      reply.code(ok ? 200 : 503);
+      if (!isOperators(request)) return { ok };
       const served = checks.database === 'ok' ? await servedQueues(ctx.flow) : new Set<string>();
-      return reply
-        .code(ok ? 200 : 503)
-        .send({ ok, checks, unserved_queues: KINDS.filter((kind) => !served.has(kind)) });
+      return { ok, checks, unserved_queues: QUEUES.filter((name) => !served.has(name)) };
     },
   );
 

@@ -1,24 +1,21 @@
 // POST, GET and cancel of jobs (contract 4, 5).
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { crashPoint } from '../../crash.ts';
-import { fittingBound } from '../../domain/bounds.ts';
 import { isFinal, KINDS, STATUSES } from '../../domain/job.ts';
 import { type Job, renderJob } from '../../domain/job-view.ts';
-import { rawMember } from '../../domain/json-members.ts';
 import { Submission } from '../../domain/submission.ts';
-import type { Answer, Request } from '../../flow/admit.ts';
 import { cancel } from '../../flow/cancel.ts';
 import { explain } from '../../flow/explain.ts';
 import { listJobs, METADATA_FILTER } from '../../flow/list.ts';
 import { quote } from '../../flow/quote.ts';
-import { prepare, type Prepared, storeLongInput } from '../../flow/submit.ts';
+import { prepare } from '../../flow/submit.ts';
 import type { Api } from '../api.ts';
 import { clientRequestId } from '../api.ts';
 import { hasCurrent, jobHeaders, JSON_TYPE } from '../headers.ts';
 import { idempotencyKey, idempotencyOf } from '../idempotency.ts';
 import { pageQuery, sendPage } from '../page.ts';
 import { JobAnswer, JobList, Quote, Explanation } from '../shapes.ts';
+import { admitJob, rawParts } from '../take-job.ts';
 import { assertInput } from '../validate.ts';
 import { Wait, waited, waitMs } from '../wait.ts';
 
@@ -74,13 +71,8 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
         assertInput,
       });
       if (query.dry_run) return quote(api, request.caller, prepared);
-      const asked = await storeLongInput(ctx, prepared.request);
-      const [answer] = await api.admit({ requests: [asked], atomic: false });
-      if (!answer) throw new Error('admission gave no answer');
-      if ('refusal' in answer || answer.replayed) await dropLongInput(api, asked);
-      const job = accepted(answer, prepared);
-      crashPoint('respond-before');
-      if ('replayed' in answer && answer.replayed) reply.header('idempotent-replayed', 'true');
+      const { job, replayed } = await admitJob(api, prepared);
+      if (replayed) reply.header('idempotent-replayed', 'true');
       // A wait that breaks off is over: the job goes on, and is shown as it was admitted.
       const shown = await waited(api, job, waitMs(request)).catch(() => job);
       return sendJob(api, request, { reply, job: shown });
@@ -183,29 +175,8 @@ export function jobRoutes(app: FastifyInstance, api: Api): void {
   );
 }
 
-/** The members of a submission that travel on as they came. */
-export function rawParts(text: string): { inputJson: string; metadataJson: string } {
-  return { inputJson: rawMember(text, 'input') ?? '{}', metadataJson: rawMember(text, 'metadata') ?? '{}' };
-}
-
 export function callerOf({ caller }: FastifyRequest): { accountId: string; slots: number } {
   return { accountId: caller.accountId, slots: caller.terms.slots };
-}
-
-/** The job of an answer. @throws AppError its refusal, which also names the bound that the balance would have carried */
-export function accepted(answer: Answer, { worst, model }: Prepared): Job {
-  if ('job' in answer) return answer.job;
-  const { refusal } = answer;
-  if (refusal.code === 'out_of_credits') {
-    const available = BigInt(refusal.details['available'] as number);
-    refusal.details['bound_that_fits'] = fittingBound(worst, model, available);
-  }
-  throw refusal;
-}
-
-/** What a refused or replayed submission had put into storage. Best effort: the sweep removes orphans. */
-export async function dropLongInput({ ctx }: Api, { inputKey }: Request): Promise<void> {
-  if (inputKey !== null) await ctx.storage.remove(inputKey).catch(() => {});
 }
 
 async function sendJob(

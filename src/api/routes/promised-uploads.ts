@@ -85,7 +85,7 @@ export async function answerPromise(
 
 function ownUrl(ctx: Context, id: string, until: Date): string {
   const expires = Math.floor(until.getTime() / 1000);
-  const signature = linkSignature(ctx.secrets.key, { id, expires }, 'upload');
+  const signature = linkSignature(ctx.secrets.keys, { id, expires }, 'upload');
   return `${ctx.publicUrl()}/v1/artifacts/${id}/content?expires=${expires}&signature=${signature}`;
 }
 
@@ -115,7 +115,7 @@ export function promisedUploadRoutes(scope: FastifyInstance, { ctx }: Api): void
     },
     async (request, reply) => {
       const { id } = request.params;
-      if (!isId('art', id) || !verifyLink(ctx.secrets.key, { id, ...request.query }, 'upload'))
+      if (!isId('art', id) || !verifyLink(ctx.secrets.keys, { id, ...request.query }, 'upload'))
         throw new AppError('not_found', { message: 'The link is not valid any more.' });
       const artifact = presentArtifact(await findArtifactById(ctx.flow, id));
       refuseEncoding(request);

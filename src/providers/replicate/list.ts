@@ -43,15 +43,16 @@ async function search(
     if (ended.how !== 'done' || ended.head?.status !== 200) return null;
     const { results, next } = Object(parsed(ended.body)) as { results?: unknown; next?: unknown };
     const listed = (Array.isArray(results) ? (results as unknown[]) : []).map(predictionOf);
-    // Where the platform's own address changed meanwhile, the token at its end is the same.
-    const found = listed.find((one) => one?.webhook != null && tokenOf(one.webhook) === tokenOf(callbackUrl));
+    // Where the platform's own address or key changed meanwhile, the name in the token at its end is the same.
+    const found = listed.find((one) => one?.webhook != null && nameOf(one.webhook) === nameOf(callbackUrl));
     if (found) return found.id;
     path = pathOf(next, route);
   }
   return null;
 }
 
-const tokenOf = (url: string): string => url.slice(url.lastIndexOf('/') + 1);
+/** Of job and attempt: what stands before the signature. The list is of our own account, where nobody else could write. */
+const nameOf = (url: string): string | undefined => url.slice(url.lastIndexOf('/') + 1).split('.')[0];
 
 /** The next page's address is absolute; with our key it is asked for only where the API is. */
 function pathOf(next: unknown, route: Route): string | null {

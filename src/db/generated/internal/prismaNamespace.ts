@@ -2504,6 +2504,7 @@ export const EndpointsScalarFieldEnum = {
   old_secret: 'old_secret',
   old_secret_until: 'old_secret_until',
   failing_since: 'failing_since',
+  warned_at: 'warned_at',
   disabled_reason: 'disabled_reason',
   disabled_at: 'disabled_at',
   deleted_at: 'deleted_at'

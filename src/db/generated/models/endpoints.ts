@@ -39,6 +39,7 @@ export type EndpointsMinAggregateOutputType = {
   old_secret: runtime.Bytes | null
   old_secret_until: Date | null
   failing_since: Date | null
+  warned_at: Date | null
   disabled_reason: string | null
   disabled_at: Date | null
   deleted_at: Date | null
@@ -57,6 +58,7 @@ export type EndpointsMaxAggregateOutputType = {
   old_secret: runtime.Bytes | null
   old_secret_until: Date | null
   failing_since: Date | null
+  warned_at: Date | null
   disabled_reason: string | null
   disabled_at: Date | null
   deleted_at: Date | null
@@ -76,6 +78,7 @@ export type EndpointsCountAggregateOutputType = {
   old_secret: number
   old_secret_until: number
   failing_since: number
+  warned_at: number
   disabled_reason: number
   disabled_at: number
   deleted_at: number
@@ -96,6 +99,7 @@ export type EndpointsMinAggregateInputType = {
   old_secret?: true
   old_secret_until?: true
   failing_since?: true
+  warned_at?: true
   disabled_reason?: true
   disabled_at?: true
   deleted_at?: true
@@ -114,6 +118,7 @@ export type EndpointsMaxAggregateInputType = {
   old_secret?: true
   old_secret_until?: true
   failing_since?: true
+  warned_at?: true
   disabled_reason?: true
   disabled_at?: true
   deleted_at?: true
@@ -133,6 +138,7 @@ export type EndpointsCountAggregateInputType = {
   old_secret?: true
   old_secret_until?: true
   failing_since?: true
+  warned_at?: true
   disabled_reason?: true
   disabled_at?: true
   deleted_at?: true
@@ -225,6 +231,7 @@ export type EndpointsGroupByOutputType = {
   old_secret: runtime.Bytes | null
   old_secret_until: Date | null
   failing_since: Date | null
+  warned_at: Date | null
   disabled_reason: string | null
   disabled_at: Date | null
   deleted_at: Date | null
@@ -265,6 +272,7 @@ export type endpointsWhereInput = {
   old_secret?: Prisma.BytesNullableFilter<"endpoints"> | runtime.Bytes | null
   old_secret_until?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
   failing_since?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  warned_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
   disabled_reason?: Prisma.StringNullableFilter<"endpoints"> | string | null
   disabled_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
   deleted_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
@@ -286,6 +294,7 @@ export type endpointsOrderByWithRelationInput = {
   old_secret?: Prisma.SortOrderInput | Prisma.SortOrder
   old_secret_until?: Prisma.SortOrderInput | Prisma.SortOrder
   failing_since?: Prisma.SortOrderInput | Prisma.SortOrder
+  warned_at?: Prisma.SortOrderInput | Prisma.SortOrder
   disabled_reason?: Prisma.SortOrderInput | Prisma.SortOrder
   disabled_at?: Prisma.SortOrderInput | Prisma.SortOrder
   deleted_at?: Prisma.SortOrderInput | Prisma.SortOrder
@@ -311,6 +320,7 @@ export type endpointsWhereUniqueInput = Prisma.AtLeast<{
   old_secret?: Prisma.BytesNullableFilter<"endpoints"> | runtime.Bytes | null
   old_secret_until?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
   failing_since?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  warned_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
   disabled_reason?: Prisma.StringNullableFilter<"endpoints"> | string | null
   disabled_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
   deleted_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
@@ -332,6 +342,7 @@ export type endpointsOrderByWithAggregationInput = {
   old_secret?: Prisma.SortOrderInput | Prisma.SortOrder
   old_secret_until?: Prisma.SortOrderInput | Prisma.SortOrder
   failing_since?: Prisma.SortOrderInput | Prisma.SortOrder
+  warned_at?: Prisma.SortOrderInput | Prisma.SortOrder
   disabled_reason?: Prisma.SortOrderInput | Prisma.SortOrder
   disabled_at?: Prisma.SortOrderInput | Prisma.SortOrder
   deleted_at?: Prisma.SortOrderInput | Prisma.SortOrder
@@ -357,6 +368,7 @@ export type endpointsScalarWhereWithAggregatesInput = {
   old_secret?: Prisma.BytesNullableWithAggregatesFilter<"endpoints"> | runtime.Bytes | null
   old_secret_until?: Prisma.DateTimeNullableWithAggregatesFilter<"endpoints"> | Date | string | null
   failing_since?: Prisma.DateTimeNullableWithAggregatesFilter<"endpoints"> | Date | string | null
+  warned_at?: Prisma.DateTimeNullableWithAggregatesFilter<"endpoints"> | Date | string | null
   disabled_reason?: Prisma.StringNullableWithAggregatesFilter<"endpoints"> | string | null
   disabled_at?: Prisma.DateTimeNullableWithAggregatesFilter<"endpoints"> | Date | string | null
   deleted_at?: Prisma.DateTimeNullableWithAggregatesFilter<"endpoints"> | Date | string | null
@@ -375,6 +387,7 @@ export type endpointsCreateInput = {
   old_secret?: runtime.Bytes | null
   old_secret_until?: Date | string | null
   failing_since?: Date | string | null
+  warned_at?: Date | string | null
   disabled_reason?: string | null
   disabled_at?: Date | string | null
   deleted_at?: Date | string | null
@@ -396,6 +409,7 @@ export type endpointsUncheckedCreateInput = {
   old_secret?: runtime.Bytes | null
   old_secret_until?: Date | string | null
   failing_since?: Date | string | null
+  warned_at?: Date | string | null
   disabled_reason?: string | null
   disabled_at?: Date | string | null
   deleted_at?: Date | string | null
@@ -415,6 +429,7 @@ export type endpointsUpdateInput = {
   old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
   old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  warned_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
@@ -436,6 +451,7 @@ export type endpointsUncheckedUpdateInput = {
   old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
   old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  warned_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
@@ -456,6 +472,7 @@ export type endpointsCreateManyInput = {
   old_secret?: runtime.Bytes | null
   old_secret_until?: Date | string | null
   failing_since?: Date | string | null
+  warned_at?: Date | string | null
   disabled_reason?: string | null
   disabled_at?: Date | string | null
   deleted_at?: Date | string | null
@@ -474,6 +491,7 @@ export type endpointsUpdateManyMutationInput = {
   old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
   old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  warned_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
@@ -493,6 +511,7 @@ export type endpointsUncheckedUpdateManyInput = {
   old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
   old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  warned_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
@@ -540,6 +559,7 @@ export type endpointsCountOrderByAggregateInput = {
   old_secret?: Prisma.SortOrder
   old_secret_until?: Prisma.SortOrder
   failing_since?: Prisma.SortOrder
+  warned_at?: Prisma.SortOrder
   disabled_reason?: Prisma.SortOrder
   disabled_at?: Prisma.SortOrder
   deleted_at?: Prisma.SortOrder
@@ -558,6 +578,7 @@ export type endpointsMaxOrderByAggregateInput = {
   old_secret?: Prisma.SortOrder
   old_secret_until?: Prisma.SortOrder
   failing_since?: Prisma.SortOrder
+  warned_at?: Prisma.SortOrder
   disabled_reason?: Prisma.SortOrder
   disabled_at?: Prisma.SortOrder
   deleted_at?: Prisma.SortOrder
@@ -576,6 +597,7 @@ export type endpointsMinOrderByAggregateInput = {
   old_secret?: Prisma.SortOrder
   old_secret_until?: Prisma.SortOrder
   failing_since?: Prisma.SortOrder
+  warned_at?: Prisma.SortOrder
   disabled_reason?: Prisma.SortOrder
   disabled_at?: Prisma.SortOrder
   deleted_at?: Prisma.SortOrder
@@ -663,6 +685,7 @@ export type endpointsCreateWithoutAccountsInput = {
   old_secret?: runtime.Bytes | null
   old_secret_until?: Date | string | null
   failing_since?: Date | string | null
+  warned_at?: Date | string | null
   disabled_reason?: string | null
   disabled_at?: Date | string | null
   deleted_at?: Date | string | null
@@ -682,6 +705,7 @@ export type endpointsUncheckedCreateWithoutAccountsInput = {
   old_secret?: runtime.Bytes | null
   old_secret_until?: Date | string | null
   failing_since?: Date | string | null
+  warned_at?: Date | string | null
   disabled_reason?: string | null
   disabled_at?: Date | string | null
   deleted_at?: Date | string | null
@@ -731,6 +755,7 @@ export type endpointsScalarWhereInput = {
   old_secret?: Prisma.BytesNullableFilter<"endpoints"> | runtime.Bytes | null
   old_secret_until?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
   failing_since?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
+  warned_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
   disabled_reason?: Prisma.StringNullableFilter<"endpoints"> | string | null
   disabled_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
   deleted_at?: Prisma.DateTimeNullableFilter<"endpoints"> | Date | string | null
@@ -749,6 +774,7 @@ export type endpointsCreateWithoutDeliveriesInput = {
   old_secret?: runtime.Bytes | null
   old_secret_until?: Date | string | null
   failing_since?: Date | string | null
+  warned_at?: Date | string | null
   disabled_reason?: string | null
   disabled_at?: Date | string | null
   deleted_at?: Date | string | null
@@ -769,6 +795,7 @@ export type endpointsUncheckedCreateWithoutDeliveriesInput = {
   old_secret?: runtime.Bytes | null
   old_secret_until?: Date | string | null
   failing_since?: Date | string | null
+  warned_at?: Date | string | null
   disabled_reason?: string | null
   disabled_at?: Date | string | null
   deleted_at?: Date | string | null
@@ -803,6 +830,7 @@ export type endpointsUpdateWithoutDeliveriesInput = {
   old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
   old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  warned_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
@@ -823,6 +851,7 @@ export type endpointsUncheckedUpdateWithoutDeliveriesInput = {
   old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
   old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  warned_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
@@ -841,6 +870,7 @@ export type endpointsCreateManyAccountsInput = {
   old_secret?: runtime.Bytes | null
   old_secret_until?: Date | string | null
   failing_since?: Date | string | null
+  warned_at?: Date | string | null
   disabled_reason?: string | null
   disabled_at?: Date | string | null
   deleted_at?: Date | string | null
@@ -859,6 +889,7 @@ export type endpointsUpdateWithoutAccountsInput = {
   old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
   old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  warned_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
@@ -878,6 +909,7 @@ export type endpointsUncheckedUpdateWithoutAccountsInput = {
   old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
   old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  warned_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
@@ -897,6 +929,7 @@ export type endpointsUncheckedUpdateManyWithoutAccountsInput = {
   old_secret?: Prisma.NullableBytesFieldUpdateOperationsInput | runtime.Bytes | null
   old_secret_until?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   failing_since?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
+  warned_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   disabled_reason?: Prisma.NullableStringFieldUpdateOperationsInput | string | null
   disabled_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
   deleted_at?: Prisma.NullableDateTimeFieldUpdateOperationsInput | Date | string | null
@@ -947,6 +980,7 @@ export type endpointsSelect<ExtArgs extends runtime.Types.Extensions.InternalArg
   old_secret?: boolean
   old_secret_until?: boolean
   failing_since?: boolean
+  warned_at?: boolean
   disabled_reason?: boolean
   disabled_at?: boolean
   deleted_at?: boolean
@@ -969,6 +1003,7 @@ export type endpointsSelectCreateManyAndReturn<ExtArgs extends runtime.Types.Ext
   old_secret?: boolean
   old_secret_until?: boolean
   failing_since?: boolean
+  warned_at?: boolean
   disabled_reason?: boolean
   disabled_at?: boolean
   deleted_at?: boolean
@@ -989,6 +1024,7 @@ export type endpointsSelectUpdateManyAndReturn<ExtArgs extends runtime.Types.Ext
   old_secret?: boolean
   old_secret_until?: boolean
   failing_since?: boolean
+  warned_at?: boolean
   disabled_reason?: boolean
   disabled_at?: boolean
   deleted_at?: boolean
@@ -1009,12 +1045,13 @@ export type endpointsSelectScalar = {
   old_secret?: boolean
   old_secret_until?: boolean
   failing_since?: boolean
+  warned_at?: boolean
   disabled_reason?: boolean
   disabled_at?: boolean
   deleted_at?: boolean
 }
 
-export type endpointsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "account_id" | "url" | "events" | "enabled" | "created_at" | "for_jobs" | "description" | "payload" | "secret" | "old_secret" | "old_secret_until" | "failing_since" | "disabled_reason" | "disabled_at" | "deleted_at", ExtArgs["result"]["endpoints"]>
+export type endpointsOmit<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = runtime.Types.Extensions.GetOmit<"id" | "account_id" | "url" | "events" | "enabled" | "created_at" | "for_jobs" | "description" | "payload" | "secret" | "old_secret" | "old_secret_until" | "failing_since" | "warned_at" | "disabled_reason" | "disabled_at" | "deleted_at", ExtArgs["result"]["endpoints"]>
 export type endpointsInclude<ExtArgs extends runtime.Types.Extensions.InternalArgs = runtime.Types.Extensions.DefaultArgs> = {
   deliveries?: boolean | Prisma.endpoints$deliveriesArgs<ExtArgs>
   accounts?: boolean | Prisma.accountsDefaultArgs<ExtArgs>
@@ -1047,6 +1084,7 @@ export type $endpointsPayload<ExtArgs extends runtime.Types.Extensions.InternalA
     old_secret: runtime.Bytes | null
     old_secret_until: Date | null
     failing_since: Date | null
+    warned_at: Date | null
     disabled_reason: string | null
     disabled_at: Date | null
     deleted_at: Date | null
@@ -1488,6 +1526,7 @@ export interface endpointsFieldRefs {
   readonly old_secret: Prisma.FieldRef<"endpoints", 'Bytes'>
   readonly old_secret_until: Prisma.FieldRef<"endpoints", 'DateTime'>
   readonly failing_since: Prisma.FieldRef<"endpoints", 'DateTime'>
+  readonly warned_at: Prisma.FieldRef<"endpoints", 'DateTime'>
   readonly disabled_reason: Prisma.FieldRef<"endpoints", 'String'>
   readonly disabled_at: Prisma.FieldRef<"endpoints", 'DateTime'>
   readonly deleted_at: Prisma.FieldRef<"endpoints", 'DateTime'>
