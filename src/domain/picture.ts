@@ -9,8 +9,13 @@ export interface Picture {
 /** @param bytes the image, or its beginning. @returns null where they begin no PNG, JPEG or WebP with a header that is whole */
 export function pictureOf(bytes: Buffer): Picture | null {
   const found = png(bytes) ?? jpeg(bytes) ?? webp(bytes);
-  return found && found.width > 0 && found.height > 0 ? found : null;
+  return found && isSide(found.width) && isSide(found.height) ? found : null;
 }
+
+/** PNG allows no more either, and a column of the artifact's row holds no more. */
+const MOST_SIDE = 2_147_483_647;
+
+const isSide = (pixels: number): boolean => pixels > 0 && pixels <= MOST_SIDE;
 
 /** Whether an image ends as its type has to: what was cut off on the way does not. */
 export function isWhole(bytes: Buffer, { contentType }: Picture): boolean {

@@ -20,12 +20,16 @@ const MARKS: readonly (readonly [contentType: string, at: number, mark: string])
   ['audio/webm', 0, '\x1a\x45\xdf\xa3'],
 ];
 
+/** What else than sound and film is in files of that form: HEIC and AVIF, pictures of both. */
+const PICTURE_BRAND = /^(hei[cfsmx]|hev[cmsx]|mif1|msf1|avi[fs])$/;
+
 /** By a mark that cannot be there by chance; null: none. */
 export function markedSound(bytes: Buffer): string | null {
   const found = MARKS.find(
     ([, at, mark]) =>
       bytes.toString('latin1', at, at + mark.length) === mark && bytes.length > at + mark.length,
   );
+  if (found?.[0] === 'audio/mp4' && PICTURE_BRAND.test(bytes.toString('latin1', 8, 12))) return null;
   if (found?.[0] === 'audio/wav' && bytes.toString('latin1', 0, 4) !== 'RIFF') return null;
   return found?.[0] ?? null;
 }

@@ -41,10 +41,12 @@ describe.each(PICTURES)('%s', (_, contentType, bytes) => {
   });
 });
 
-it('is no picture without a side, and a text is none', () => {
-  const flat = Buffer.from(png);
-  flat.writeUInt32BE(0, 16);
-  expect(pictureOf(flat)).toBeNull();
+it('is no picture without a side, or with one that no PNG may have, and a text is none', () => {
+  for (const side of [0, 2 ** 31, 2 ** 32 - 1]) {
+    const wrong = Buffer.from(png);
+    wrong.writeUInt32BE(side, 16);
+    expect(pictureOf(wrong)).toBeNull();
+  }
   expect(pictureOf(Buffer.from('<svg width="9" height="9"></svg>'.repeat(9)))).toBeNull();
 });
 

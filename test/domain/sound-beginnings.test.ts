@@ -25,6 +25,8 @@ describe('the beginning of a file', () => {
     ['text in UTF-16', '\xff\xfeh\x00i\x00'],
     ['RIFF of something else', 'RIFF\x24\x08\x00\x00AVI LIST'],
     ['gzip', '\x1f\x8b\x08\x00'],
+    ['HEIC', '\x00\x00\x00\x18ftypheic\x00\x00'],
+    ['AVIF', '\x00\x00\x00\x20ftypavif\x00\x00'],
     ['set bits alone', '\xff\xff\xff\xff'],
   ])('of %s is not', (_, head) => expect(beginsLikeSound(Buffer.from(head, 'latin1'))).toBe(false));
 });
