@@ -4,7 +4,7 @@ import { expect, describe, it, beforeAll, afterAll } from 'vitest';
 import { removeOrphans } from '../../src/flow/remove-orphans.ts';
 import { endRetention } from '../../src/flow/retention.ts';
 import { speak } from '../../src/providers/sim/sound/speak.ts';
-import { wavFile } from '../../src/providers/sim/sound/wav.ts';
+import { wavFile } from '../../src/domain/wav.ts';
 import { type Placed, startOn } from '../support/on-storage.ts';
 import type { TestAccount } from '../support/platform.ts';
 import { expectRefusal } from '../support/refusal.ts';

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { endRetention } from '../../src/flow/retention.ts';
 import { speak } from '../../src/providers/sim/sound/speak.ts';
-import { wavFile } from '../../src/providers/sim/sound/wav.ts';
+import { wavFile } from '../../src/domain/wav.ts';
 import { openClient } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { PLACES, type Placed, startOn } from '../support/on-storage.ts';
