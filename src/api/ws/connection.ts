@@ -47,6 +47,8 @@ export interface Hall {
 /** What connections are for, for all of one key: as it is now. */
 export interface Authority {
   caller: Caller;
+  /** How many jobs are followed by name, on all of them. */
+  followed: number;
 }
 
 export interface Subscription {

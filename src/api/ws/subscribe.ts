@@ -53,12 +53,12 @@ export async function subscribeJobs(
   const name = nameNext(connection);
   const some = new SomeJobs(api, { connection, name, wanted: wanted(order.events) }, order.deltas === true);
   assertRoom(connection, ids.length);
-  some.following = ids.length;
   connection.subscriptions.set(name, some);
   try {
     const newest = await some.open(ids, order);
     return { name, begin: () => some.begin(newest) };
   } catch (error) {
+    some.stop();
     connection.subscriptions.delete(name);
     throw error;
   }
