@@ -44,10 +44,9 @@ export interface Hall {
   left(connection: Connection, code: number): void;
 }
 
-/** What connections are for, for all of one key: as it is now. */
+/** What connections are for, for all of one key: as it is now, and how many jobs they follow by name. */
 export interface Authority {
   caller: Caller;
-  /** How many jobs are followed by name, on all of them. */
   followed: number;
 }
 
