@@ -44,9 +44,10 @@ export interface Hall {
   left(connection: Connection, code: number): void;
 }
 
-/** What connections are for, for all of one key: as it is now. */
+/** What connections are for, for all of one key: as it is now, and how many jobs they follow by name. */
 export interface Authority {
   caller: Caller;
+  followed: number;
 }
 
 export interface Subscription {

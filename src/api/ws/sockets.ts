@@ -106,7 +106,7 @@ export function openSockets({ api, authenticator, handlers }: Tools): Sockets {
         throw new AppError('too_many_connections', { details: { max: CONNECTIONS_A_KEY } });
     },
     join({ caller, ...rest }) {
-      const key = keys.get(caller.keyId) ?? { caller, connections: new Set() };
+      const key = keys.get(caller.keyId) ?? { caller, followed: 0, connections: new Set() };
       keys.set(caller.keyId, key);
       const connection = new Connection(hall, { ...rest, authority: key });
       key.connections.add(connection);
