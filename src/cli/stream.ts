@@ -1,6 +1,4 @@
 // An account's events as the API streams them, for ever: a connection that ends is made again where it ended.
-import { createInterface } from 'node:readline';
-import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Access } from './access.ts';
@@ -39,7 +37,7 @@ export async function* eventsOf({ url, key, after, trouble, signal }: StreamOpti
       if (response.ok && response.body) {
         // Without a cursor it is only the reset that says from where on nothing is missed.
         if (cursor !== AHEAD) trouble(null);
-        for await (const told of read(response.body as ReadableStream)) {
+        for await (const told of read(response.body as ReadableStream<Uint8Array>)) {
           const began = cursor === AHEAD;
           cursor = told.id;
           if (told.type === 'reset') {
@@ -70,15 +68,29 @@ const reason = (error: unknown): string => {
 };
 
 /** Server-sent events, as far as our own API uses them: one line of data each. */
-async function* read(body: ReadableStream): AsyncGenerator<Told> {
+async function* read(body: ReadableStream<Uint8Array>): AsyncGenerator<Told> {
   let told: Partial<Told> = {};
-  for await (const line of createInterface({ input: Readable.fromWeb(body) })) {
-    const [, name, value = ''] = /^(id|event|data): ?(.*)$/.exec(line) ?? [];
+  for await (const line of linesOf(body)) {
+    const [, name, value = ''] = /^(id|event|data): ?(.*)$/s.exec(line) ?? [];
     if (name === 'id') told.id = value;
     if (name === 'event') told.type = value;
     if (name === 'data') told.data = value;
     if (line !== '') continue;
     if (told.id !== undefined && told.data !== undefined) yield { type: 'message', ...told } as Told;
     told = {};
+  }
+}
+
+/** Not by node:readline, for which U+2028, which JSON may hold as it is, ends a line too. */
+async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let parts: string[] = [];
+  for await (const bytes of body) {
+    const [first = '', ...rest] = decoder.decode(bytes, { stream: true }).split('\n');
+    parts.push(first);
+    for (const next of rest) {
+      yield parts.join('');
+      parts = [next];
+    }
   }
 }

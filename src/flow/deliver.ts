@@ -11,6 +11,7 @@ import {
   dueLanes,
   endWaiting,
   lockLanes,
+  type Room,
   writeCalls,
 } from '../store/deliveries.ts';
 import { noteReached } from '../store/endpoints.ts';
@@ -23,12 +24,11 @@ export type { Claimed };
 export interface Delivery {
   /**
    * Takes what is due, to be called by the taker at once.
-   * @param without accounts that are to wait, since they have many calls under way
    * @returns `more`: what is due may not have been seen to its end, and the next take should follow at once
    */
-  take(options: { limit: number; without: readonly string[] }): Promise<{ taken: Claimed[]; more: boolean }>;
+  take(room: Room): Promise<{ taken: Claimed[]; more: boolean }>;
   /** Takes what is due of these lanes alone: of which a call has just ended, say. */
-  takeOf(lanes: readonly string[], limit: number): Promise<Claimed[]>;
+  takeOf(lanes: readonly string[], room: Room): Promise<Claimed[]>;
   /** Calls the receiver, and writes down what came of it. */
   deliver(claimed: Claimed): Promise<void>;
 }
@@ -49,7 +49,9 @@ export function openDelivery(ctx: Context): Delivery {
   });
   let walkedTo = '';
   return {
-    async take({ limit, without }) {
+    async take(room) {
+      const full = [...room.underWay].filter(([, calls]) => calls >= room.perAccount);
+      const without = full.map(([accountId]) => accountId);
       const { lanes, next } = await dueLanes(ctx.flow, { after: walkedTo, without });
       const walks = next !== null;
       walkedTo = next ?? '';
@@ -59,19 +61,19 @@ export function openDelivery(ctx: Context): Delivery {
           : await takeOf(
               ctx,
               lanes.map(({ lane }) => lane),
-              limit,
+              room,
             );
-      return { taken, more: walks || taken.length === limit };
+      return { taken, more: walks || taken.length === room.limit };
     },
-    takeOf: (lanes, limit) => takeOf(ctx, lanes, limit),
+    takeOf: (lanes, room) => takeOf(ctx, lanes, room),
     async deliver(claimed) {
-      const result = await call(ctx, claimed);
-      await write({ claimed, result });
+      const fate = await write({ claimed, ...(await call(ctx, claimed)) });
+      if (fate !== null) await seeTo(ctx, claimed, fate);
     },
   };
 }
 
-async function takeOf(ctx: Context, lanes: readonly string[], limit: number): Promise<Claimed[]> {
+async function takeOf(ctx: Context, lanes: readonly string[], room: Room): Promise<Claimed[]> {
   return transaction(ctx.flow, async (tx) => {
     const locked = await lockLanes(tx, lanes);
     const { open = [], closed = [] } = Object.groupBy(locked, ({ enabled }) => (enabled ? 'open' : 'closed'));
@@ -79,17 +81,19 @@ async function takeOf(ctx: Context, lanes: readonly string[], limit: number): Pr
     // What was left over when an endpoint was switched off.
     if (closed.length > 0) await endWaiting(tx, names(closed), END_MAX);
     if (open.length === 0) return [];
-    return claimDeliveries(tx, { lanes: names(open), atOnce: LANE_CALLS, limit, callMs: CALLER_DEAD_MS });
+    return claimDeliveries(tx, { lanes: names(open), atOnce: LANE_CALLS, callMs: CALLER_DEAD_MS, room });
   });
 }
 
-async function call(ctx: Context, claimed: Claimed): Promise<CallResult> {
+async function call(ctx: Context, claimed: Claimed): Promise<Omit<Ended, 'claimed'>> {
   const { body, eventId, endpointId, secret, oldSecret, payload, url } = claimed;
+  const uncalled = (error: string): CallResult => ({ httpStatus: null, error, body: null, durationMs: 0 });
   if (body === null || eventId === null)
-    return { httpStatus: null, error: 'the event is not kept any more', body: null, durationMs: 0 };
+    return { result: uncalled('the event is not kept any more'), isOurs: true };
   const secrets = opened(ctx, endpointId, oldSecret === null ? [secret] : [secret, oldSecret]);
-  if (secrets === null) return { httpStatus: null, error: 'our fault', body: null, durationMs: 0 };
-  return callReceiver(ctx, { url, eventId, body: payload === 'thin' ? thinBody(body) : body, secrets });
+  if (secrets === null) return { result: uncalled('our fault'), isOurs: true };
+  const message = { url, eventId, body: payload === 'thin' ? thinBody(body) : body, secrets };
+  return { result: await callReceiver(ctx, message), isOurs: false };
 }
 
 /** Null: they were sealed with a key that this process does not have. */
@@ -111,12 +115,17 @@ function opened(ctx: Context, endpointId: string, sealed: readonly Buffer[]): st
 interface Ended {
   claimed: Claimed;
   result: CallResult;
+  /** The receiver was not called, for no fault of its own. */
+  isOurs: boolean;
 }
 
-/** What came of calls, in one transaction; what it means for endpoints, one by one, since that is told by events. */
-async function writeList(ctx: Context, list: Ended[], forMs: number): Promise<void[]> {
+/** What an endpoint's calls mean for itself. Null: nothing. */
+type Fate = 'warn' | 'gone' | 'failing' | null;
+
+/** What came of calls, in one transaction. For each what is to become of its endpoint, said once an endpoint. */
+async function writeList(ctx: Context, list: Ended[], forMs: number): Promise<Fate[]> {
   const calls = list.map((ended) => ({ ...ended, called: calledOf(ended) }));
-  const endpoints = calls.filter(({ claimed }) => !claimed.forJobs);
+  const endpoints = calls.filter(({ claimed, isOurs }) => !claimed.forJobs && !isOurs);
   const reached = new Set(idsOf(endpoints.filter(({ called }) => called.status === 'delivered')));
   const failed = idsOf(endpoints).filter((id) => !reached.has(id));
   const failing = await persistently(
@@ -133,20 +142,34 @@ async function writeList(ctx: Context, list: Ended[], forMs: number): Promise<vo
   );
   ctx.counts.called(calls.map(({ called }) => called.status));
   const gone = new Set(idsOf(endpoints.filter(({ result }) => result.httpStatus === 410)));
-  for (const { id, accountId, now, ...since } of failing) {
-    const endpoint = { accountId, id };
-    const what = gone.has(id) ? 'gone' : consequence(since, now);
-    if (what === null) continue;
-    // Lost, it is seen again at the next call that fails.
-    await (
-      what === 'warn'
-        ? warn(ctx, endpoint)
-        : disable(ctx, { ...endpoint, reason: what === 'gone' ? what : 'failing' })
-    ).catch((error: Error) =>
+  const fates = new Map(
+    failing.map(
+      ({ id, now, ...since }) => [id, gone.has(id) ? 'gone' : fateOf(consequence(since, now))] as const,
+    ),
+  );
+  return list.map(({ claimed: { endpointId } }) => {
+    const fate = fates.get(endpointId) ?? null;
+    fates.delete(endpointId);
+    return fate;
+  });
+}
+
+const fateOf = (what: ReturnType<typeof consequence>): Fate => (what === 'disable' ? 'failing' : what);
+
+/**
+ * By events, so under the account's lock, which somebody may hold for long: whoever waits for it here is one call, and no
+ * list of calls. Lost, it is seen again at the next call that fails.
+ */
+async function seeTo(
+  ctx: Context,
+  { accountId, endpointId: id }: Claimed,
+  fate: NonNullable<Fate>,
+): Promise<void> {
+  const endpoint = { accountId, id };
+  await (fate === 'warn' ? warn(ctx, endpoint) : disable(ctx, { ...endpoint, reason: fate })).catch(
+    (error: Error) =>
       ctx.log.warn({ err: error, endpoint: id }, 'an endpoint that fails could not be seen to'),
-    );
-  }
-  return list.map(() => undefined);
+  );
 }
 
 const idsOf = (list: readonly { claimed: Claimed }[]): string[] => [

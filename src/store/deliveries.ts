@@ -91,9 +91,17 @@ export interface Claimed {
   body: string | null;
 }
 
+/** How many calls a taker has left, of all and of each account. */
+export interface Room {
+  limit: number;
+  perAccount: number;
+  /** Calls that it has under way, by account. */
+  underWay: ReadonlyMap<string, number>;
+}
+
 /**
- * Takes what is due of locked lanes, of each as much as it may be called at once, and of those first that have the fewest
- * calls under way.
+ * Takes what is due of locked lanes whose endpoints are on, of each as much as it may be called at once, and of those first
+ * that have the fewest calls under way. An account may have any number of lanes, so it is counted besides.
  * @param atOnce calls of one lane
  */
 export async function claimDeliveries(
@@ -101,9 +109,9 @@ export async function claimDeliveries(
   {
     lanes,
     atOnce,
-    limit,
     callMs,
-  }: { lanes: readonly string[]; atOnce: number; limit: number; callMs: number },
+    room: { limit, perAccount, underWay },
+  }: { lanes: readonly string[]; atOnce: number; callMs: number; room: Room },
 ): Promise<Claimed[]> {
   const { rows } = await tx.query<Claimed>({
     name: 'claim-deliveries',
@@ -111,14 +119,17 @@ export async function claimDeliveries(
       room as materialized (
         select l.lane, greatest(0, $2 - (select count(*) from deliveries c
           where c.lane = l.lane and c.calling_until > (select now from clock))) as free
-        from unnest($1::text[]) as l (lane)),
+        from unnest($1::text[]) as l (lane) join endpoints e on e.id = split_part(l.lane, ' ', 1) and e.enabled),
       due as (
         select d.*, row_number() over (partition by d.lane order by d.next_attempt_at, d.id) - r.free as turn
         from room r cross join lateral (
           select x.account_id, x.event_sequence, x.endpoint_id, x.id, x.lane, x.next_attempt_at from deliveries x
           where x.lane = r.lane and x.next_attempt_at <= (select now from clock)
           order by x.next_attempt_at limit r.free for update skip locked) d),
-      taken as materialized (select * from due order by turn, next_attempt_at limit $3),
+      ranked as (
+        select d.*, coalesce(b.calls, 0) + row_number() over (partition by d.account_id order by d.turn, d.next_attempt_at) as nth
+        from due d left join unnest($5::text[], $6::integer[]) as b (account_id, calls) on b.account_id = d.account_id),
+      taken as materialized (select * from ranked where nth <= $7 order by turn, next_attempt_at limit $3),
       called as (
         update deliveries d set attempts = d.attempts + 1,
           calling_until = (select now from clock) + make_interval(secs => $4::float8 / 1000),
@@ -131,7 +142,7 @@ export async function claimDeliveries(
       from called c join endpoints e on e.account_id = c.account_id and e.id = c.endpoint_id
       left join lateral (select v.id, v.body from events v where v.account_id = c.account_id and v.sequence = c.event_sequence
         and v.created_at = c.created_at limit 1) v on true`,
-    values: [lanes, atOnce, limit, callMs],
+    values: [lanes, atOnce, limit, callMs, [...underWay.keys()], [...underWay.values()], perAccount],
   });
   return rows;
 }

@@ -29,6 +29,8 @@ export function startDelivering(ctx: Context, { concurrency }: { concurrency: nu
   let working: Promise<void> | null = null;
   let failing = false;
 
+  const room = () => ({ limit: concurrency - calling, perAccount, underWay: byAccount });
+
   const call = async (claimed: Claimed): Promise<void> => {
     const { accountId, lane } = claimed;
     calling += 1;
@@ -41,6 +43,8 @@ export function startDelivering(ctx: Context, { concurrency }: { concurrency: nu
     } finally {
       calling -= 1;
       const left = (byAccount.get(accountId) ?? 1) - 1;
+      // It had as many as it may: what waits for that waits in other lanes, too.
+      wanted ||= left + 1 >= perAccount;
       if (left === 0) byAccount.delete(accountId);
       else byAccount.set(accountId, left);
       freed.add(lane);
@@ -52,13 +56,12 @@ export function startDelivering(ctx: Context, { concurrency }: { concurrency: nu
   const takeNext = async (): Promise<void> => {
     const lanes = [...freed];
     freed.clear();
-    for (const claimed of await delivery.takeOf(lanes, concurrency - calling)) void call(claimed);
+    for (const claimed of await delivery.takeOf(lanes, room())) void call(claimed);
   };
 
   /** From all lanes; all of them have their turn, so that those that are full cannot keep the rest waiting. */
   const takeAny = async (): Promise<void> => {
-    const without = [...byAccount].filter(([, count]) => count >= perAccount).map(([id]) => id);
-    const { taken, more } = await delivery.take({ limit: concurrency - calling, without });
+    const { taken, more } = await delivery.take(room());
     for (const claimed of taken) void call(claimed);
     wanted ||= more;
   };

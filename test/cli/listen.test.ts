@@ -54,6 +54,29 @@ describe('millrace listen', () => {
     await stop(command);
   }, 30_000);
 
+  it('brings what JSON may hold as it is, though it ends a line elsewhere, byte for byte', async () => {
+    const account = await millrace.account();
+    const command = listen([
+      '--forward',
+      receiver.url('/lines'),
+      '--url',
+      millrace.url,
+      '--key',
+      account.key,
+    ]);
+    const [, secret = ''] = await command.said(/signed with (whsec_\S+)/);
+    await command.said(/It is connected/);
+    const odd = 'one\u2028two\u2029three\u0085four\u000bfive\rsix';
+    const { id } = await account.submit({ ...chat('x'), metadata: { odd } });
+    await command.said(new RegExp(`job\\.queued ${id} -> 200`));
+    const [call] = receiver.at('/lines');
+    expect(call?.event.data['metadata']).toEqual({ odd });
+    if (call) verify(secret, call);
+    const { data } = (await account.get('/v1/events?limit=100', { accept: 'application/json' })).body;
+    expect(data).toContainEqual(call?.event);
+    await stop(command);
+  }, 30_000);
+
   it('goes on where it was cut off, and finds address and key in credentials.json', async () => {
     const proxy = await startTcpProxy(millrace.url);
     const secret = newSecret();

@@ -2,13 +2,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient, type Heard, TERMINAL } from '../../packages/client/src/index.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
+import { openSocket } from '../support/socket.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 
 let platform: TestPlatform;
 let proxy: TcpProxy;
 let account: TestAccount;
 beforeAll(async () => {
-  platform = await startPlatform({ backend: 'postgres' });
+  platform = await startPlatform({ backend: 'postgres', env: { SOCKET_HEARTBEAT_MS: '200' } });
   proxy = await startTcpProxy(platform.url);
   account = await platform.account();
 });
@@ -62,6 +63,19 @@ describe('subscribe', () => {
     })();
     await expect(listening).rejects.toMatchObject({ name: 'AbortError' });
     expect(heard.map((one) => one.type === 'event' && one.event.data['id'])).toEqual([first.id, second.id]);
+  });
+
+  it('is told how far it has come past what it does not want to hear of', async () => {
+    const socket = await openSocket(platform.url, { key: account.key });
+    await socket.ask({ type: 'subscribe', jobs: 'all', after: 'now', events: ['job.failed'] });
+    const { cursor } = await socket.until(({ type }) => type === 'caught_up');
+    const client = createClient({ baseUrl: platform.url, apiKey: account.key });
+    const job = await client.submit(chat(0));
+    await client.wait(job.id);
+    // Queued and succeeded: neither is said.
+    await socket.until((said) => said.type === 'caught_up' && said.cursor >= cursor + 2);
+    expect(socket.messages.filter(({ type }) => type === 'event')).toEqual([]);
+    await socket.close();
   });
 
   it('does not come back where it is not wanted', async () => {

@@ -22,6 +22,15 @@ describe('verify', () => {
     expect(await verify(Buffer.from(BODY), new Headers(signed()), SECRET)).toEqual(JSON.parse(BODY));
   });
 
+  it('finds its headers however a server hands them on', async () => {
+    const upper = Object.entries(signed()).map(([name, value]) => [name.toUpperCase(), [value]]);
+    expect(await verify(BODY, Object.fromEntries(upper), SECRET)).toBeTruthy();
+    const headers = new Map(Object.entries(signed()));
+    // A Headers of another realm or library.
+    const foreign = { get: (name: string) => headers.get(name) ?? null };
+    expect(await verify(BODY, foreign, SECRET)).toBeTruthy();
+  });
+
   it('takes either secret during a rotation, and two signatures', async () => {
     const both = { ...signed(), 'webhook-signature': '' };
     both['webhook-signature'] = [OTHER, SECRET]

@@ -1,6 +1,9 @@
 // Who calls whom, and how much at once: however bad one receiver is, the others never notice; and no worker's death loses anything.
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startDelivering } from '../../src/workers/deliver.ts';
 import { chat } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
 import { install, runPlatform, startPlatform, type TestPlatform } from '../support/platform.ts';
 import { ANSWERS, type Receiver, startReceiver } from '../support/receiver.ts';
 import { spawnWorker } from '../support/spawn.ts';
@@ -89,6 +92,73 @@ describe('a receiver', () => {
     await other.close();
   }, 30_000);
 });
+
+it('an account whose row is held while its endpoint is to be switched off keeps no other waiting', async () => {
+  const other = await startPlatform({ env: { EGRESS_ALLOW: '127.0.0.1' }, worker: { queues: ['webhooks'] } });
+  const [held, free] = [await other.account(), await other.account()];
+  const answers: (() => void)[] = [];
+  receiver.answers('/goes', (_, response) => void answers.push(() => response.writeHead(410).end()));
+  const gone = await makeEndpoint(held, receiver.url('/goes'));
+  const { id } = await makeEndpoint(free, receiver.url('/stays'));
+  await canceledJob(held);
+  await receiver.until('it is called', () => answers.length === 1);
+  const holder = new pg.Client({ connectionString: other.env['DATABASE_URL'] as string });
+  await holder.connect();
+  await holder.query('begin');
+  await holder.query('select from accounts where id = $1 for update', [held.id]);
+  answers[0]?.();
+  await delivery(held, gone.id, ({ status }) => status === 'failed');
+  for (let i = 0; i < 3; i++) {
+    const from = performance.now();
+    await canceledJob(free);
+    await eventually(async () => (await deliveriesOf(free, id, 'status=delivered')).length > i, {
+      what: 'what came of it is written',
+      withinMs: 30_000,
+    });
+    expect(performance.now() - from).toBeLessThan(5_000);
+  }
+  await holder.end();
+  await eventually(
+    async () => (await held.get(`/v1/webhook-endpoints/${gone.id}`)).body.disabled_reason === 'gone',
+    { what: 'it is switched off', withinMs: 20_000 },
+  );
+  await other.stop();
+}, 90_000);
+
+it('an account whose single jobs name any number of hosts, all of which hang, leaves room for others', async () => {
+  const other = await startPlatform({ env: { EGRESS_ALLOW: '127.0.0.1' }, worker: { queues: ['chat'] } });
+  const [bad, good] = [await other.account(), await other.account()];
+  receiver.answers('/many-hosts', ANSWERS.hang);
+  await canceledJob(bad, { webhook: receiver.url('/many-hosts') });
+  // As if 40 jobs had named 40 hosts.
+  await other.sql(
+    `insert into deliveries (account_id, event_sequence, endpoint_id, url, lane, next_attempt_at, created_at)
+      select d.account_id, d.event_sequence + 1000 + i, d.endpoint_id, d.url, d.endpoint_id || ' host-' || i, d.next_attempt_at, d.created_at
+      from deliveries d, generate_series(1, 40) i`,
+  );
+  // The event is one that is kept, for those calls to be made.
+  await other.sql(
+    `insert into events (account_id, sequence, id, type, job_id, body, created_at)
+      select d.account_id, d.event_sequence, 'ev_' || d.event_sequence, e.type, e.job_id, e.body, e.created_at
+      from deliveries d join events e on e.account_id = d.account_id and e.created_at = d.created_at and e.type = 'job.canceled'
+      where d.lane like '% host-%'`,
+  );
+  const delivering = startDelivering(other.platform.ctx, { concurrency: 8 });
+  await receiver.until('it is called', () => receiver.open('/many-hosts').now === 2);
+  await makeEndpoint(good, receiver.url('/few-hosts'));
+  for (let i = 0; i < 5; i++) {
+    const from = performance.now();
+    await canceledJob(good);
+    await receiver.until('it came', () => receiver.at('/few-hosts').length > i);
+    expect(performance.now() - from).toBeLessThan(1_000);
+  }
+  expect(receiver.open('/many-hosts')).toEqual({ now: 2, most: 2 });
+  // What ended makes room for its other hosts at once, however many these are.
+  receiver.answers('/many-hosts', (_, response) => void response.end());
+  await receiver.until('all of its hosts', () => receiver.at('/many-hosts').length >= 41, 45_000);
+  await delivering.drain(20_000);
+  await other.stop();
+}, 90_000);
 
 describe('a worker', () => {
   it('that is killed in the middle of a call leaves it to another', async () => {

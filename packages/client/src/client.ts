@@ -89,9 +89,9 @@ export function createClient({
     subscribe(options = {}) {
       if (!WebSocket)
         throw new Error('There is no WebSocket here: give createClient one, such as that of "ws".');
-      const ticket = async (): Promise<string> => {
+      const ticket = async (signal?: AbortSignal): Promise<string> => {
         const body = { jobs: 'all' as const, expires_in_s: 60 };
-        const { ticket } = must(await api.POST('/v1/tickets', { body })) as {
+        const { ticket } = must(await api.POST('/v1/tickets', { body, ...(signal && { signal }) })) as {
           ticket: string;
         };
         return ticket;

@@ -4,10 +4,12 @@ import { backOff, pause } from './pause.ts';
 export type Fetch = (request: Request) => Promise<Response>;
 
 const MOST_WAIT_MS = 60_000;
+/** Of what was refused with these, nothing was done. */
+const UNDONE: ReadonlySet<number> = new Set([409, 429, 503]);
 
 /**
  * A fetch that repeats what got no answer or a refusal that says `x-should-retry: true`, as long as Retry-After asks. Of
- * POST only what carries an Idempotency-Key is repeated after a lost answer: it may have been carried out.
+ * POST only what carries an Idempotency-Key is repeated after a lost answer or a fault: it may have been carried out.
  */
 export function retrying(fetch: Fetch, tries: number): Fetch {
   return async (request) => {
@@ -17,7 +19,8 @@ export function retrying(fetch: Fetch, tries: number): Fetch {
       try {
         // A request's body can be sent once.
         const response = await fetch(last ? request : request.clone());
-        const again = !response.ok && response.headers.get('x-should-retry') === 'true';
+        const refused = safe ? !response.ok : UNDONE.has(response.status);
+        const again = refused && response.headers.get('x-should-retry') === 'true';
         if (last || !again) return response;
         await response.body?.cancel();
         await pause(askedPause(response.headers) ?? backOff(tried), request.signal);

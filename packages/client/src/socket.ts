@@ -27,56 +27,91 @@ export class Closed extends Error {
   }
 }
 
-/** Messages that nobody has taken yet; past so many the socket is closed, to go on by cursor once they are. */
-const MOST_WAITING = 10_000;
-/** The server says something at least every 25 s. */
-const SILENT_MS = 60_000;
+/** What nobody has taken yet, in messages and characters; past either the socket is closed, to go on by cursor once they are. */
+const MOST_WAITING = { messages: 10_000, characters: 16 * 1024 * 1024 };
+/** The server's own heartbeats are not for us to see, so we ask for a sign of life ourselves; twice in vain is the end. */
+const QUIET_MS = 25_000;
+const PING = JSON.stringify({ type: 'ping', ref: 'ping' });
 
-/** Opens, says `first`, and yields every message. @throws Closed when the socket closes, however it does */
+export interface Opening {
+  WebSocket: WebSocketClass;
+  url: string;
+  signal?: AbortSignal | undefined;
+  /** Between two pings. */
+  quietMs?: number | undefined;
+}
+
+/** Opens, says `first`, and yields every message. @throws Closed when the socket closes, however it does; the signal's reason */
 export async function* converse(
-  { WebSocket, url, signal }: { WebSocket: WebSocketClass; url: string; signal?: AbortSignal | undefined },
+  { WebSocket, url, signal, quietMs = QUIET_MS }: Opening,
   first: Said,
 ): AsyncGenerator<Said> {
+  signal?.throwIfAborted();
   const socket = new WebSocket(url, ['millrace.v1']);
-  const waiting: Said[] = [];
+  const waiting: { said: Said; size: number }[] = [];
+  let size = 0;
   let closed: Closed | null = null;
   let wake: () => void = () => {};
   const end = (code: number, reason: string): void => {
     closed ??= new Closed(code, reason);
     wake();
   };
-  const leave = (): void => socket.close(1000);
-  signal?.addEventListener('abort', leave, { once: true });
-  let silence = setTimeout(() => {}, 0);
-  const listen = (): void => {
-    clearTimeout(silence);
-    silence = setTimeout(() => (end(1006, 'silence'), socket.close()), SILENT_MS);
+  /** Not to be waited for: a peer that has gone answers no close. */
+  const leave = (code: number, reason: string): void => {
+    end(code, reason);
+    socket.close(1000);
   };
-  listen();
-  socket.addEventListener('open', () => socket.send(JSON.stringify(first)));
+  const abort = (): void => leave(1000, 'aborted');
+  signal?.addEventListener('abort', abort, { once: true });
+  let open = false;
+  let unheard = 0;
+  const beat = setInterval(() => {
+    if (unheard === 2) return leave(1006, 'silence');
+    unheard += 1;
+    if (open) socket.send(PING);
+  }, quietMs);
+  socket.addEventListener('open', () => {
+    open = true;
+    socket.send(JSON.stringify(first));
+  });
   socket.addEventListener('error', () => {});
-  socket.addEventListener('close', ({ code, reason }) => end(code, reason));
+  socket.addEventListener('close', ({ code, reason }) => {
+    open = false;
+    end(code, reason);
+  });
   socket.addEventListener('message', ({ data }) => {
-    listen();
+    unheard = 0;
     if (typeof data !== 'string' || closed) return;
-    waiting.push(JSON.parse(data) as Said);
-    if (waiting.length > MOST_WAITING) {
-      end(1013, 'the listener is slow');
-      socket.close(1000);
-    }
+    const said = parsed(data);
+    if (!said) return leave(1007, 'not understood');
+    waiting.push({ said, size: data.length });
+    size += data.length;
+    if (waiting.length > MOST_WAITING.messages || size > MOST_WAITING.characters)
+      leave(1013, 'the listener is slow');
     wake();
   });
   try {
     for (;;) {
       const next = waiting.shift();
-      if (next) yield next;
-      else if (closed) throw closed as Closed;
+      if (next) {
+        size -= next.size;
+        yield next.said;
+      } else if (closed) throw closed as Closed;
       else await new Promise<void>((resolve) => (wake = resolve));
       signal?.throwIfAborted();
     }
   } finally {
-    clearTimeout(silence);
-    signal?.removeEventListener('abort', leave);
+    clearInterval(beat);
+    signal?.removeEventListener('abort', abort);
     socket.close(1000);
+  }
+}
+
+/** Null: whoever speaks there is not the platform. What a listener throws, nobody catches. */
+function parsed(text: string): Said | null {
+  try {
+    return JSON.parse(text) as Said;
+  } catch {
+    return null;
   }
 }

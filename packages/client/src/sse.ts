@@ -7,13 +7,24 @@ export interface Message {
   data: string;
 }
 
-export async function* readMessages(body: ReadableStream<Uint8Array>): AsyncGenerator<Message> {
+/** The server says at least something more often than that: it is gone, or whatever is between. */
+const SILENT_MS = 90_000;
+
+/** Ends with the body, and with a silence. */
+export async function* readMessages(
+  body: ReadableStream<Uint8Array>,
+  silentMs = SILENT_MS,
+): AsyncGenerator<Message> {
   const reader = body.getReader();
+  const read = async () => {
+    const silence = setTimeout(() => void reader.cancel().catch(() => {}), silentMs);
+    return reader.read().finally(() => clearTimeout(silence));
+  };
   const decoder = new TextDecoder();
   let rest = '';
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await read();
       if (done) return;
       rest += decoder.decode(value, { stream: true });
       const blocks = rest.split('\n\n');

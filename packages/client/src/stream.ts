@@ -1,7 +1,7 @@
 // One job, told in order over as many connections as that takes.
 import { errorOf, MillraceError } from './errors.ts';
 import { type JobMessage, TERMINAL } from './events.ts';
-import { backOff, pause } from './pause.ts';
+import { backOff, lasted, pause } from './pause.ts';
 import { readMessages } from './sse.ts';
 
 export interface StreamOptions {
@@ -31,6 +31,7 @@ export async function* streamJob(
   const where = ticket === undefined ? path : `${path}?ticket=${encodeURIComponent(ticket)}`;
   let lastId = after ?? null;
   for (let breaks = 0; ; breaks += 1) {
+    const since = performance.now();
     try {
       const accept = 'text/event-stream';
       const response = await channel.get(where, { accept, lastId, ...(signal && { signal }) });
@@ -46,8 +47,9 @@ export async function* streamJob(
     } catch (error) {
       signal?.throwIfAborted();
       const final = error instanceof MillraceError && !error.retryable;
-      if (final || breaks >= channel.tries) throw error;
+      if (final || (breaks >= channel.tries && !lasted(since))) throw error;
     }
+    if (lasted(since)) breaks = 0;
     if (breaks >= channel.tries)
       throw new Error(`The stream of ${jobId} broke off ${breaks} times in a row.`);
     await pause(backOff(breaks), signal);

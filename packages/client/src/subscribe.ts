@@ -1,7 +1,7 @@
 // An account's events as they happen, over as many sockets as that takes: every one once, in the order of their numbers.
 import { MillraceError, type ErrorBody } from './errors.ts';
 import { type MillraceEvent, TERMINAL } from './events.ts';
-import { backOff, pause } from './pause.ts';
+import { backOff, lasted, orAborted, pause } from './pause.ts';
 import { type Closed, converse, type Said, type WebSocketClass } from './socket.ts';
 
 export interface SubscribeOptions {
@@ -11,11 +11,11 @@ export interface SubscribeOptions {
   after?: number | 'now' | 'start';
   /** Which types, for example `job.*`. Default: all. */
   events?: readonly string[];
-  /** Also what chats say, as they say it. */
+  /** Also what chats say, as they say it. For named jobs only. */
   deltas?: boolean;
   signal?: AbortSignal;
   /** Instead of the key, for browsers: asked for a fresh ticket at every connection. */
-  ticket?: () => Promise<string>;
+  ticket?: (signal?: AbortSignal) => Promise<string>;
 }
 
 export type Heard =
@@ -31,8 +31,9 @@ export interface Sockets {
   WebSocket: WebSocketClass;
   /** For example `wss://host/v1/ws`. */
   url: string;
-  ticket(): Promise<string>;
+  ticket(signal?: AbortSignal): Promise<string>;
   tries: number;
+  quietMs?: number;
 }
 
 /** Closes for good: coming back would bring the same. */
@@ -40,15 +41,18 @@ const FINAL = new Set([4400, 4401, 4403]);
 
 export async function* subscribe(sockets: Sockets, options: SubscribeOptions): AsyncGenerator<Heard> {
   const { jobs = 'all', events, deltas = false, signal } = options;
+  const { WebSocket, quietMs } = sockets;
   const ticketOf = options.ticket ?? sockets.ticket;
   const place = new Place(options.after ?? 'now');
   for (let breaks = 0; ;) {
     let wait = backOff(breaks);
+    const since = performance.now();
     try {
-      const url = `${sockets.url}?ticket=${encodeURIComponent(await ticketOf())}`;
+      const ticket = await orAborted(ticketOf(signal), signal);
+      const url = `${sockets.url}?ticket=${encodeURIComponent(ticket)}`;
       const filter = { ...(events && { events }), ...(deltas && { deltas, deltas_after: place.deltas() }) };
       const first = { type: 'subscribe', ref: '1', jobs, after: place.after, ...filter };
-      for await (const said of converse({ WebSocket: sockets.WebSocket, url, signal }, first)) {
+      for await (const said of converse({ WebSocket, url, signal, quietMs }, first)) {
         if (said.type === 'closing') wait = Number(said['reconnect_in_ms']) || wait;
         if (said.type === 'error') throw new MillraceError(400, said['error'] as ErrorBody);
         if (place.hear(said)) breaks = 0;
@@ -58,7 +62,7 @@ export async function* subscribe(sockets: Sockets, options: SubscribeOptions): A
     } catch (error) {
       signal?.throwIfAborted();
       const final = error instanceof MillraceError ? !error.retryable : FINAL.has((error as Closed).code);
-      breaks += 1;
+      breaks = lasted(since) ? 1 : breaks + 1;
       if (final || breaks > sockets.tries) throw error;
     }
     await pause(wait, signal);
@@ -90,8 +94,10 @@ class Place {
         if (TERMINAL.has(type)) this.#said.delete(String(data['id']));
         return true;
       }
-      // Where `now` was, if nothing happens on this connection.
+      // Where `now` was; and later how far it has come past what was not asked for.
       case 'caught_up':
+        this.after = Number(said['cursor']);
+        return false;
       case 'reset':
         this.after = Number(said['cursor']);
         return true;

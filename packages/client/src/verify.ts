@@ -9,7 +9,8 @@ export interface VerifyOptions {
   now?: number;
 }
 
-type HeaderSource = Headers | Record<string, string | string[] | undefined>;
+/** As any server has them, in upper or lower case. */
+type HeaderSource = Pick<Headers, 'get'> | Record<string, string | string[] | undefined>;
 
 /**
  * The event that a webhook carries.
@@ -27,7 +28,7 @@ export async function verify(
   const timestamp = header(headers, 'webhook-timestamp');
   const signatures = header(headers, 'webhook-signature').split(' ');
   const age = now / 1000 - Number(timestamp);
-  if (!/^\d+$/.test(timestamp) || Math.abs(age) > toleranceSeconds)
+  if (!/^\d+$/.test(timestamp) || !(Math.abs(age) <= toleranceSeconds))
     throw new SignatureError(`The webhook's time is more than ${toleranceSeconds} s from now.`);
   const bytes = typeof body === 'string' ? new TextEncoder().encode(body) : body;
   const signed = joined(new TextEncoder().encode(`${id}.${timestamp}.`), bytes);
@@ -49,11 +50,16 @@ function keyOf(secret: string) {
 }
 
 function header(headers: HeaderSource, name: string): string {
-  const value = headers instanceof Headers ? headers.get(name) : headers[name];
+  const value = hasGet(headers)
+    ? headers.get(name)
+    : Object.entries(headers).find(([other]) => other.toLowerCase() === name)?.[1];
   const text = Array.isArray(value) ? value[0] : value;
   if (!text) throw new SignatureError(`The webhook lacks the header ${name}.`);
   return text;
 }
+
+/** Not `instanceof`: there is more than one class of that name. */
+const hasGet = (headers: HeaderSource): headers is Pick<Headers, 'get'> => typeof headers.get === 'function';
 
 function fromBase64(text: string): Uint8Array<ArrayBuffer> | null {
   try {

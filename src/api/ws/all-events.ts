@@ -11,6 +11,8 @@ export class AllEvents implements Subscription {
   at = 0n;
   readonly #following: Following;
   readonly #told: Told;
+  /** Up to where it knows that it has heard all. */
+  #said = 0n;
   #over = false;
 
   constructor(following: Following, told: Told) {
@@ -55,7 +57,7 @@ export class AllEvents implements Subscription {
         const more = await outbox.piece(readOn);
         await outbox.drained();
         if (this.#over || more || !feeds.join(this.#accountId, this)) continue;
-        connection.answer(caughtUpText(name, this.at));
+        this.#caughtUp();
         this.#abort = null;
         return;
       }
@@ -67,7 +69,20 @@ export class AllEvents implements Subscription {
   hear(batch: Batch): void {
     const { connection, name, wanted } = this.#told;
     const frames = eventFrames(batch, name, wanted);
-    if (frames) connection.tell(frames.bytes, frames.count);
+    if (!frames) return;
+    connection.tell(frames.bytes, frames.count);
+    this.#said = this.at;
+  }
+
+  /** Who hears little of what happens goes on from where it was told of all: not from its last event, which may not be kept any more. */
+  beat(): void {
+    if (this.#abort === null && !this.#over && this.at > this.#said) this.#caughtUp();
+  }
+
+  #caughtUp(): void {
+    const { connection, name } = this.#told;
+    connection.answer(caughtUpText(name, this.at));
+    this.#said = this.at;
   }
 
   lost(error: Error | null): void {

@@ -52,6 +52,8 @@ export interface Authority {
 
 export interface Subscription {
   stop(): void;
+  /** At every beat of the heart. */
+  beat?(): void;
 }
 
 export class Connection {
@@ -159,6 +161,7 @@ export class Connection {
     if (this.#unheard >= 2) return this.close(CLOSE.silent, 'no pong');
     this.#unheard += 1;
     this.#ws.ping();
+    for (const subscription of this.subscriptions.values()) subscription.beat?.();
   }
 
   /** Answers what is open, says goodbye, closes. */
