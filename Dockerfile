@@ -19,6 +19,8 @@ COPY --from=modules /app/node_modules ./node_modules
 COPY package.json ./
 COPY tools ./tools
 COPY prisma ./prisma
+# The page that webhooks name as their sender's.
+COPY docs/webhooks.md ./docs/webhooks.md
 COPY src ./src
 USER node
 EXPOSE 8080

@@ -25,6 +25,11 @@ export function openDoors(app: FastifyInstance, { adminPort }: Pick<Context['con
     theirs.add(request);
     app.routing(request, response);
   });
+  // WebSockets are opened by the one server's listener, since without any Node hangs up.
+  admin.on('upgrade', (request, socket, head) => {
+    theirs.add(request);
+    app.server.emit('upgrade', request, socket, head);
+  });
   admin.requestTimeout = app.server.requestTimeout;
   admin.keepAliveTimeout = app.server.keepAliveTimeout;
   admin.on('clientError', answerSocket);

@@ -66,6 +66,10 @@ const CODES: Record<string, ErrorCode> = {
   // PostgreSQL gave up on a statement that took too long, or has no memory or connections left.
   '57014': 'overloaded',
   '53200': 'overloaded',
+  // The disk that uploads come to is full, or takes no more of ours.
+  ENOSPC: 'storage_unavailable',
+  EDQUOT: 'storage_unavailable',
+  EROFS: 'storage_unavailable',
   // Prisma: unique or foreign key violated, no such row, no connection in time.
   P2002: 'conflict',
   P2003: 'conflict',

@@ -17,7 +17,8 @@ export const Fetch = Type.Object(
 );
 type Fetch = Static<typeof Fetch>;
 
-const FETCHES_A_KEY = 4;
+/** Of all keys of an account together, or a few keys of one could take them all from everybody else. */
+const FETCHES_AN_ACCOUNT = 4;
 /** A fetch takes a socket, a draft on the disk and up to a minute. */
 const FETCHES = 32;
 const open = new Map<string, number>();
@@ -32,10 +33,10 @@ export const isFetch = (body: unknown): body is object =>
 export async function fetchFor(ctx: Context, request: FastifyRequest, body: object): Promise<Upload> {
   if (!check(body)) throw invalid(check.errors ?? [], '');
   const { url } = body as Fetch;
-  const { keyId } = request.caller;
-  const count = open.get(keyId) ?? 0;
-  if (count >= FETCHES_A_KEY || all >= FETCHES) throw busy(count);
-  open.set(keyId, count + 1);
+  const { accountId } = request.caller;
+  const count = open.get(accountId) ?? 0;
+  if (count >= FETCHES_AN_ACCOUNT || all >= FETCHES) throw busy(count);
+  open.set(accountId, count + 1);
   all += 1;
   const gone = new AbortController();
   const leave = (): void => gone.abort();
@@ -49,17 +50,17 @@ export async function fetchFor(ctx: Context, request: FastifyRequest, body: obje
   } finally {
     socket.off('close', leave);
     all -= 1;
-    const left = (open.get(keyId) ?? 1) - 1;
-    if (left === 0) open.delete(keyId);
-    else open.set(keyId, left);
+    const left = (open.get(accountId) ?? 1) - 1;
+    if (left === 0) open.delete(accountId);
+    else open.set(accountId, left);
   }
 }
 
-function busy(ofKey: number): AppError {
-  const own = ofKey >= FETCHES_A_KEY;
+function busy(ofAccount: number): AppError {
+  const own = ofAccount >= FETCHES_AN_ACCOUNT;
   return new AppError('too_many_connections', {
-    message: `Too many URLs are being fetched ${own ? 'for this key' : 'at present'}. Try again when one has ended.`,
-    details: { max: own ? FETCHES_A_KEY : FETCHES },
+    message: `Too many URLs are being fetched ${own ? 'for this account' : 'at present'}. Try again when one has ended.`,
+    details: { max: own ? FETCHES_AN_ACCOUNT : FETCHES },
     headers: { 'retry-after': '5' },
   });
 }

@@ -1,5 +1,7 @@
 // How long a bare stream of MP3 or AAC frames sounds: each frame is looked at, since what a header says of the whole may be
-// wrong, or a lie that makes long audio cheap.
+// wrong, or a lie that makes long audio cheap. So may its beginning be, which decoders pass over: frames of both kinds are
+// counted, and what lasts longer counts.
+import { markedSound } from './sound.ts';
 
 /** How many bytes a frame has, its own header included, and what it adds. */
 interface Frame {
@@ -9,61 +11,82 @@ interface Frame {
 }
 
 const HEADER_BYTES = 7;
+/** So many tell a tag, or what stands behind it. */
+const BEGIN_BYTES = 16;
 
-export class FrameWalk {
+type Kind = 'audio/mpeg' | 'audio/aac';
+
+export class FramesWalk {
+  readonly #walks: readonly KindWalk[];
+
+  /** @param contentType what it begins like, whose rate is told */
+  constructor(contentType: Kind) {
+    const other = contentType === 'audio/mpeg' ? 'audio/aac' : 'audio/mpeg';
+    this.#walks = [contentType, other].map((kind) => new KindWalk(kind as Kind));
+  }
+
+  push(chunk: Buffer): void {
+    for (const walk of this.#walks) walk.push(chunk);
+  }
+
+  /** In whole milliseconds, rounded up; null without a single frame, or where a tag hides something else. */
+  sound(): { durationMs: number | null; sampleRate: number | null } {
+    const [own, other] = this.#walks as [KindWalk, KindWalk];
+    const seconds = own.hidden ? 0 : Math.max(own.seconds, other.seconds);
+    return {
+      durationMs: seconds > 0 ? Math.ceil(seconds * 1000) : null,
+      sampleRate: own.rate ?? other.rate,
+    };
+  }
+}
+
+class KindWalk {
+  seconds = 0;
+  rate: number | null = null;
+  /** Behind its tag stands what decoders take for another form: how long that lasts, its frames do not tell. */
+  hidden = false;
   readonly #frameAt: (bytes: Buffer, at: number) => Frame | null;
   /** What is left of the chunks so far. */
   #rest: Buffer = Buffer.alloc(0);
   /** Bytes of a frame, or of a tag, that are still to come. */
   #skip = 0;
   #begun = false;
-  #seconds = 0;
-  #rate: number | null = null;
 
-  constructor(contentType: 'audio/mpeg' | 'audio/aac') {
+  constructor(contentType: Kind) {
     this.#frameAt = contentType === 'audio/mpeg' ? mpegFrame : aacFrame;
   }
 
   push(chunk: Buffer): void {
-    let bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
-    if (!this.#begun) {
-      if (bytes.length < 10) {
-        this.#rest = bytes;
-        return;
-      }
-      this.#begun = true;
-      this.#skip = tagBytes(bytes);
-    }
+    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
     let at = 0;
     for (;;) {
       const step = Math.min(this.#skip, bytes.length - at);
       at += step;
       this.#skip -= step;
-      if (at + HEADER_BYTES > bytes.length) break;
+      if (at + (this.#begun ? HEADER_BYTES : BEGIN_BYTES) > bytes.length) break;
+      if (!this.#begun) {
+        // There may be several, one behind the other.
+        this.#skip = tagBytes(bytes, at);
+        if (this.#skip > 0) continue;
+        this.#begun = true;
+        this.hidden = markedSound(bytes.subarray(at, at + BEGIN_BYTES)) !== null;
+      }
       const frame = this.#frameAt(bytes, at);
       // What is no frame is passed over byte by byte, as players do.
       this.#skip = frame?.bytes ?? 1;
       if (!frame) continue;
-      this.#seconds += frame.samples / frame.rate;
-      this.#rate ??= frame.rate;
+      this.seconds += frame.samples / frame.rate;
+      this.rate ??= frame.rate;
     }
     // A copy: the chunk may be a large one.
     this.#rest = Buffer.from(bytes.subarray(at));
   }
-
-  /** In whole milliseconds, rounded up; null without a single frame. */
-  sound(): { durationMs: number | null; sampleRate: number | null } {
-    return {
-      durationMs: this.#rate === null ? null : Math.ceil(this.#seconds * 1000),
-      sampleRate: this.#rate,
-    };
-  }
 }
 
 /** An ID3 tag before the first frame may hold pictures, and so anything. */
-function tagBytes(bytes: Buffer): number {
-  if (bytes.toString('latin1', 0, 3) !== 'ID3') return 0;
-  const size = [6, 7, 8, 9].reduce((sum, at) => sum * 128 + ((bytes[at] as number) & 0x7f), 0);
+function tagBytes(bytes: Buffer, from: number): number {
+  if (bytes.toString('latin1', from, from + 3) !== 'ID3') return 0;
+  const size = [6, 7, 8, 9].reduce((sum, at) => sum * 128 + ((bytes[from + at] as number) & 0x7f), 0);
   return 10 + size;
 }
 

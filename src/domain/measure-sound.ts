@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { FlacWalk } from './flac.ts';
-import { FrameWalk } from './frames.ts';
+import { FramesWalk } from './frames.ts';
 import { Mp4Walk } from './mp4.ts';
 import { OggWalk } from './ogg.ts';
 import { soundType } from './sound.ts';
@@ -86,7 +86,7 @@ function walkOf(contentType: string): Walk | null {
   switch (contentType) {
     case 'audio/mpeg':
     case 'audio/aac':
-      return new FrameWalk(contentType);
+      return new FramesWalk(contentType);
     case 'audio/flac':
       return new FlacWalk();
     case 'audio/ogg':

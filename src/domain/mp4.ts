@@ -10,9 +10,13 @@ const LOOKED_AT: Record<string, number> = {
   hdlr: 12,
   stsd: 512,
   stts: 8,
+  stsz: 12,
+  stz2: 12,
   tfhd: 8,
   trun: 8,
 };
+/** A header of eight bytes begins one: a file of nothing else would fill the memory, and each fragment would look through them all. */
+const MOST_TRACKS = 64;
 const AAC_SAMPLES = 1024;
 const AAC_RATES = [96, 88.2, 64, 48, 44.1, 32, 24, 22.05, 16, 12, 11.025, 8, 7.35].map((khz) => khz * 1000);
 
@@ -25,6 +29,8 @@ interface Track {
   rate: number;
   /** Of its tables, and of fragments, whose units are not looked at. */
   samples: number;
+  /** Of its table of sizes, by which players find them, whatever its table of times says. */
+  sized: number;
   fragmented: number;
   units: number;
 }
@@ -36,9 +42,11 @@ export class Mp4Walk {
   #entries = 0;
   #behind = 0;
   #fragmentOf: Track | undefined;
+  #broken = false;
   readonly #tracks: Track[] = [];
 
   push(chunk: Buffer): void {
+    if (this.#broken) return;
     const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
     let at = 0;
     for (;;) {
@@ -52,9 +60,9 @@ export class Mp4Walk {
     this.#rest = Buffer.from(bytes.subarray(at));
   }
 
-  /** Of the longest sound in it; null where there is none, or one of fragments that are no AAC. */
+  /** Of the longest sound in it; null where there is none, or one of fragments that are no AAC, or far too many tracks. */
   sound(): { durationMs: number | null; sampleRate: number | null } {
-    const sounds = this.#tracks.filter(({ isSound }) => isSound);
+    const sounds = this.#broken ? [] : this.#tracks.filter(({ isSound }) => isSound);
     const ms = Math.max(0, ...sounds.map(lengthMs));
     return { durationMs: ms > 0 ? Math.ceil(ms) : null, sampleRate: sounds[0]?.rate || null };
   }
@@ -68,7 +76,11 @@ export class Mp4Walk {
     const headBytes = short === 1 ? 16 : 8;
     const size = short === 1 ? Number(bytes.readBigUInt64BE(at + 8)) : short === 0 ? Infinity : short;
     if (size < headBytes) return Infinity;
-    if (type === 'trak') this.#tracks.push(newTrack());
+    if (type === 'trak') {
+      this.#broken = this.#tracks.length === MOST_TRACKS;
+      if (this.#broken) return Infinity;
+      this.#tracks.push(newTrack());
+    }
     if (WITHIN.has(type)) return headBytes;
     const content = size - headBytes;
     const needed = Math.min(LOOKED_AT[type] ?? 0, content);
@@ -106,6 +118,7 @@ export class Mp4Walk {
     const long = content[0] === 1 ? 8 : 0;
     if (type === 'hdlr' && content.length >= 12) track.isSound = content.toString('latin1', 8, 12) === 'soun';
     if (type === 'tkhd' && content.length >= 24) track.id = content.readUInt32BE(12 + long);
+    if ((type === 'stsz' || type === 'stz2') && content.length >= 12) track.sized += content.readUInt32BE(8);
     if (type === 'mdhd' && content.length >= 24) track.scale = content.readUInt32BE(12 + long);
     if (type === 'stsd' && content.length >= 44) describe(track, content);
   }
@@ -118,6 +131,7 @@ const newTrack = (): Track => ({
   isAac: false,
   rate: 0,
   samples: 0,
+  sized: 0,
   fragmented: 0,
   units: 0,
 });
@@ -136,9 +150,10 @@ function describe(track: Track, content: Buffer): void {
   track.rate = AAC_RATES[(content.readUInt16BE(at + 1) >> 7) & 15] ?? track.rate;
 }
 
-function lengthMs({ scale, isAac, rate, samples, fragmented, units }: Track): number {
+function lengthMs({ scale, isAac, rate, samples, sized, fragmented, units }: Track): number {
   if (fragmented > 0 && !isAac) return 0;
   const told = scale > 0 ? (units / scale) * 1000 : 0;
-  const counted = isAac && rate > 0 ? (((samples + fragmented) * AAC_SAMPLES) / rate) * 1000 : 0;
+  const counted =
+    isAac && rate > 0 ? (((Math.max(samples, sized) + fragmented) * AAC_SAMPLES) / rate) * 1000 : 0;
   return Math.max(told, counted);
 }

@@ -4,6 +4,8 @@ import { opusMs } from './opus.ts';
 
 const PAGE_HEAD_BYTES = 27;
 const MOST_BYTES_A_MS = 200;
+/** Recordings of radio begin a stream for each song; whoever has more wants nothing but our memory. */
+const MOST_STREAMS = 1_000;
 
 export class OggWalk {
   #rest: Buffer = Buffer.alloc(0);
@@ -52,7 +54,8 @@ export class OggWalk {
     const sizes = page.subarray(PAGE_HEAD_BYTES, PAGE_HEAD_BYTES + (page[26] as number));
     let at = PAGE_HEAD_BYTES + sizes.length;
     const begins = ((page[5] as number) & 2) !== 0;
-    if (begins && page.toString('latin1', at, at + 8) === 'OpusHead' && at + 16 <= page.length) {
+    if (begins && this.#open.size + this.#vorbis.size >= MOST_STREAMS) this.#other = true;
+    else if (begins && page.toString('latin1', at, at + 8) === 'OpusHead' && at + 16 <= page.length) {
       this.#open.set(serial, false);
       this.#rate ??= page.readUInt32LE(at + 12) || 48_000;
     } else if (begins && page.toString('latin1', at, at + 7) === '\x01vorbis' && at + 16 <= page.length) {

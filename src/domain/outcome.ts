@@ -167,13 +167,17 @@ function failed(
   return { type: 'again', counts: 'failure', ambiguous: outcome.ambiguous, waitMs, waste };
 }
 
-/** Longer where the vendor is away and there is no other, unless that would be too late (docs/decisions/0013). */
+/**
+ * Longer where the vendor is away and there is no other, or our own storage is, unless that would be too late
+ * (docs/decisions/0013).
+ */
 function pause(
   { failures, routes }: Settling,
-  { unsent = false }: Outcome & { type: 'failed' },
+  { unsent = false, code }: Outcome & { type: 'failed' },
   { leftMs, random }: { leftMs: number; random: number },
 ): number {
-  const away = unsent && failures + 1 >= routes ? awayMs(failures, random) : null;
+  const isAway = (unsent && failures + 1 >= routes) || code === 'storage_unavailable';
+  const away = isAway ? awayMs(failures, random) : null;
   return away !== null && away < leftMs ? away : backoffMs(failures, random);
 }
 

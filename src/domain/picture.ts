@@ -9,8 +9,13 @@ export interface Picture {
 /** @param bytes the image, or its beginning. @returns null where they begin no PNG, JPEG or WebP with a header that is whole */
 export function pictureOf(bytes: Buffer): Picture | null {
   const found = png(bytes) ?? jpeg(bytes) ?? webp(bytes);
-  return found && found.width > 0 && found.height > 0 ? found : null;
+  return found && isSide(found.width) && isSide(found.height) ? found : null;
 }
+
+/** PNG allows no more either, and a column of the artifact's row holds no more. */
+const MOST_SIDE = 2_147_483_647;
+
+const isSide = (pixels: number): boolean => pixels > 0 && pixels <= MOST_SIDE;
 
 /** Whether an image ends as its type has to: what was cut off on the way does not. */
 export function isWhole(bytes: Buffer, { contentType }: Picture): boolean {
@@ -22,6 +27,13 @@ export function isWhole(bytes: Buffer, { contentType }: Picture): boolean {
     case 'image/webp':
       return bytes.readUInt32LE(4) + 8 <= bytes.length;
   }
+}
+
+/** What some models make of moving images; nothing that is edited. */
+export function gifOf(bytes: Buffer): { contentType: 'image/gif'; width: number; height: number } | null {
+  if (bytes.length < 13 || !/^GIF8[79]a$/.test(bytes.toString('latin1', 0, 6))) return null;
+  const [width, height] = [bytes.readUInt16LE(6), bytes.readUInt16LE(8)];
+  return width > 0 && height > 0 ? { contentType: 'image/gif', width, height } : null;
 }
 
 const PNG_START = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);

@@ -38,6 +38,8 @@ const WORDS = new Set<number>([
   ID.timestamp,
 ]);
 const AUDIO = 2;
+/** A header of two bytes begins one: a file of nothing else would fill the memory, and each block would look through them all. */
+const MOST_TRACKS = 64;
 /** A track's number, a time, flags, and the beginning of the first frame. */
 const BLOCK_HEAD_BYTES = 14;
 /** The longest words of interest: a codec's name. */
@@ -98,7 +100,10 @@ export class WebmWalk {
     const { id, size, headBytes } = element;
     const from = at + headBytes;
     if (WITHIN.has(id)) {
-      if (id === ID.trackEntry) this.#tracks.push({ number: 0, type: 0, codec: '', rate: null });
+      if (id === ID.trackEntry) {
+        if (this.#tracks.length === MOST_TRACKS) return (this.#broken = true);
+        this.#tracks.push({ number: 0, type: 0, codec: '', rate: null });
+      }
       this.#skip = headBytes;
       return true;
     }

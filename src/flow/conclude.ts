@@ -17,29 +17,29 @@ interface Result {
   call: Call;
   result: CallResult;
   reason: StopReason | null;
+  /** Of the attempt's brake. */
+  leaving: AbortSignal;
 }
 
-export async function conclude(ctx: Context, { claimed, call, result, reason }: Result): Promise<Ended> {
+export async function conclude(
+  ctx: Context,
+  { claimed, call, result, reason, leaving }: Result,
+): Promise<Ended> {
   const { evidence } = result;
   const counted = { ...call, model: claimed.model };
   switch (result.type) {
     case 'succeeded':
       try {
-        const { outputJson, artifacts } = await keepOutput(ctx, claimed, result.output);
+        const owner = { accountId: claimed.accountId, jobId: claimed.jobId, leaving };
+        const { outputJson, artifacts } = await keepOutput(ctx, owner, result.output);
         const usage = usageOf(ctx, counted, result);
         return { outcome: { type: 'succeeded', output: outputJson, usage }, evidence, artifacts };
       } catch (error) {
         ctx.log.error({ err: error, job: claimed.jobId }, 'an output could not be stored');
-        const billed = result.usage;
-        return failed(
-          {
-            code: 'storage_unavailable',
-            message: 'The output could not be stored.',
-            retryable: true,
-            billed,
-          },
-          evidence,
-        );
+        // That we go is no failure of the job's.
+        if (leaving.aborted) return { outcome: { type: 'interrupted', used: null }, evidence, artifacts: [] };
+        const message = 'The output could not be stored.';
+        return failed({ ...STORAGE_AWAY, message, billed: result.usage }, evidence);
       }
     case 'failed':
     case 'ambiguous':
@@ -82,7 +82,7 @@ export async function conclude(ctx: Context, { claimed, call, result, reason }: 
 /** Of a chat whose call had begun: what it said, and what that used by the vendor's word or our own count. */
 async function usedSoFar(
   ctx: Context,
-  { claimed, call, result }: Omit<Result, 'reason'> & { result: CallResult & { type: 'stopped' } },
+  { claimed, call, result }: Pick<Result, 'claimed' | 'call'> & { result: CallResult & { type: 'stopped' } },
 ): Promise<{ output: string; usage: UsageLine[] } | null> {
   if (call.kind !== 'chat' || !result.evidence.sent) return null;
   const counted = { ...call, model: claimed.model };
@@ -97,6 +97,8 @@ export function stopped(
   const { evidence = null, output = null, usage = [] } = rest;
   return { outcome: { type: 'stopped', reason, output, usage }, evidence, artifacts: [] };
 }
+
+export const STORAGE_AWAY = { code: 'storage_unavailable', retryable: true } as const;
 
 type Failure = Pick<Outcome & { type: 'failed' }, 'code' | 'message' | 'retryable'> &
   Partial<Outcome & { type: 'failed' }>;

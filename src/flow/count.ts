@@ -3,7 +3,7 @@ import type { Context } from '../context.ts';
 import type { Bounds, Kind, UsageLine } from '../domain/job.ts';
 import { promptSize, spokenBytes } from '../domain/prompt.ts';
 import { tokensOf, unitOf, type Work } from '../domain/work.ts';
-import type { Output } from '../providers/provider.ts';
+import type { OpenedArtifact, Output } from '../providers/provider.ts';
 import { deltasOf } from '../store/deltas.ts';
 
 export interface Counted {
@@ -62,11 +62,11 @@ function countMade(ctx: Context, { model, input }: Counted, work: Work): UsageLi
  */
 export async function countRefused(
   ctx: Context,
-  call: Counted & { kind: Kind },
+  call: Counted & { kind: Kind; artifact: Pick<OpenedArtifact, 'durationMs'> | null },
   attempt: { accountId: string; jobId: string; attempt: number },
 ): Promise<UsageLine[] | null> {
   if (!call.bounds.charge_refused) return null;
-  const { n = 1, characters = 0, audio_ms: audioMs = 0 } = call.bounds;
+  const { n = 1, characters = 0, audio_ms: mostMs = 0 } = call.bounds;
   switch (call.kind) {
     case 'chat':
       return (await countStored(ctx, call, attempt)).usage;
@@ -75,7 +75,8 @@ export async function countRefused(
     case 'tts':
       return countMade(ctx, call, { kind: 'tts', characters });
     case 'stt':
-      return countMade(ctx, call, { kind: 'stt', audioMs });
+      // Of audio by URL the bound is the longest that it might have been.
+      return countMade(ctx, call, { kind: 'stt', audioMs: call.artifact?.durationMs ?? mostMs });
   }
 }
 

@@ -141,6 +141,8 @@ async function writeList(ctx: Context, list: Ended[], forMs: number): Promise<Fa
     { forMs, on: isConnectionError },
   );
   ctx.counts.called(calls.map(({ called }) => called.status));
+  for (const { claimed, result, isOurs, called } of calls)
+    if (!isOurs && called.status !== 'delivered') tell(ctx, claimed, result);
   const gone = new Set(idsOf(endpoints.filter(({ result }) => result.httpStatus === 410)));
   const fates = new Map(
     failing.map(
@@ -170,6 +172,13 @@ async function seeTo(
     (error: Error) =>
       ctx.log.warn({ err: error, endpoint: id }, 'an endpoint that fails could not be seen to'),
   );
+}
+
+/** One line a minute of all that fail: whose receiver it is is the owner's to see, and that many do the operator's. */
+function tell(ctx: Context, { id, accountId, endpointId }: Claimed, { error, httpStatus }: CallResult): void {
+  const why = error ?? `status ${httpStatus}`;
+  const example = { endpoint: endpointId, account: accountId, delivery: id, why };
+  ctx.alarms.raise('warn', 'webhooks fail at their receivers', { about: {}, example });
 }
 
 const idsOf = (list: readonly { claimed: Claimed }[]): string[] => [

@@ -36,7 +36,12 @@ export function openEndings(ctx: Context, { announcer, settle, provider }: Sweep
       if (!named || !(orphan.cancelRequested || orphan.remainingMs <= 0)) return false;
       if (orphan.kind === 'chat') {
         // What it said is what it costs, whatever the vendor does: nobody has to wait.
-        void hangUp(ctx, tools, orphan);
+        hangUp(ctx, tools, orphan).catch((error: unknown) =>
+          ctx.log.warn(
+            { err: error, job: orphan.jobId },
+            "a lost worker's chat was not hung up at its vendor",
+          ),
+        );
         return false;
       }
       if (ending.size >= MOST) return false;

@@ -88,13 +88,15 @@ export interface Following {
   withoutDeltas?: boolean;
   /** Called whenever all has been told that there was at the last look. */
   caughtUp?(): void;
+  /** Who follows many looks at each less often by itself: at most once in so many milliseconds. */
+  restMs?(): number;
 }
 
 /** Ends after the job's last event. */
 export async function* followJob(
   { ctx, hub }: { ctx: Context; hub: Hub },
   stream: JobStream,
-  { signal, withoutDeltas = false, caughtUp }: Following,
+  { signal, withoutDeltas = false, caughtUp, restMs = () => 0 }: Following,
 ): AsyncGenerator<Batch> {
   const { accountId, jobId, greeting } = stream;
   const teller = new JobTeller(jobId, { ...stream.cursor }, withoutDeltas);
@@ -114,7 +116,7 @@ export async function* followJob(
       if (isFinal(look.status)) return;
       // A place in the line changes without a word about the job itself.
       const often = frames.length > 0 || look.position !== null;
-      await watch.next(often ? LOOK_ANYWAY_MS : LOOK_RARELY_MS, signal);
+      await watch.next(Math.max(often ? LOOK_ANYWAY_MS : LOOK_RARELY_MS, restMs()), signal);
     }
   } finally {
     watch.close();

@@ -4,6 +4,7 @@ import { crashPoint } from '../crash.ts';
 import { persistently } from '../db/transaction.ts';
 import { newId } from '../domain/ids.ts';
 import type { Output } from '../providers/provider.ts';
+import type { Written } from '../storage/storage.ts';
 import type { Artifact } from '../store/artifacts.ts';
 import { retentionOf } from './retention.ts';
 
@@ -12,9 +13,14 @@ export interface Kept {
   artifacts: Artifact[];
 }
 
-type Owner = { accountId: string; jobId: string };
+interface Owner {
+  accountId: string;
+  jobId: string;
+  /** Aborted, nobody waits any longer for a storage that is away: the job is no longer ours. */
+  leaving: AbortSignal;
+}
 
-/** @throws if storage does not take the bytes */
+/** @throws if storage has not taken the bytes in ten minutes, or when we left */
 export async function keepOutput(ctx: Context, owner: Owner, output: Output): Promise<Kept> {
   switch (output.kind) {
     case 'chat':
@@ -57,10 +63,12 @@ export async function keepOutput(ctx: Context, owner: Owner, output: Output): Pr
   }
 }
 
-/** An outcome in hand outlasts a database that is away, here as in its settlement. */
+/** An outcome in hand was paid for: it outlasts a database that is away, here as in its settlement, and a storage likewise. */
 const PATIENCE_MS = 10 * 60_000;
 
-async function kept(ctx: Context, owner: Owner): Promise<Owner & { expiresAt: Date | null }> {
+type Keeping = Owner & { expiresAt: Date | null };
+
+async function kept(ctx: Context, owner: Owner): Promise<Keeping> {
   const { expiresAt } = await persistently(() => retentionOf(ctx, owner.accountId), { forMs: PATIENCE_MS });
   return { ...owner, expiresAt };
 }
@@ -71,15 +79,15 @@ type Content = Pick<Artifact, 'contentType' | 'width' | 'height' | 'durationMs' 
   bytes: Buffer;
 };
 
-async function store(
-  ctx: Context,
-  { accountId, jobId, expiresAt }: Owner & { expiresAt: Date | null },
-  content: Content,
-): Promise<Artifact> {
-  const { bytes, contentType, width, height, durationMs, sampleRate } = content;
-  const staged = await ctx.storage.stage(bytes);
-  const storageKey = await staged.keep(accountId);
+async function store(ctx: Context, owner: Keeping, content: Content): Promise<Artifact> {
+  const { accountId, jobId, expiresAt } = owner;
+  const written = await persistently(() => putContent(ctx, accountId, content.bytes), {
+    forMs: PATIENCE_MS,
+    signal: owner.leaving,
+    on: tellOnce(ctx, jobId),
+  });
   crashPoint('artifact-stored');
+  const { contentType, width, height, durationMs, sampleRate } = content;
   return {
     id: newId('art'),
     accountId,
@@ -90,11 +98,29 @@ async function store(
     height,
     durationMs,
     sampleRate,
-    storageKey,
-    bytes: staged.bytes,
-    sha256: staged.sha256,
+    ...written,
     expiresAt,
     pending: false,
+  };
+}
+
+async function putContent(
+  ctx: Context,
+  accountId: string,
+  content: Buffer,
+): Promise<Written & { storageKey: string }> {
+  const staged = await ctx.storage.stage(content);
+  const { bytes, sha256 } = staged;
+  return { bytes, sha256, storageKey: await staged.keep(accountId) };
+}
+
+/** Whatever is wrong with a storage, an operator may mend it: nothing about the bytes could be refused. */
+function tellOnce(ctx: Context, jobId: string): (error: unknown) => true {
+  let told = false;
+  return (err) => {
+    if (!told) ctx.log.warn({ err, job: jobId }, 'an output cannot be stored at present; it is tried again');
+    told = true;
+    return true;
   };
 }
 

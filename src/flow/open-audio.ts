@@ -1,10 +1,10 @@
 // The audio a job is to hear, or the image it is to edit: sent along, an artifact, or behind a URL, which is fetched once a job.
 import { Readable } from 'node:stream';
 import type { Context } from '../context.ts';
-import { AUDIO_HEAD_BYTES, beginsLikeAudio } from '../domain/audio.ts';
 import { AppError } from '../domain/errors.ts';
 import type { Bounds, JobErrorCode } from '../domain/job.ts';
 import { recognise } from '../domain/measure-sound.ts';
+import { beginsLikeSound, mayOutlast, SOUND_HEAD_BYTES, UNMEASURED } from '../domain/sound.ts';
 import type { Call } from '../providers/provider.ts';
 import { type Artifact, findArtifact, findFetched } from '../store/artifacts.ts';
 import type { Claimed } from '../store/claims.ts';
@@ -38,7 +38,8 @@ export async function openAudio(
     artifact: id,
     audio,
     url,
-  } = JSON.parse(input) as { artifact?: string; audio?: string; url?: string };
+    max_seconds: named,
+  } = JSON.parse(input) as { artifact?: string; audio?: string; url?: string; max_seconds?: number };
   if (audio !== undefined) {
     const bytes = Buffer.from(audio, 'base64');
     const { contentType, durationMs } = await recognise(bytes);
@@ -51,7 +52,7 @@ export async function openAudio(
   }
   const artifact: Artifact | null =
     url !== undefined
-      ? await fetched(ctx, claimed, { url, signal })
+      ? await fetched(ctx, claimed, { url, named: named !== undefined, signal })
       : id === undefined
         ? null
         : await findArtifact(ctx.flow, claimed.accountId, id);
@@ -70,7 +71,7 @@ export async function openAudio(
 async function fetched(
   ctx: Context,
   { accountId, jobId, boundsJson }: Hearing,
-  { url, signal }: { url: string; signal: AbortSignal },
+  { url, named, signal }: { url: string; named: boolean; signal: AbortSignal },
 ): Promise<Artifact> {
   let kept: Artifact | null = await findFetched(ctx.flow, accountId, jobId);
   if (!kept) {
@@ -78,6 +79,9 @@ async function fetched(
     signal.throwIfAborted();
   }
   const { audio_ms: most } = JSON.parse(boundsJson) as Bounds;
+  // A bound that the client did not name is the plan's: what lasts longer than that is the operator's risk.
+  if (kept.durationMs === null && named && most !== undefined && mayOutlast(most, kept.bytes))
+    throw new Unheard('input_unsupported', UNMEASURED);
   if (kept.durationMs !== null && most !== undefined && kept.durationMs > most)
     throw new Unheard(
       'input_too_long',
@@ -103,8 +107,8 @@ async function keep(
   { accountId, jobId }: { accountId: string; jobId: string },
   upload: Upload,
 ): Promise<Artifact> {
-  const head = await upload.staged.head(AUDIO_HEAD_BYTES);
-  if (!beginsLikeAudio(head)) {
+  const head = await upload.staged.head(SOUND_HEAD_BYTES);
+  if (!beginsLikeSound(head)) {
     await dropUpload(upload);
     throw new Unheard('input_unsupported', 'What is behind the URL is not audio in a form that we know.');
   }

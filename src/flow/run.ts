@@ -4,11 +4,12 @@ import { crashPoint } from '../crash.ts';
 import { persistently } from '../db/transaction.ts';
 import type { Bounds } from '../domain/job.ts';
 import type { Call, CallResult, Provider } from '../providers/provider.ts';
+import { StorageDown } from '../storage/storage.ts';
 import { noteRemoteId } from '../store/attempts.ts';
 import type { Claimed } from '../store/claims.ts';
 import { applyBrake, type Brake, type Target } from './brake.ts';
 import { callbackUrl } from './callback.ts';
-import { conclude, type Ended, failed, stopped } from './conclude.ts';
+import { conclude, type Ended, failed, STORAGE_AWAY, stopped } from './conclude.ts';
 import { hear } from './hear.ts';
 import { findRoute, openRoute } from './open-call.ts';
 import type { Pauses } from './pauses.ts';
@@ -57,6 +58,8 @@ export async function run(ctx: Context, tools: RunTools, of: Run): Promise<Settl
   const underway: Underway = { target: null };
   const ended = await attempt(ctx, tools, { ...of, underway }).catch((error: unknown): Ended => {
     ctx.log.error({ err: error, job: jobId }, 'an attempt broke on our side');
+    if (error instanceof StorageDown)
+      return failed({ ...STORAGE_AWAY, message: 'The input could not be read from storage.' });
     return broken();
   });
   const named = kind !== 'chat' && underway.target?.key.remoteId != null;
@@ -120,12 +123,15 @@ async function attempt(
   try {
     const asking = { call, claimed, underway };
     const result =
-      (await askAfter(ctx, tools, asking)) ?? (onlyAsk ? null : await callOnce(ctx, tools, asking));
+      (await askAfter(ctx, tools, { ...asking, onlyAsk })) ??
+      (onlyAsk ? null : await callOnce(ctx, tools, asking));
     if (result === null)
       return onlyAsk ? stopped(brake.asked.reason === 'deadline' ? 'deadline' : 'cancel') : noRoute();
     await recorder.flushed();
     const reason = result.type === 'succeeded' ? null : await braked.reason();
-    return await conclude(ctx, { claimed, call, result, reason });
+    // The call is over; what is left may take minutes where storage is away, and asks no vendor to stop.
+    braked.release();
+    return await conclude(ctx, { claimed, call, result, reason, leaving: brake.leaving });
   } finally {
     braked.release();
     pause.close();
@@ -147,7 +153,7 @@ interface Asking {
 async function askAfter(
   ctx: Context,
   tools: RunTools,
-  { call, claimed, underway }: Asking,
+  { call, claimed, underway, onlyAsk }: Asking & { onlyAsk: boolean },
 ): Promise<CallResult | null> {
   // All of them, since one that was cut off while it asked leaves no trace of its own at the vendor; and each at the
   // vendor it went to, which another route's does not know of.
@@ -165,6 +171,8 @@ async function askAfter(
     const found = await target.provider.lookup?.(target.route, call, earlier);
     // Stopped while asking: of this attempt's own call nothing was sent.
     if (found?.type === 'stopped') return { ...found, evidence: { ...found.evidence, sent: false } };
+    // To be begun anew, and by this attempt: the next would hear of the same failure, and none would ever begin anything.
+    if (found?.type === 'failed' && found.over && found.retryable && !onlyAsk) continue;
     if (found) return found;
   }
   underway.target = null;

@@ -6,6 +6,7 @@ import { newId } from '../domain/ids.ts';
 import { type Kind, PRIORITIES } from '../domain/job.ts';
 import type { Model, ModelRoute } from '../domain/model.ts';
 import { recognise } from '../domain/measure-sound.ts';
+import { mayOutlast, UNMEASURED } from '../domain/sound.ts';
 import type { PlanTerms } from '../domain/plan.ts';
 import { nearest } from '../domain/nearest.ts';
 import { promptSize } from '../domain/prompt.ts';
@@ -160,7 +161,7 @@ async function knowInput(
 async function audioMs(
   ctx: Context,
   accountId: string,
-  { artifact: id, url, audio }: SttInput,
+  { artifact: id, url, audio, max_seconds: most }: SttInput,
 ): Promise<number | null> {
   if ([id, url, audio].filter((given) => given !== undefined).length !== 1) {
     throw invalidRequest({
@@ -176,8 +177,16 @@ async function audioMs(
     if (never) throw never.refusal('input.url');
     return null;
   }
-  if (audio !== undefined) return (await recognise(Buffer.from(audio, 'base64'))).durationMs;
-  return (await theArtifact(ctx, accountId, id ?? '')).durationMs;
+  const { bytes, durationMs } =
+    audio === undefined ? await theArtifact(ctx, accountId, id ?? '') : await sentAlong(audio);
+  if (durationMs === null && most !== undefined && mayOutlast(most * 1000, bytes))
+    throw new AppError('input_unsupported', { message: UNMEASURED, details: { field: 'input.max_seconds' } });
+  return durationMs;
+}
+
+async function sentAlong(audio: string): Promise<Pick<StoredArtifact, 'bytes' | 'durationMs'>> {
+  const bytes = Buffer.from(audio, 'base64');
+  return { bytes: bytes.length, durationMs: (await recognise(bytes)).durationMs };
 }
 
 /** Its sides were read from its bytes when it came: without them it is nothing that we know for an image. */

@@ -1,5 +1,6 @@
 // The sweep: what was left behind is found and finished. Every worker is ready to; one does, while its
 // lease on it lasts, since what it looks at grows with everybody's slots.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Context } from '../context.ts';
 import type { Tx } from '../db/pool.ts';
 import { isConnectionError, transaction } from '../db/transaction.ts';
@@ -36,7 +37,6 @@ const TASKS: Record<string, SweepTask> = {
   expireWaiting,
   refillDue,
   expireLots,
-  endRetention,
 };
 /** Done at every sixtieth. */
 const SLOW_TASKS: Record<string, SweepTask> = {
@@ -44,10 +44,15 @@ const SLOW_TASKS: Record<string, SweepTask> = {
   guardOverrun,
   refillForgotten,
   forgetDeliveries: async (ctx) => (await forgetDeliveries(ctx), false),
-  removeOrphans: async (ctx) => (await removeOrphans(ctx), false),
   removeTickets,
 };
 const SLOW = 60;
+/** Begun by every pass, and by every sixtieth, and waited for by none: storage may be slow, or away, and no job's end hangs on it. */
+const BESIDE: Record<string, BesideTask> = { endRetention };
+const SLOW_BESIDE: Record<string, BesideTask> = { removeOrphans };
+type BesideTask = (ctx: Context, gone: AbortSignal) => Promise<unknown>;
+/** What is under way beside gets so long to stop. */
+const LEAVE_MS = 1_000;
 /** A sweeper that is gone for so many pauses is followed by another. */
 const LEASE_PAUSES = 3;
 
@@ -71,6 +76,7 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
     ...TASKS,
   };
   const failing = new Map<string, string>();
+  const gone = new AbortController();
   let passes = 0;
   /** False also if it failed. */
   const attempt = async (name: string, work: () => Promise<boolean>): Promise<boolean> => {
@@ -80,7 +86,7 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
       return answer;
     } catch (error) {
       const { message } = error as Error;
-      if (failing.get(name) === message) return false;
+      if (failing.get(name) === message || gone.signal.aborted) return false;
       failing.set(name, message);
       ctx.log[isConnectionError(error) ? 'warn' : 'error'](
         { err: error, task: name },
@@ -89,12 +95,25 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
       return false;
     }
   };
+  const beside = new Map<string, Promise<unknown>>();
+  const begin = (tasks: Record<string, BesideTask>): void => {
+    for (const [name, task] of Object.entries(tasks)) {
+      if (beside.has(name)) continue;
+      const work = attempt(name, async () => (await task(ctx, gone.signal), false));
+      beside.set(
+        name,
+        work.finally(() => beside.delete(name)),
+      );
+    }
+  };
   const forMs = LEASE_PAUSES * ctx.config.sweepMs;
   const hold = (): Promise<boolean> => attempt('hold', () => holdSweep(ctx.flow, { holder, forMs }));
   return {
     async pass() {
       if (!(await hold())) return false;
-      const tasks = passes++ % SLOW === 0 ? { ...everyPass, ...SLOW_TASKS } : everyPass;
+      const slow = passes++ % SLOW === 0;
+      const tasks = slow ? { ...everyPass, ...SLOW_TASKS } : everyPass;
+      begin(slow ? { ...BESIDE, ...SLOW_BESIDE } : BESIDE);
       let more = false;
       for (const [name, task] of Object.entries(tasks)) {
         more = (await attempt(name, () => task(ctx, tools))) || more;
@@ -104,7 +123,9 @@ export function openSweep(ctx: Context, tools: SweepTools): Sweeper {
       return more;
     },
     async leave() {
+      gone.abort();
       await endings.leave();
+      await Promise.race([Promise.all(beside.values()), sleep(LEAVE_MS, undefined, { ref: false })]);
       await attempt('leave', async () => (await leaveSweep(ctx.flow, holder), false));
     },
   };

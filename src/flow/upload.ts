@@ -53,7 +53,7 @@ export async function keepUpload(
   upload: Upload,
   jobId: string | null = null,
 ): Promise<StoredArtifact> {
-  const known = await keepStaged(ctx, accountId, upload);
+  const known = await keepStaged(accountId, upload);
   const { now, expiresAt } = await retentionOf(ctx, accountId);
   const artifact: Artifact = { ...known, id: newId('art'), direction: 'input', jobId, expiresAt };
   await transaction(ctx.flow, async (tx) => insertArtifacts(tx, [artifact], now));
@@ -63,34 +63,30 @@ export async function keepUpload(
 type Found = Pick<Artifact, 'contentType' | 'width' | 'height' | 'durationMs' | 'sampleRate'>;
 type Known = Omit<Artifact, 'id' | 'direction' | 'jobId' | 'expiresAt'>;
 
-/** Keeps the bytes, and answers what they say of themselves. */
-export async function keepStaged(ctx: Context, accountId: string, upload: Upload): Promise<Known> {
-  const { bytes, sha256 } = upload.staged;
-  const head = await upload.staged.head(Math.min(HEAD_BYTES, bytes));
-  const storageKey = await upload.staged.keep(accountId);
-  const { contentType } = upload;
-  const found = await lookAt(ctx, { storageKey, contentType, bytes, head });
+/** Keeps the bytes, and answers what they say of themselves. They are looked at here, before storage has them. */
+export async function keepStaged(accountId: string, { staged, contentType }: Upload): Promise<Known> {
+  const { bytes, sha256 } = staged;
+  const found = await lookAt(staged, contentType).catch(async (error: unknown) => {
+    await staged.drop();
+    throw error;
+  });
+  const storageKey = await staged.keep(accountId);
   return { accountId, bytes, sha256, storageKey, pending: false, ...found };
 }
 
-interface Kept {
-  storageKey: string;
-  contentType: string;
-  bytes: number;
-  head: Buffer;
-}
-
 /** What the bytes themselves say; holds are made by it, so nothing that the client says of them counts. */
-async function lookAt(ctx: Context, { storageKey, contentType, bytes, head }: Kept): Promise<Found> {
+async function lookAt(staged: Staged, contentType: string): Promise<Found> {
+  const { bytes } = staged;
   const unknown = { contentType, width: null, height: null, durationMs: null, sampleRate: null };
   if (bytes === 0) return unknown;
+  const head = await staged.head(Math.min(HEAD_BYTES, bytes));
   const picture = pictureOf(head);
   if (picture) return { ...unknown, ...picture, contentType: settledType(contentType, picture.contentType) };
   // A frame's few bits may be there by chance, in what is no sound.
   const maySound = contentType.startsWith('audio/') || contentType === 'application/octet-stream';
   const type = maySound ? soundType(head) : markedSound(head);
   if (type === null) return unknown;
-  const sound = await measureStream(await ctx.storage.open(storageKey), { contentType: type, bytes });
+  const sound = await measureStream(staged.content(), { contentType: type, bytes });
   return { ...unknown, ...sound, contentType: settledType(contentType, type) };
 }
 

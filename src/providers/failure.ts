@@ -16,6 +16,7 @@ export interface Failure {
   billed?: UsageLine[] | null;
   retryAfterMs?: number | null;
   oursToMend?: boolean;
+  over?: boolean | undefined;
 }
 
 export const TOO_LATE: Failure = {
@@ -43,6 +44,7 @@ export const CANCELED: Failure = {
   code: 'provider_unavailable',
   retryable: true,
   message: 'The provider canceled the work.',
+  over: true,
 };
 export const FORGOTTEN: Failure = {
   code: 'provider_unavailable',
@@ -52,7 +54,7 @@ export const FORGOTTEN: Failure = {
 
 export function failed(
   ended: Ended,
-  { code, retryable, message, note, billed, retryAfterMs, oursToMend }: Failure,
+  { code, retryable, message, note, billed, retryAfterMs, oursToMend, over }: Failure,
 ): CallResult {
   return {
     type: 'failed',
@@ -62,6 +64,7 @@ export function failed(
     retryAfterMs: retryAfterMs ?? null,
     billed: billed ?? null,
     ...(oursToMend === true && { oursToMend }),
+    ...(over === true && { over }),
     evidence: evidenceOf(ended, note ?? null),
   };
 }
@@ -147,12 +150,13 @@ export function byStatus(status: number, said: VendorError | null): Failure {
 /** A success whose body is not what it should be; or an error in the clothes of a success. */
 export function malformed(
   ended: Ended,
-  { body, what, secrets }: { body: unknown; what: string; secrets: Secrets },
+  { body, what, secrets, over }: { body: unknown; what: string; secrets: Secrets; over?: boolean },
 ): CallResult {
   const said = vendorError(body, secrets);
   if (said?.contentPolicy) return failed(ended, byStatus(400, said));
-  if (said?.status) return failed(ended, byStatus(said.status, said));
+  if (said?.status) return failed(ended, { ...byStatus(said.status, said), over });
   return failed(ended, {
+    over,
     code: 'provider_malformed',
     retryable: true,
     message: `The provider's answer was malformed: ${what}.`,

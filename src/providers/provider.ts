@@ -113,6 +113,7 @@ export type Output =
  * - `ambiguous`: the request was sent and its answer was lost; the vendor may have done and billed the work.
  * - `stopped`: our own signal ended it. `text` is what had come by then (chat), `usage` what the vendor reported, if it did.
  * - `oursToMend` in a failure: the vendor refuses the platform itself (its key, its bill, its rights). Final, though the request was right.
+ * - `over` in a failure: the vendor says that the work has ended so. Whoever asks for it again hears the same, whatever else is done.
  * - `billed` in a failure: usage that the vendor bills all the same (the operator's waste), if it is known.
  */
 export type CallResult =
@@ -124,6 +125,7 @@ export type CallResult =
       message: string;
       retryAfterMs: number | null;
       oursToMend?: boolean;
+      over?: boolean;
       billed: UsageLine[] | null;
       evidence: Evidence;
     }

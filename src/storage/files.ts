@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, opendir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { readHead } from './spool.ts';
 import {
@@ -52,6 +52,7 @@ export function openFileStorage(root: string): Storage {
       return {
         ...written,
         head: (bytes) => headOf(draft, bytes),
+        content: () => createReadStream(draft),
         async keep(owner) {
           const key = `${owner}/${written.sha256}`;
           await settle(draft, pathOf(key));
@@ -73,10 +74,7 @@ export function openFileStorage(root: string): Storage {
     },
     async *list() {
       const objects = join(root, 'objects');
-      const entries = await readdir(objects, { recursive: true, withFileTypes: true }).catch(() => []);
-      for (const entry of entries) {
-        if (!entry.isFile()) continue;
-        const path = join(entry.parentPath, entry.name);
+      for await (const path of filesBelow(objects)) {
         const found = await stat(path).catch(() => null);
         if (found) yield { key: relative(objects, path), ageMs: Date.now() - found.mtimeMs };
       }
@@ -123,6 +121,16 @@ async function writeWhole(path: string, content: Content, maxBytes: number) {
     await file.close();
   }
   return { bytes, sha256: hash.digest('hex') };
+}
+
+/** One after the other, however many there are. @throws what a folder that is there is not read for */
+async function* filesBelow(folder: string): AsyncGenerator<string> {
+  const entries = await opendir(folder).catch((error: unknown) => unlessMissing(error));
+  for await (const entry of entries ?? []) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* filesBelow(path);
+    else if (entry.isFile()) yield path;
+  }
 }
 
 async function headOf(path: string, most: number): Promise<Buffer> {

@@ -8,21 +8,28 @@ export interface S3Options extends S3Place {
   publicEndpoint: string | null;
   /** A connection on which nothing moves for so long is given up. */
   idleMs?: number;
+  /** Objects that are read at once. */
+  readers?: number;
 }
 
 const CONNECT_MS = 3_000;
 const IDLE_MS = 20_000;
 /** As many as jobs and requests of one process may want at once; more wait for a socket. */
 const SOCKETS = 100;
+/**
+ * A client that stops reading holds the connection of what it reads for a minute and more. So reading has connections of its own,
+ * more than clients have here, and stored can still be, whatever they do.
+ */
+const READERS = 2_000;
 /** Of one request, the first included. */
 const ATTEMPTS = 3;
 
-/** @param endpoint null: AWS itself. Credentials come the AWS way. */
+/** @param way `endpoint` null: AWS itself. Credentials come the AWS way. */
 export function openS3Client(
-  { region, idleMs = IDLE_MS }: S3Options,
-  { endpoint }: { endpoint: string | null },
+  { region, idleMs = IDLE_MS, readers = READERS }: S3Options,
+  { endpoint, reads = false }: { endpoint: string | null; reads?: boolean },
 ): S3Client {
-  const agent = { keepAlive: true, maxSockets: SOCKETS };
+  const agent = { keepAlive: true, maxSockets: reads ? readers : SOCKETS };
   return new S3Client({
     region,
     // A name before the host is DNS that only AWS and few others have.

@@ -13,11 +13,12 @@ const RESUMES = 3;
 /**
  * The bytes of an object, or of a range of it. The object was found when this resolves; a connection that breaks later is
  * taken up again where it broke, if it is still the same object.
+ * @param how `tell` makes of what the SDK or the connection says what is thrown, here and by the stream
  */
 export async function readObject(
   client: S3Client,
   source: Source,
-  range?: { start: number; end: number },
+  { range, tell }: { range: { start: number; end: number } | undefined; tell(error: unknown): Error },
 ): Promise<Readable> {
   const start = range?.start ?? 0;
   const get = (from: number, etag?: string): Promise<GetObjectCommandOutput> =>
@@ -28,7 +29,10 @@ export async function readObject(
         ...(etag !== undefined && { IfMatch: etag }),
       }),
     );
-  const first = await get(start);
+  const told = (error: unknown): never => {
+    throw tell(error);
+  };
+  const first = await get(start).catch(told);
   const expected = first.ContentLength ?? Number.NaN;
   async function* chunks(): AsyncGenerator<Buffer> {
     let answer = first;
@@ -44,11 +48,11 @@ export async function readObject(
         if (sent < expected) throw new Error('aborted');
         return;
       } catch (error) {
-        if (++cuts > RESUMES || !isCut(error)) throw error;
+        if (++cuts > RESUMES || !isCut(error)) throw tell(error);
       } finally {
         body.destroy();
       }
-      answer = await get(start + sent, first.ETag);
+      answer = await get(start + sent, first.ETag).catch(told);
     }
   }
   const content = Readable.from(chunks(), { objectMode: false });

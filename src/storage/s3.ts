@@ -10,6 +10,7 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { openS3Client, type S3Options } from './s3-client.ts';
 import { readObject } from './s3-read.ts';
@@ -30,6 +31,7 @@ const ASK_MS = 5_000;
 export function openS3Storage(options: S3Options, { spoolDir }: { spoolDir: string }): Storage {
   const { bucket: Bucket, prefix, endpoint, publicEndpoint } = options;
   const client = openS3Client(options, { endpoint });
+  const reader = openS3Client(options, { endpoint, reads: true });
   const reachable = publicEndpoint !== null || endpoint === null;
   const outside = reachable ? openS3Client(options, { endpoint: publicEndpoint }) : null;
   const objects = `${prefix}objects/`;
@@ -53,9 +55,9 @@ export function openS3Storage(options: S3Options, { spoolDir }: { spoolDir: stri
   }
 
   const open: Storage['open'] = async (key, range) =>
-    readObject(client, at(key), range).catch((error: unknown) => {
-      if (isMissing(error)) throw new StorageMissing(key);
-      return told(error);
+    readObject(reader, at(key), {
+      range,
+      tell: (error) => (isMissing(error) ? new StorageMissing(key) : troubleOf(error, options)),
     });
 
   return {
@@ -71,6 +73,10 @@ export function openS3Storage(options: S3Options, { spoolDir }: { spoolDir: stri
         bytes,
         sha256,
         head: (most) => spooled.head(most),
+        content() {
+          const content = spooled.content();
+          return Buffer.isBuffer(content) ? Readable.from([content]) : content;
+        },
         async keep(owner) {
           const key = `${owner}/${sha256}`;
           await send(spooled, at(key).Key);
@@ -152,6 +158,7 @@ export function openS3Storage(options: S3Options, { spoolDir }: { spoolDir: stri
     },
     close() {
       client.destroy();
+      reader.destroy();
       outside?.destroy();
     },
   };

@@ -2,7 +2,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { type Content, StorageTooLarge, type Written } from './storage.ts';
 
 export interface Spooled extends Written {
@@ -54,9 +54,20 @@ export async function spool(
     };
   }
   const filled = file;
-  // With an end: those who send it want to know how long it is.
-  const read = (): Readable => filled.createReadStream({ start: 0, end: bytes - 1, autoClose: false });
+  // Not the handle's own stream: who ends that one early, as a request that breaks does, closes the file.
+  const read = (): Readable => Readable.from(piecesOf(filled, bytes), { objectMode: false });
   return { ...written, content: read, head: (most) => readHead(filled, most), close: () => filled.close() };
+}
+
+const PIECE_BYTES = 64 * 1024;
+
+async function* piecesOf(file: FileHandle, bytes: number): AsyncGenerator<Buffer> {
+  for (let at = 0; at < bytes;) {
+    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(PIECE_BYTES), 0, PIECE_BYTES, at);
+    if (bytesRead === 0) throw new Error(`the spool ends after ${at} of ${bytes} bytes`);
+    at += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
 }
 
 /** The first bytes of a file: `most`, or all it has. */

@@ -45,6 +45,8 @@ export interface Written {
 export interface Staged extends Written {
   /** Its first bytes: so many, or all there are. */
   head(bytes: number): Promise<Buffer>;
+  /** All of it, as often as it is asked for, until it is kept or dropped. */
+  content(): Readable;
   /** Puts it under `<owner>/<sha256>` and answers that key. Equal bytes of one owner are there once, as old as the latest. */
   keep(owner: string): Promise<string>;
   drop(): Promise<void>;

@@ -105,6 +105,20 @@ export async function listArtifacts(
   return rows;
 }
 
+/** Uploads that were promised since, after that id, and not used so far, whether somebody deleted them or not. */
+export async function openPromises(
+  db: Db,
+  accountId: string,
+  after: string,
+): Promise<{ count: number; bytes: number }> {
+  const { rows } = await db.query<{ count: number; bytes: number }>(
+    `select count(*)::int as count, coalesce(sum(bytes), 0)::float8 as bytes from artifacts
+      where account_id = $1 and id > $2 and pending`,
+    [accountId, after],
+  );
+  return rows[0] ?? { count: 0, bytes: 0 };
+}
+
 export async function markArtifactDeleted(db: Db, accountId: string, id: string): Promise<boolean> {
   const { rowCount } = await db.query(
     'update artifacts set deleted_at = millrace_now() where account_id = $1 and id = $2 and deleted_at is null',

@@ -63,7 +63,8 @@ export async function claimJobs(db: Db, workerId: string, rung: readonly Rung[])
         case when c.epoch > 1 then (
           select coalesce(json_agg(json_build_object('attempt', a.attempt, 'remoteId', a.remote_id, 'routeId', a.route_id) order by a.attempt desc), '[]')
           from attempts a where a.account_id = c.account_id and a.job_id = c.id and a.attempt < c.epoch
-            and a.outcome in ('interrupted', 'ambiguous')) else '[]' end as earlier
+            and (a.outcome in ('interrupted', 'ambiguous')
+              or a.outcome = 'failed' and a.error_code = 'storage_unavailable' and a.remote_id is not null)) else '[]' end as earlier
       from claimed c`,
     values: [workerId, ...rings.values(rung)],
   });

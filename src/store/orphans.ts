@@ -38,14 +38,15 @@ export async function lastTurn(db: Db, task: string): Promise<{ at: Date; agoS: 
 const OURS = /^(acc_[0-9a-z]{26})\/(?:[0-9a-f]{64}|(?:up_)?art_[0-9a-z]{26}|in_(job_[0-9a-z]{26}))$/;
 
 /**
- * Those of `keys` that an account of this database would name, and no artifact or input does. Keys of another shape, or of
- * accounts that are not known here (another database's, which shares the folder), are left alone.
+ * Those of `keys` that an account of this database would name, and no artifact or input does, nor a job that waits or runs: one
+ * that was let in while its artifact was there may use it until it ends. Keys of another shape, or of accounts that are not
+ * known here (another database's, which shares the folder), are left alone.
  * @param deletedForS an artifact names its bytes until it has been deleted for so long
  */
 export async function unnamedKeys(
   db: Db,
   keys: readonly string[],
-  { deletedForS = 0 }: { deletedForS?: number } = {},
+  { deletedForS }: { deletedForS: number },
 ): Promise<string[]> {
   const parsed = keys.flatMap((key) => {
     const match = OURS.exec(key);
@@ -53,11 +54,22 @@ export async function unnamedKeys(
   });
   if (parsed.length === 0) return [];
   const { rows } = await db.query<{ key: string }>(
-    `select k.key from json_to_recordset($1) as k (key text, account text, job text)
-      join accounts on accounts.id = k.account
-      where not exists (select from artifacts a where a.storage_key = k.key and a.account_id = k.account
-          and (a.deleted_at is null or a.deleted_at > millrace_now() - make_interval(secs => $2)))
-        and not exists (select from jobs j where j.account_id = k.account and j.id = k.job and j.input_key = k.key)`,
+    `with unnamed as materialized (
+        select k.key, k.account from json_to_recordset($1) as k (key text, account text, job text)
+          join accounts on accounts.id = k.account
+          where not exists (select from artifacts a where a.storage_key = k.key and a.account_id = k.account
+              and (a.deleted_at is null or a.deleted_at > millrace_now() - make_interval(secs => $2)))
+            and not exists (select from jobs j where j.account_id = k.account and j.id = k.job and j.input_key = k.key)),
+      deleted as materialized (
+        select u.key, u.account, a.id from unnamed u join artifacts a on a.storage_key = u.key and a.account_id = u.account),
+      -- What long inputs name is not known here: null, and they may name any.
+      open as materialized (
+        select distinct j.account_id, j.input::json->>'artifact' as artifact, j.input is null as any
+          from jobs j join (select distinct account from deleted) d on j.account_id = d.account
+          where (j.slot is not null or j.place is not null) and j.kind in ('stt', 'image'))
+      select key from unnamed u where not exists (
+        select from deleted d join open on open.account_id = d.account and (open.any or open.artifact = d.id)
+          where d.key = u.key)`,
     [JSON.stringify(parsed), deletedForS],
   );
   return rows.map(({ key }) => key);

@@ -186,6 +186,7 @@ describe('a model that cannot run', () => {
       request: body.requestId,
       method: 'POST',
       route: '/v1/jobs',
+      ip: '127.0.0.1',
       status: 503,
       code: 'model_unavailable',
       msg: 'a request failed',

@@ -10,6 +10,7 @@ import { chat, type Client, openClient } from '../support/client.ts';
 import { operationsOf, readDocument } from '../support/document.ts';
 import { install, type Installation, startPlatform, type TestPlatform } from '../support/platform.ts';
 import { expectRefusal } from '../support/refusal.ts';
+import { openSocket, refusedSocket } from '../support/socket.ts';
 import { type Role, spawnApi, spawnWorker } from '../support/spawn.ts';
 
 describe('ADMIN_PORT', () => {
@@ -86,6 +87,12 @@ describe('ADMIN_PORT', () => {
     const worker = await spawnWorker(installation);
     for (const url of [api.url, adminUrl])
       expect((await openClient(url, key).run(chat())).status).toBe('succeeded');
+    for (const url of [api.url, adminUrl]) {
+      const socket = await openSocket(url, { key });
+      expect(await socket.ask({ type: 'ping' })).toMatchObject({ type: 'pong' });
+      await socket.close();
+      expect(await refusedSocket(url, { key: 'none' })).toMatchObject({ status: 401 });
+    }
     await worker.drain();
   });
 

@@ -1,13 +1,22 @@
 // docker-compose.yml, held to what it names: variables, commands, files, ports and each other. Where no Docker engine runs,
 // this and test/scenarios/topology.test.ts are what shows that it would.
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it } from 'vitest';
 import { readConfig, VARIABLES } from '../../src/config.ts';
 import { readSecrets } from '../../src/secrets.ts';
 import { ROOT } from '../support/command.ts';
-import { madeEnv, readCompose, readText, readYaml, type Service, variablesIn } from '../support/compose.ts';
+import {
+  madeEnv,
+  makeEnv,
+  readCompose,
+  readText,
+  readYaml,
+  type Service,
+  variablesIn,
+} from '../support/compose.ts';
 
 const env = madeEnv();
 const { services, volumes } = readCompose(env);
@@ -133,6 +142,17 @@ describe('its environment', () => {
       expect(() => readCompose({ ...env, [name]: '' })).toThrow(name);
     }
   });
+});
+
+it('gets its secrets in a file that nobody else may read, and never another in its place', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-env-'));
+  const file = join(folder, '.env');
+  makeEnv(file);
+  const text = readFileSync(file, 'utf8');
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  expect(() => makeEnv(file)).toThrow(/is there already/);
+  expect(readFileSync(file, 'utf8')).toBe(text);
+  rmSync(folder, { recursive: true });
 });
 
 describe('its services', () => {

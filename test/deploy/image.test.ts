@@ -2,7 +2,7 @@
 // where roles answer.
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { freePort } from '../../src/embedded/port.ts';
 import { ROOT, runNode } from '../support/command.ts';
@@ -29,6 +29,20 @@ interface Lock {
 }
 
 describe('the image', () => {
+  it('has every file beside src/ that src/ reads', () => {
+    const read = globSync('src/**/*.ts', { cwd: ROOT }).flatMap((file) =>
+      [...readFileSync(join(ROOT, file), 'utf8').matchAll(/new URL\('(\.[^']+)', import\.meta\.url\)/g)].map(
+        ([, path = '']) => relative(ROOT, resolve(ROOT, dirname(file), path)),
+      ),
+    );
+    expect(read).toContain('docs/webhooks.md');
+    for (const path of read)
+      expect(
+        copied.some((from) => path === from || path.startsWith(`${from}/`)),
+        path,
+      ).toBe(true);
+  });
+
   it('is made of what there is, which .dockerignore lets in, and of nothing else', () => {
     for (const path of copied) expect(existsSync(join(ROOT, path)), path).toBe(true);
     const [everything, ...let_in] = readText('.dockerignore')

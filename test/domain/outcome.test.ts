@@ -358,6 +358,11 @@ describe('a vendor that takes no connection', () => {
     expect(wait({ deadline }, 0.5)).toBe(backoffMs(0, 0.5));
   });
 
+  it('and so is our own storage, whatever other routes there are', () => {
+    const stored: Outcome = { ...failed, code: 'storage_unavailable' };
+    expect(wait({ routes: 2 }, 0.5, stored)).toBe(awayMs(0, 0.5));
+  });
+
   it('and any other failure is not waited for as long', () => {
     expect(wait({ failures: 1 }, 0.999, failed)).toBeLessThan(1_000);
   });

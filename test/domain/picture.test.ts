@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { isWhole, type Picture, pictureOf } from '../../src/domain/picture.ts';
+import { gifOf, isWhole, type Picture, pictureOf } from '../../src/domain/picture.ts';
 import { pngFile } from '../../src/providers/sim/draw/png.ts';
 
 const file = (name: string): Buffer => readFileSync(join(import.meta.dirname, 'media', name));
@@ -41,9 +41,19 @@ describe.each(PICTURES)('%s', (_, contentType, bytes) => {
   });
 });
 
-it('is no picture without a side, and a text is none', () => {
-  const flat = Buffer.from(png);
-  flat.writeUInt32BE(0, 16);
-  expect(pictureOf(flat)).toBeNull();
+it('is no picture without a side, or with one that no PNG may have, and a text is none', () => {
+  for (const side of [0, 2 ** 31, 2 ** 32 - 1]) {
+    const wrong = Buffer.from(png);
+    wrong.writeUInt32BE(side, 16);
+    expect(pictureOf(wrong)).toBeNull();
+  }
   expect(pictureOf(Buffer.from('<svg width="9" height="9"></svg>'.repeat(9)))).toBeNull();
+});
+
+it('a GIF says how large it is, too, and is not taken for what can be edited', () => {
+  const gif = Buffer.from('474946383961400030008000000000', 'hex');
+  expect(gifOf(gif)).toEqual({ contentType: 'image/gif', width: 64, height: 48 });
+  expect(pictureOf(gif)).toBeNull();
+  expect(gifOf(Buffer.from('GIF89a'))).toBeNull();
+  expect(gifOf(png)).toBeNull();
 });

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { measureStream, recognise } from '../../src/domain/measure-sound.ts';
 import { settledType } from '../../src/domain/media-types.ts';
 import { markedSound } from '../../src/domain/sound.ts';
-import { wavFile } from '../../src/providers/sim/sound/wav.ts';
+import { wavFile } from '../../src/domain/wav.ts';
 import { mp3 } from '../support/media-vendor.ts';
 
 const file = (name: string): Buffer => readFileSync(join(import.meta.dirname, 'media', name));
@@ -121,6 +121,43 @@ describe('sound', () => {
     expect(performance.now() - began).toBeLessThan(10_000);
     lag.disable();
     expect(lag.max / 1e6).toBeLessThan(2_000);
+  });
+
+  it.each([
+    ['MP4', file('tone.m4a').subarray(0, 28), '\0\0\0\x08trak'],
+    ['WebM', file('live.webm').subarray(0, 48), '\xae\x80'],
+  ])(
+    'a file of %s made of nothing but tracks takes neither the memory nor the time of anybody',
+    async (_, head, part) => {
+      const bytes = Buffer.concat([head, Buffer.alloc(8 << 20, part, 'latin1')]);
+      const before = process.memoryUsage().heapUsed;
+      const lag = monitorEventLoopDelay({ resolution: 5 });
+      lag.enable();
+      expect((await recognise(bytes)).durationMs).toBeNull();
+      lag.disable();
+      expect(lag.max / 1e6).toBeLessThan(2_000);
+      expect(process.memoryUsage().heapUsed - before).toBeLessThan(50 << 20);
+    },
+  );
+
+  it('in MP4 is as many frames of AAC as it has sizes for, whatever its times say', async () => {
+    const lie = Buffer.from(file('tone.m4a'));
+    const times = lie.indexOf('stts') + 4;
+    lie.writeUInt32BE(1, times + 8);
+    lie.writeUInt32BE(1, times + 12);
+    lie.writeUInt32BE(1, lie.indexOf('mdhd') + 4 + 16);
+    expect(await recognise(lie)).toMatchObject({ durationMs: 1_152 });
+  });
+
+  const TAG = Buffer.from('ID3\x04\0\0\0\0\0\x05tiny!', 'latin1');
+  it('behind a tag, or a first frame of another kind, is what decoders hear in it', async () => {
+    const behind = async (...parts: Buffer[]) => (await recognise(Buffer.concat(parts))).durationMs;
+    expect(await behind(TAG, file('tone.aac'))).toBe(1_153);
+    expect(await behind(TAG, TAG, file('tone.mp3'))).toBe(1_224);
+    expect(await behind(file('tone.aac').subarray(0, 7), file('tone.mp3'))).toBe(1_224);
+    // Counted by frames they have none of, these would last as long as chance has it.
+    for (const name of ['silence.flac', 'tone.ogg', 'tone.m4a', 'live.webm'])
+      expect(await behind(TAG, file(name), mp3(1))).toBeNull();
   });
 
   it('in FLAC lasts as long as its frames, whatever its header claims and whatever stands between them', async () => {

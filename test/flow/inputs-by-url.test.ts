@@ -10,8 +10,11 @@ import {
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { hashSecret, makeKey } from '../../src/domain/api-key.ts';
+import { newId } from '../../src/domain/ids.ts';
 import { speak } from '../../src/providers/sim/sound/speak.ts';
-import { wavFile } from '../../src/providers/sim/sound/wav.ts';
+import { wavFile } from '../../src/domain/wav.ts';
+import { openClient } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
 
@@ -141,11 +144,24 @@ describe('an upload by URL', () => {
     expect(seen).toEqual([]);
   });
 
-  it('is one of four at once for a key', async () => {
+  async function secondKey(): Promise<string> {
+    const { secrets } = millrace.platform.ctx;
+    const { token, lookup, last4, ...made } = makeKey('live');
+    const secret = hashSecret(secrets.pepper, { ...made, lookup });
+    await millrace.sql(
+      "insert into api_keys (id, account_id, mode, lookup, secret_hmac, last4, name) values ($1, $2, 'live', $3, $4, $5, '')",
+      [newId('key'), account.id, lookup, secret, last4],
+    );
+    return token;
+  }
+
+  it('is one of four at once for an account, however many keys it has', async () => {
     const { open, end } = hang('/slow');
     const four = Array.from({ length: 4 }, () => upload('/slow'));
     await eventually(() => open() === 4, { what: 'four fetches', withinMs: 20_000 });
-    const fifth = await upload('/audio');
+    const fifth = await openClient(millrace.url, await secondKey()).post('/v1/artifacts', {
+      url: `${root}/audio`,
+    });
     expect(fifth).toMatchObject({ status: 429, body: { code: 'too_many_connections', details: { max: 4 } } });
     expect(fifth.headers['retry-after']).toBe('5');
     const other = await millrace.account();
@@ -210,6 +226,27 @@ describe('audio by URL', () => {
     expect(job.error.message).toContain((await inputsOf(job.id))[0]!['id']);
   });
 
+  it('whose length nobody can tell is kept to no bound of the client’s: it is refused, also where it is sent', async () => {
+    const aiff = Buffer.concat([Buffer.from('FORM\0\0\0\0AIFFCOMM', 'latin1'), Buffer.alloc(100_000, 1)]);
+    handlers.set('/aiff', (_, response) => response.setHeader('content-type', 'audio/aiff').end(aiff));
+    expect(await account.run(stt('/aiff', { max_seconds: 1 }))).toMatchObject({
+      status: 'failed',
+      attempt: 1,
+      cost: { credits: 0 },
+      error: { code: 'input_unsupported', retryable: false },
+    });
+    const { id } = (await upload('/aiff')).body;
+    for (const input of [{ artifact: id }, { audio: aiff.toString('base64') }]) {
+      const bounded = { model: 'sim/stt', input: { ...input, max_seconds: 1 } };
+      expect((await account.post('/v1/jobs', bounded)).body).toMatchObject({
+        code: 'input_unsupported',
+        details: { field: 'input.max_seconds' },
+      });
+      const quote = await account.post('/v1/jobs?dry_run=true', { model: 'sim/stt', input });
+      expect(quote.body.bounds.audio_ms).toBeGreaterThan(60_000);
+    }
+  });
+
   it.each([
     ['no audio', '/page', 'input_unsupported', 'not audio'],
     ['a missing one', '/missing', 'input_unreachable', 'status 404'],
@@ -256,6 +293,29 @@ describe('audio by URL', () => {
     const late = await account.submit({ ...stt('/slow'), expires_in: 2 });
     expect(await account.ended(late.id)).toMatchObject({ status: 'expired', cost: { credits: 0 } });
     await eventually(() => open() === 0, { what: 'the fetch ended', withinMs: 20_000 });
+  });
+
+  it('that the provider refuses is charged by its length, too, where refusals are', async () => {
+    const [{ admin }, line] = [
+      millrace,
+      { name: 'millisecond', measure: 'input', credits_per_million: '1000000' },
+    ];
+    const data = { charge_refused: true };
+    await admin.send('PUT', '/v1/admin/models/strict/stt', { body: { kind: 'stt', data } });
+    await admin.post('/v1/admin/prices', { model: 'strict/stt', lines: [line] });
+    const route = { model: 'strict/stt', provider: 'sim', upstream_model: 'sim-stt', cost: [line] };
+    await admin.post('/v1/admin/routes', { ...route, data: { unknown_fields: 'pass' } });
+    const heard = await account.run(stt('/audio'));
+    const refused = await account.run({
+      ...stt('/audio', { sim: { fault: 'refusal' } }),
+      model: 'strict/stt',
+    });
+    expect(refused).toMatchObject({
+      status: 'failed',
+      error: { code: 'content_refused' },
+      usage: heard.usage,
+      cost: { credits: heard.output.duration_ms },
+    });
   });
 
   it('is refused at submission as far as its URL shows, and nothing is fetched', async () => {

@@ -4,10 +4,14 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { endRetention } from '../../src/flow/retention.ts';
+import { speak } from '../../src/providers/sim/sound/speak.ts';
+import { wavFile } from '../../src/domain/wav.ts';
 import { openClient } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
 import { PLACES, type Placed, startOn } from '../support/on-storage.ts';
 import type { TestAccount } from '../support/platform.ts';
 import { expectRefusal } from '../support/refusal.ts';
+import type { S3Call } from '../support/s3-server.ts';
 
 interface Promised {
   id: string;
@@ -102,6 +106,61 @@ describe.each(PLACES)('a promised upload on %s', (place) => {
     const { body } = await account.get('/v1/artifacts');
     expect(body.data.map((one: Promised) => one.id)).toContain(id);
   });
+
+  it('is one of so many, and of so many bytes, that were never used, deleted or not', async () => {
+    const other = await millrace.account();
+    const form = { content_type: 'a/b', bytes: 100 * 1024 * 1024 };
+    const first = await other.post('/v1/artifacts', form);
+    await other.send('DELETE', `/v1/artifacts/${first.body.id}`);
+    const more = (count: number, bytes: number) =>
+      millrace.sql(
+        `insert into artifacts (id, account_id, direction, content_type, bytes, sha256, storage_key, pending)
+          select $1 || lpad(n::text, 8, '0'), $2, 'input', 'a/b', $4, '', 'x', true from generate_series(1, $3) n`,
+        [first.body.id.slice(0, -8), other.id, count, bytes],
+      );
+    await more(203, form.bytes);
+    expect((await other.post('/v1/artifacts', { ...form, bytes: form.bytes / 2 })).status).toBe(201);
+    const refused = await other.post('/v1/artifacts', form);
+    expectRefusal(refused, 'rate_limited');
+    expect(refused.headers['retry-after']).toBe('60');
+    await millrace.sql(`delete from artifacts where account_id = $1`, [other.id]);
+    await more(999, 1);
+    expect((await other.post('/v1/artifacts', form)).status).toBe(201);
+    expectRefusal(await other.post('/v1/artifacts', form), 'rate_limited');
+    // Nobody else has to wait, nor its own other uploads.
+    await promise(5);
+  });
+
+  if (direct) {
+    it('is brought here once, and read back never, however many ask for it at once', async () => {
+      const sound = wavFile(speak('Once.', { voice: 'alloy', speed: 1 }));
+      const promised = await promise(sound.length);
+      await send(promised, sound);
+      const { calls } = millrace.s3!;
+      const from = calls.length;
+      await Promise.all(Array.from({ length: 20 }, () => account.get(`/v1/artifacts/${promised.id}`)));
+      const read = calls.slice(from).filter(({ method }) => method === 'GET');
+      expect(read.map(({ key }) => key)).toEqual([`objects/${account.id}/up_${promised.id}`]);
+    });
+
+    it('deleted just before it would be used is deleted', async () => {
+      const promised = await promise(5);
+      await send(promised, Buffer.from('12345'));
+      const isLook = ({ method, key }: S3Call) => method === 'GET' && key.endsWith(promised.id);
+      millrace.s3!.misbehave({ on: isLook, how: 500, times: 1 });
+      const asked = account.get(`/v1/artifacts/${promised.id}`);
+      await eventually(() => millrace.s3!.calls.some(isLook), { what: 'a look', withinMs: 10_000 });
+      expect((await account.send('DELETE', `/v1/artifacts/${promised.id}`)).status).toBe(204);
+      expectRefusal(await asked, 'data_deleted');
+    });
+
+    it('is deleted though the storage does not answer', async () => {
+      const promised = await promise(5);
+      millrace.s3!.misbehave({ on: ({ method }) => method === 'DELETE', how: 'error' });
+      expect((await account.send('DELETE', `/v1/artifacts/${promised.id}`)).status).toBe(204);
+      millrace.s3!.behave();
+    });
+  }
 
   it('is heard by a job that names it first', async () => {
     const spoken = await account.run({ model: 'sim/tts', input: { input: 'The mill hears.' } });
@@ -206,6 +265,16 @@ describe.each(PLACES)('a promised upload on %s', (place) => {
   });
 
   if (!direct) {
+    it('sent twice at once is what the one sent who was told so', async () => {
+      for (let round = 0; round < 5; round++) {
+        const promised = await promise(200_000);
+        const sent = [randomBytes(200_000), randomBytes(200_000)];
+        const statuses = await Promise.all(sent.map((bytes) => send(promised, bytes)));
+        expect(statuses.toSorted()).toEqual([204, 409]);
+        expect((await content(promised.id)).equals(sent[statuses.indexOf(204)]!)).toBe(true);
+      }
+    });
+
     it('says what is wrong with a PUT', async () => {
       const { upload } = await promise(5);
       const path = upload.url.slice(millrace.url.length);

@@ -2,10 +2,15 @@
 // takes the job over asks too and does not begin again.
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { openAnnouncer } from '../../src/flow/announce.ts';
+import { openEndings } from '../../src/flow/end-remote.ts';
+import { replicateProvider } from '../../src/providers/replicate/index.ts';
 import { simProvider } from '../../src/providers/sim/index.ts';
 import { httpServer, type TestServer } from '../providers/support.ts';
 import { attemptsOf, jobUntil, simCalls } from '../support/look.ts';
 import { type OwnWorker, startOwnWorker } from '../support/own-worker.ts';
+import { sellReplicate } from '../support/remote-model.ts';
+import { type FakeReplicate, startReplicate } from '../support/replicate.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';
 
 let millrace: TestPlatform;
@@ -41,6 +46,26 @@ afterAll(async () => {
   await between.close();
   await millrace.stop();
 });
+
+interface Bench {
+  vendor: FakeReplicate;
+  client: TestAccount;
+  /** An image of a model that this vendor alone makes. */
+  image: Record<string, unknown>;
+}
+
+/** A server of Replicate's dialect, and a worker that polls fast. */
+async function replicate(name: string): Promise<Bench> {
+  const vendor = await startReplicate();
+  const model = `mill/${name}`;
+  await sellReplicate(millrace.admin, vendor, { model, kind: 'image' });
+  await worker.drain(0);
+  worker = await pollFast();
+  const client = await millrace.account({ plan: 'scale' });
+  return { vendor, client, image: { model, input: { prompt: 'a mill', size: '64x64' } } };
+}
+const pollFast = (): Promise<OwnWorker> =>
+  startOwnWorker(millrace.platform, replicateProvider({ pace: { firstMs: 20, mostMs: 50 } }));
 
 const slow = {
   model: 'sim/image',
@@ -85,4 +110,66 @@ it('is stopped by whoever took the job over, for nothing', async () => {
   expect(await account.ended(id)).toMatchObject({ status: 'canceled', cost: { credits: 0 } });
   const work = await (await request(`${millrace.env.SIM_URL!}/v1/remote/${await named()}`)).body.json();
   expect(work).toMatchObject({ status: 'canceled' });
+});
+
+it('that failed while nobody polled is begun anew, once, by whoever took the job over', async () => {
+  const { vendor, client, image } = await replicate('failing');
+  vendor.plan({ workMs: 600_000 });
+  const { id } = await client.submit(image);
+  while ((await attemptsOf(millrace, id))[0]?.remote_id == null) await client.get(`/v1/jobs/${id}?wait=0.05`);
+  await worker.drain(0);
+  vendor.works.get(vendor.submits[0]!.id!)!.status = 'failed';
+  worker = await pollFast();
+  expect(await client.ended(id)).toMatchObject({ status: 'succeeded', cost: { credits: 500 } });
+  expect(vendor.submits).toHaveLength(2);
+  await vendor.close();
+});
+
+it('whose result could not be stored is asked for again, and not done again', async () => {
+  const { vendor, client, image } = await replicate('kept');
+  vendor.plan({ workMs: 600_000 });
+  const { id } = await client.submit(image);
+  while ((await attemptsOf(millrace, id))[0]?.remote_id == null) await client.get(`/v1/jobs/${id}?wait=0.05`);
+  await worker.drain(0);
+  // As after ten minutes without a storage, which are too long for a test.
+  await millrace.sql(
+    `update attempts set outcome = 'failed', error_code = 'storage_unavailable' where job_id = $1`,
+    [id],
+  );
+  vendor.works.get(vendor.submits[0]!.id!)!.status = 'succeeded';
+  worker = await pollFast();
+  expect(await client.ended(id)).toMatchObject({ status: 'succeeded', attempt: 2, cost: { credits: 500 } });
+  expect(vendor.submits).toHaveLength(1);
+  await vendor.close();
+});
+
+it('of a chat whose vendor is not known here is left to itself, and nobody falls over it', async () => {
+  const { ctx } = millrace.platform;
+  const announcer = openAnnouncer(ctx);
+  const provider = (): never => {
+    throw new Error('no such provider');
+  };
+  const warned = Promise.withResolvers<unknown>();
+  const log = Object.assign(Object.create(ctx.log) as typeof ctx.log, { warn: warned.resolve });
+  const endings = openEndings({ ...ctx, log }, { announcer, settle: async () => true, provider });
+  const [routeId = ''] = ctx.catalogue().routes.keys();
+  const named = { attempt: 1, remoteId: 'work', routeId };
+  const orphan = {
+    accountId: 'acc_x',
+    jobId: 'job_x',
+    epoch: 1,
+    kind: 'chat',
+    model: 'sim/chat',
+    routeId,
+  } as const;
+  const input = {
+    inputJson: '{}',
+    inputKey: null,
+    boundsJson: '{}',
+    remainingMs: 1_000,
+    cancelRequested: true,
+  };
+  expect(endings.take({ ...orphan, ...input, earlier: [named] })).toBe(false);
+  expect(await warned.promise).toMatchObject({ job: 'job_x' });
+  await endings.leave();
 });

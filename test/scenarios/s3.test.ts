@@ -178,6 +178,14 @@ describe('while the server is away', () => {
       account.post('/v1/artifacts', form, { 'content-type': 'multipart/form-data; boundary=x' });
     const { body: artifact } = await upload();
     expect((await account.get('/readyz')).body.checks.storage).toBe('ok');
+    // A bucket that is slow is asked once, however many want to know.
+    const asked = (): number => s3.calls.filter(({ method, key }) => method === 'HEAD' && key === '').length;
+    const from = asked();
+    s3.misbehave({ on: ({ method, key }) => method === 'HEAD' && key === '', how: 1_000, times: 1 });
+    const answers = await Promise.all(Array.from({ length: 20 }, () => account.get('/readyz')));
+    expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200));
+    expect(asked() - from).toBeLessThan(5);
+    s3.behave();
     await s3.stop();
     const ready = await account.get('/readyz');
     expect([ready.status, ready.body.ok, ready.body.checks.storage]).toEqual([503, false, 'failed']);

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { wavFile } from '../../src/providers/sim/sound/wav.ts';
+import { wavFile } from '../../src/domain/wav.ts';
 import { pngFile } from '../../src/providers/sim/draw/png.ts';
 import { type MediaVendor, mp3, refusal, startMediaVendor, VENDOR_KEY } from '../support/media-vendor.ts';
 import { startPlatform, type TestAccount, type TestPlatform } from '../support/platform.ts';

@@ -90,6 +90,9 @@ describe.each(STORAGES)('storage on %s', (kind) => {
       for (const staged of [one, other]) {
         expect(staged).toMatchObject({ bytes: length, sha256: sha256(bytes) });
         expect((await staged.head(1_000)).equals(bytes.subarray(0, 1_000))).toBe(true);
+        // Begun and left, and then read whole.
+        staged.content().destroy();
+        expect((await buffer(staged.content())).equals(bytes)).toBe(true);
       }
       expect(await keys()).toEqual(before);
       await one.drop();

@@ -1,6 +1,7 @@
 // docker-compose.yml as Docker reads it: anchors merged, variables filled in. No Docker engine is needed, or asked.
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { ROOT } from './command.ts';
@@ -28,9 +29,17 @@ export interface Compose {
 export const readText = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 export const readYaml = (path: string): unknown => parse(readText(path), { merge: true });
 
-/** What `sh deploy/make-env.sh` prints, as an environment. */
+/** @throws Error with what it says */
+export const makeEnv = (file: string): unknown =>
+  execFileSync('sh', [join(ROOT, 'deploy/make-env.sh'), file], { stdio: 'pipe' });
+
+/** What `sh deploy/make-env.sh` makes, as an environment. */
 export function madeEnv(): Record<string, string> {
-  const text = execFileSync('sh', [join(ROOT, 'deploy/make-env.sh')], { encoding: 'utf8' });
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-env-'));
+  const file = join(folder, '.env');
+  makeEnv(file);
+  const text = readFileSync(file, 'utf8');
+  rmSync(folder, { recursive: true });
   return Object.fromEntries(
     [...text.matchAll(/^([A-Z_0-9]+)=(.*)$/gm)].map(([, name, value]) => [name, value]),
   );

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pngFile } from '../../src/providers/sim/draw/png.ts';
-import { wavFile } from '../../src/providers/sim/sound/wav.ts';
+import { wavFile } from '../../src/domain/wav.ts';
 import { type FilePart, readForm } from './form.ts';
 
 export interface Received {

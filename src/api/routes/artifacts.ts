@@ -5,7 +5,7 @@ import { readAs } from '../../db/transaction.ts';
 import { AppError } from '../../domain/errors.ts';
 import { isId } from '../../domain/ids.ts';
 import { turnPage } from '../../domain/page.ts';
-import { usable } from '../../flow/promised-upload.ts';
+import { dropUploaded, usable } from '../../flow/promised-upload.ts';
 import { keepUpload } from '../../flow/upload.ts';
 import { StorageMissing } from '../../storage/storage.ts';
 import {
@@ -115,7 +115,7 @@ export function artifactRoutes(app: FastifyInstance, { ctx }: Api): void {
       const artifact = await own(request);
       await markArtifactDeleted(ctx.flow, artifact.accountId, artifact.id);
       // The bytes may be another artifact's, too. The sweep removes them once they are nobody's.
-      if (artifact.pending) await ctx.storage.remove(artifact.storageKey);
+      if (artifact.pending) await dropUploaded(ctx, artifact);
       return reply.code(204).send();
     },
   );
@@ -187,15 +187,18 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
       if (signature !== undefined && expires !== undefined) {
         if (!verifyLink(ctx.secrets.keys, { id, expires, signature }))
           throw new AppError('not_found', { message: 'The link is not valid any more.' });
-        return sendContent(request, reply, presentArtifact(await findArtifactById(ctx.flow, id)));
+        const named = presentArtifact(await findArtifactById(ctx.flow, id));
+        // Where a link leads is good for no longer than the link.
+        const leftS = Math.ceil(expires - Date.now() / 1000);
+        return sendContent(request, reply, { named, linkS: Math.max(1, Math.min(SENT_ON_S, leftS)) });
       }
       await authenticator.clientOrTicket(request);
       const { accountId } = request.caller;
-      const artifact = presentArtifact(
+      const named = presentArtifact(
         await readAs(ctx.client, accountId, (tx) => findArtifact(tx, accountId, id)),
       );
-      assertWithin(request.ticket, artifact.jobId);
-      return sendContent(request, reply, artifact);
+      assertWithin(request.ticket, named.jobId);
+      return sendContent(request, reply, { named, linkS: SENT_ON_S });
     },
   );
 
@@ -203,10 +206,10 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
   async function sendContent(
     request: FastifyRequest,
     reply: FastifyReply,
-    named: StoredArtifact,
+    { named, linkS }: { named: StoredArtifact; linkS: number },
   ): Promise<FastifyReply> {
     const artifact = presentArtifact(await usable(ctx, named, 'id'));
-    const elsewhere = request.method === 'HEAD' ? null : await linkTo(artifact);
+    const elsewhere = request.method === 'HEAD' ? null : await linkTo(artifact, linkS);
     if (elsewhere !== null)
       return reply.code(302).headers({ location: elsewhere, 'cache-control': 'private, no-store' }).send();
     const range = parseRange(request.headers.range, artifact.bytes);
@@ -229,8 +232,9 @@ export function linkedArtifactRoutes(app: FastifyInstance, { ctx }: Api, authent
   }
 
   /** A URL at the storage itself, if clients reach that, and the bytes are there. */
-  async function linkTo({ id, contentType, storageKey }: StoredArtifact): Promise<string | null> {
-    const url = await ctx.storage.linkOut(storageKey, { contentType, filename: id, expiresInS: SENT_ON_S });
+  async function linkTo(artifact: StoredArtifact, expiresInS: number): Promise<string | null> {
+    const { id: filename, contentType, storageKey } = artifact;
+    const url = await ctx.storage.linkOut(storageKey, { contentType, filename, expiresInS });
     // If they are missing, that is for us to say.
     return url !== null && (await ctx.storage.age(storageKey)) !== null ? url : null;
   }

@@ -69,7 +69,10 @@ export function batchRoutes(app: FastifyInstance, api: Api): void {
         ),
       );
       const refused = prepared.find((item): item is { refusal: AppError } => 'refusal' in item);
-      if (atomic && refused) throw refused.refusal;
+      if (atomic && refused) {
+        await Promise.all(prepared.map((item) => 'request' in item && dropLongInput(api, item.request)));
+        throw refused.refusal;
+      }
       const answers = await admitAll(api, prepared, atomic);
       const results = await Promise.all(
         prepared.map((item, index) =>
@@ -124,24 +127,24 @@ async function prepareItem(
   }
 }
 
-async function admitAll(
-  { admit }: Api,
-  prepared: readonly Item[],
-  atomic: boolean,
-): Promise<Map<number, Answer>> {
+async function admitAll(api: Api, prepared: readonly Item[], atomic: boolean): Promise<Map<number, Answer>> {
   const wanted = prepared.flatMap((item, index) =>
     'request' in item ? [{ index, request: item.request }] : [],
   );
   if (wanted.length === 0) return new Map();
   const units = atomic ? [wanted] : wanted.map((one) => [one]);
   const answers = await Promise.all(
-    units.map((unit) => admit({ requests: unit.map(({ request }) => request), atomic })),
+    units.map((unit) => api.admit({ requests: unit.map(({ request }) => request), atomic })),
   );
   const byIndex = new Map(
     units.flatMap((unit, u) => unit.map(({ index }, i) => [index, answers[u]?.[i] as Answer] as const)),
   );
   const refused = [...byIndex.values()].find((answer) => 'refusal' in answer);
-  if (atomic && refused && 'refusal' in refused) throw refused.refusal;
+  if (atomic && refused && 'refusal' in refused) {
+    // Also of those that were answered with a job: none of them was admitted.
+    await Promise.all(wanted.map(({ request }) => dropLongInput(api, request)));
+    throw refused.refusal;
+  }
   return byIndex;
 }
 

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { QUEUES } from '../../domain/queues.ts';
+import { oneAtATime } from '../../flow/one-at-a-time.ts';
 import { servedQueues } from '../../store/workers.ts';
 import type { Api } from '../api.ts';
 import { METRICS_TYPE } from '../../metrics.ts';
@@ -26,6 +27,8 @@ export function healthRoutes(
   }: Pick<Api, 'ctx' | 'hub' | 'isOperators'> & { sockets: Pick<Sockets, 'gauges'> },
 ): void {
   const metrics = openMetrics({ ctx, hub, sockets });
+  // Anybody may ask, and another's server is asked for it: once at a time.
+  const askStorage = oneAtATime((storage: typeof ctx.storage) => storage.ping());
 
   app.get(
     '/healthz',
@@ -57,7 +60,7 @@ export function healthRoutes(
         database: await check(() => ctx.flow.query('select 1')),
         reader: await check(() => ctx.client.query('select 1')),
         queue: await check(() => ctx.queue.ping()),
-        storage: await check(() => ctx.storage.ping()),
+        storage: await check(() => askStorage(ctx.storage)),
       };
       const ok = Object.values(checks).every((result) => result === 'ok');
       reply.code(ok ? 200 : 503);

@@ -24,34 +24,39 @@ export class AllEvents implements Subscription {
     return this.#told.connection.caller.accountId;
   }
 
-  async catchUp(after: bigint | null): Promise<void> {
+  async catchUp(after: bigint): Promise<void> {
     const { api, reader, feeds } = this.#following;
     const { connection, name, wanted } = this.#told;
+    const { outbox } = connection;
     const over = new AbortController();
     this.#abort = () => over.abort();
     const { signal } = over;
     const persistent = <T>(work: () => Promise<T>) => persistently(work, { forMs: PATIENCE_MS, signal });
-    const start = async (from: bigint | null): Promise<void> => {
+    const start = async (from: bigint): Promise<void> => {
+      if (this.#over) return;
       const { at, reset } = await persistent(() => reader.start(this.#accountId, from));
       this.at = at;
       if (reset && !this.#over) connection.answer(resetText(name, reset.data));
     };
+    /** Answers whether there is more. */
+    const readOn = async (): Promise<boolean> => {
+      if (this.#over) return true;
+      const page = await persistent(() => reader.read(this.#accountId, this.at));
+      if (page.frames === null) {
+        await start(this.at);
+        return true;
+      }
+      this.at = page.last;
+      const frames = eventFrames(page.frames, name, wanted);
+      if (frames && !this.#over) connection.read(frames.bytes, frames.count);
+      return page.more;
+    };
     try {
-      await start(after);
+      await outbox.piece(() => start(after));
       while (!this.#over) {
-        const page = await persistent(() => reader.read(this.#accountId, this.at));
-        if (this.#over) return;
-        if (page.frames === null) {
-          await start(this.at);
-          continue;
-        }
-        this.at = page.last;
-        const frames = eventFrames(page.frames, name, wanted);
-        await connection.outbox.drained();
-        if (this.#over) return;
-        if (frames) connection.read(frames.bytes, frames.count);
-        await connection.outbox.drained();
-        if (this.#over || page.more || !feeds.join(this.#accountId, this)) continue;
+        const more = await outbox.piece(readOn);
+        await outbox.drained();
+        if (this.#over || more || !feeds.join(this.#accountId, this)) continue;
         this.#caughtUp();
         this.#abort = null;
         return;

@@ -7,21 +7,11 @@ import { newId } from '../../domain/ids.ts';
 import { errorBody, noteRefusal, toAppError } from '../errors.ts';
 import type { Caller } from '../auth.ts';
 import type { TicketScope } from '../ticket-scope.ts';
+import { CLOSE } from './close-codes.ts';
 import { textFrames } from './frames.ts';
 import { readMessage, type Said } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import { Pace } from './pace.ts';
-
-export const CLOSE = {
-  internal: 1011,
-  drain: 1012,
-  slow: 1013,
-  nonsense: 4400,
-  unauthorized: 4401,
-  forbidden: 4403,
-  silent: 4408,
-  tooMany: 4429,
-} as const;
 
 /** What the library closes a connection for, by its names; anything else is no WebSocket's frame. */
 const FAULTS: Record<string, number> = { WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009, WS_ERR_INVALID_UTF8: 1007 };
@@ -44,9 +34,10 @@ export interface Hall {
   left(connection: Connection, code: number): void;
 }
 
-/** What connections are for, for all of one key: as it is now. */
+/** What connections are for, for all of one key: as it is now, and how many jobs they follow by name. */
 export interface Authority {
   caller: Caller;
+  followed: number;
 }
 
 export interface Subscription {

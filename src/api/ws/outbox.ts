@@ -10,6 +10,7 @@ export class Outbox {
   readonly #socket: Duplex;
   #asked = 0;
   #draining: Promise<void> | null = null;
+  #lastPiece: Promise<unknown> = Promise.resolve();
 
   constructor(socket: Duplex) {
     this.#socket = socket;
@@ -44,6 +45,16 @@ export class Outbox {
       });
       await this.#draining;
     }
+  }
+
+  /**
+   * Does work that reads for this connection and writes what it read: once the connection takes more, and one piece after
+   * the other, since a client may have a hundred backlogs and take nothing of any.
+   */
+  piece<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#lastPiece.then(() => this.drained()).then(work);
+    this.#lastPiece = mine.catch(() => {});
+    return mine;
   }
 
   async #drain(): Promise<void> {

@@ -120,7 +120,7 @@ async function subscribe(following: Following, connection: Connection, said: Of<
     });
   const { name, begin } =
     jobs === 'all'
-      ? subscribeAll(following, connection, order)
+      ? await subscribeAll(following, connection, order)
       : await subscribeJobs(following, connection, { ...order, jobs });
   connection.answer(reply('subscribed', said, `"subscription":"${name}"`));
   begin();

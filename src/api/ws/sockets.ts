@@ -6,7 +6,8 @@ import { openAccountReader } from '../../flow/follow-account.ts';
 import type { Api } from '../api.ts';
 import type { Authenticator, Caller } from '../auth.ts';
 import type { InHand } from '../in-hand.ts';
-import { type Authority, CLOSE, Connection, type Hall } from './connection.ts';
+import { CLOSE } from './close-codes.ts';
+import { type Authority, Connection, type Hall } from './connection.ts';
 import { answer } from './requests.ts';
 import { SUBSCRIPTIONS_MAX } from './subscribe.ts';
 import type { Following } from './told.ts';
@@ -106,7 +107,7 @@ export function openSockets({ api, authenticator, handlers }: Tools): Sockets {
         throw new AppError('too_many_connections', { details: { max: CONNECTIONS_A_KEY } });
     },
     join({ caller, ...rest }) {
-      const key = keys.get(caller.keyId) ?? { caller, connections: new Set() };
+      const key = keys.get(caller.keyId) ?? { caller, followed: 0, connections: new Set() };
       keys.set(caller.keyId, key);
       const connection = new Connection(hall, { ...rest, authority: key });
       key.connections.add(connection);

@@ -12,9 +12,12 @@ import { jobFrames } from './job-frames.ts';
 import { caughtUpText, fail, type Order, type Told } from './told.ts';
 import { Turns } from './turns.ts';
 
+/** Jobs that wait are looked at once a second each, to tell their place; all of a key's together no more often than this. */
+const LOOKS_A_SECOND = 200;
+const REST_MAX_MS = 60_000;
+
 export class SomeJobs implements Subscription {
-  /** How many jobs have not ended for it. */
-  following = 0;
+  #following = 0;
   readonly #api: Api;
   readonly #told: Told;
   readonly #deltas: boolean;
@@ -28,8 +31,19 @@ export class SomeJobs implements Subscription {
     this.#deltas = deltas;
   }
 
+  /** How many jobs have not ended for it. */
+  get following(): number {
+    return this.#following;
+  }
+
+  set following(count: number) {
+    this.#told.connection.authority.followed += count - this.#following;
+    this.#following = count;
+  }
+
   /** Answers the newest number of the account's events: all up to there is told before it is said to have caught up. */
   async open(ids: readonly string[], { after, deltas_after = {} }: Order): Promise<bigint> {
+    this.following = ids.length;
     const { ctx } = this.#api;
     const { accountId, terms } = this.#told.connection.caller;
     const { newest } = await readAs(ctx.client, accountId, (tx) => eventRange(tx, accountId));
@@ -76,6 +90,8 @@ export class SomeJobs implements Subscription {
   async #follow(stream: JobStream | null, first: () => void): Promise<void> {
     const { connection, name } = this.#told;
     const { signal } = this.#over;
+    const { authority } = connection;
+    const restMs = (): number => Math.min((authority.followed * 1_000) / LOOKS_A_SECOND, REST_MAX_MS);
     let isBehind = true;
     const caughtUp = (): void => {
       if (isBehind) first();
@@ -83,7 +99,7 @@ export class SomeJobs implements Subscription {
     };
     try {
       const frames =
-        stream && followJob(this.#api, stream, { signal, withoutDeltas: !this.#deltas, caughtUp });
+        stream && followJob(this.#api, stream, { signal, withoutDeltas: !this.#deltas, caughtUp, restMs });
       for await (const batch of frames ?? []) {
         if (signal.aborted) return;
         await connection.outbox.drained();
@@ -125,6 +141,7 @@ export class SomeJobs implements Subscription {
   }
 
   stop(): void {
+    this.following = 0;
     this.#over.abort();
     this.#turns?.stop();
   }

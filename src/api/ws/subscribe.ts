@@ -15,12 +15,12 @@ const FOLLOWED_MAX = 1_000;
 export const afterOf = (after: number | 'now' | 'start' | undefined): bigint | null =>
   after === 'now' ? null : after === undefined || after === 'start' ? 0n : BigInt(after);
 
-/** Begins once the answer is out. @throws AppError too_many_connections */
-export function subscribeAll(
+/** Begins once the answer is out; what "now" is, is known before that. @throws AppError too_many_connections */
+export async function subscribeAll(
   following: Following,
   connection: Connection,
   order: Order,
-): { name: string; begin(): void } {
+): Promise<{ name: string; begin(): void }> {
   assertWithin(connection.ticket, null);
   if (order.deltas || order.deltas_after)
     throw invalidRequest({
@@ -32,7 +32,14 @@ export function subscribeAll(
   const name = nameNext(connection);
   const all = new AllEvents(following, { connection, name, wanted: wanted(order.events) });
   connection.subscriptions.set(name, all);
-  return { name, begin: () => void all.catchUp(order.after) };
+  try {
+    const { accountId } = connection.caller;
+    const after = order.after ?? (await following.reader.start(accountId, null)).at;
+    return { name, begin: () => void all.catchUp(after) };
+  } catch (error) {
+    connection.subscriptions.delete(name);
+    throw error;
+  }
 }
 
 /** @throws AppError not_found, naming the first that is not the account's; too_many_connections */
@@ -46,12 +53,12 @@ export async function subscribeJobs(
   const name = nameNext(connection);
   const some = new SomeJobs(api, { connection, name, wanted: wanted(order.events) }, order.deltas === true);
   assertRoom(connection, ids.length);
-  some.following = ids.length;
   connection.subscriptions.set(name, some);
   try {
     const newest = await some.open(ids, order);
     return { name, begin: () => some.begin(newest) };
   } catch (error) {
+    some.stop();
     connection.subscriptions.delete(name);
     throw error;
   }

@@ -3,7 +3,8 @@ import type { Context } from '../../context.ts';
 import type { AccountFeeds } from '../../flow/account-feed.ts';
 import type { AccountReader } from '../../flow/follow-account.ts';
 import type { Api } from '../api.ts';
-import { CLOSE, type Connection } from './connection.ts';
+import { CLOSE } from './close-codes.ts';
+import type { Connection } from './connection.ts';
 import type { Wanted } from './frames.ts';
 import type { Message } from './messages.ts';
 

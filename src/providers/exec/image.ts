@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseSize } from '../../domain/model.ts';
+import { isWhole, pictureOf } from '../../domain/picture.ts';
 import type { ImageInput } from '../../domain/submission.ts';
 import type { CallResult, ImageOutput } from '../provider.ts';
 import { evidenceOf, malformed, rejected } from './failure.ts';
@@ -41,11 +42,9 @@ export async function draw(work: Work): Promise<CallResult> {
   };
 }
 
-const PNG_START = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-
-/** Null: no PNG. Its own header says how large it is, not what was asked for. */
+/** Null: no whole PNG. Its own header says how large it is, not what was asked for. */
 function imageOf(bytes: Buffer, seed: number): ImageOutput | null {
-  if (bytes.length < 33 || !bytes.subarray(0, 8).equals(PNG_START)) return null;
-  const [width, height] = [bytes.readUInt32BE(16), bytes.readUInt32BE(20)];
-  return { bytes, contentType: 'image/png', width, height, seed, revisedPrompt: null };
+  const picture = pictureOf(bytes);
+  if (picture?.contentType !== 'image/png' || !isWhole(bytes, picture)) return null;
+  return { bytes, ...picture, seed, revisedPrompt: null };
 }

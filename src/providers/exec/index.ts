@@ -32,6 +32,7 @@ export interface ExecProvider extends Provider {
 
 interface Machine extends ExecOptions {
   turns: Turns;
+  preparing: Turns;
   guards(): Promise<Guards | null>;
 }
 
@@ -46,6 +47,7 @@ export function execProvider(options: ExecOptions): ExecProvider {
   const machine: Machine = {
     ...options,
     turns: openTurns(options.cpus ?? availableParallelism()),
+    preparing: openTurns(1),
     guards: () => (guards ??= findGuards(options.path)),
   };
   const open = new Map<string, { stop: AbortController; result: Promise<CallResult> }>();
@@ -96,6 +98,7 @@ async function perform(machine: Machine, { upstreamModel }: Route, call: Call): 
       variant,
       call,
       folder,
+      preparing: machine.preparing,
       run: (args, stdin) => inTurn(machine, { found, call, folder, limits, args, stdin }),
     });
   } finally {

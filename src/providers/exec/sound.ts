@@ -1,6 +1,6 @@
 // From a client's WAV file to what engines hear: 16 kHz, mono, 16 bits.
 import { setImmediate as turn } from 'node:timers/promises';
-import { SAMPLE_RATE, wavFile, type WavInfo, wavInfo } from '../sim/sound/wav.ts';
+import { SAMPLE_RATE, wavFile, type WavInfo, wavInfo } from '../../domain/wav.ts';
 
 export interface Sound {
   /** A WAV file at 16 kHz, mono. */

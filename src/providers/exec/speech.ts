@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TtsInput } from '../../domain/submission.ts';
 import type { CallResult } from '../provider.ts';
-import { wavInfo } from '../sim/sound/wav.ts';
+import { wavInfo } from '../../domain/wav.ts';
 import { evidenceOf, malformed, rejected } from './failure.ts';
 import { isResult, runOnce, type Work } from './work.ts';
 

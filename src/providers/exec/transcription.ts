@@ -4,7 +4,7 @@ import { buffer } from 'node:stream/consumers';
 import type { EngineName } from '../../domain/engines.ts';
 import type { SttInput } from '../../domain/submission.ts';
 import type { Call, CallResult } from '../provider.ts';
-import { evidenceOf, failed, malformed, rejected } from './failure.ts';
+import { evidenceOf, failed, malformed, rejected, stopped } from './failure.ts';
 import { heardByPocketsphinx, heardByWhisper, type Transcript } from './heard.ts';
 import { engineSound } from './sound.ts';
 import { isResult, runOnce, type Work } from './work.ts';
@@ -20,7 +20,9 @@ export async function transcribe(work: Work): Promise<CallResult> {
       `${name} hears ${engine.language ?? 'languages named by two or three letters'}. Change input.language, or leave it out.`,
     );
   const file = join(folder, 'sound.wav');
-  const durationMs = await prepare(call, file);
+  const giveBack = await work.preparing.take(1, call.signal);
+  if (!giveBack) return stopped(null);
+  const durationMs = await prepare(call, file).finally(giveBack);
   if (durationMs === 'lost')
     return failed(null, {
       code: 'storage_unavailable',

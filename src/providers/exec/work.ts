@@ -7,6 +7,7 @@ import type { FoundEngine } from './find.ts';
 import type { Limits } from './limits.ts';
 import type { Ended } from './program.ts';
 import { fill, type Values } from './template.ts';
+import type { Turns } from './turns.ts';
 
 export interface Work {
   found: FoundEngine;
@@ -15,6 +16,8 @@ export interface Work {
   call: Call;
   /** The call's own folder. */
   folder: string;
+  /** Sound that is made ready for an engine lies whole in memory, so that it is done for one call after the other. */
+  preparing: Turns;
   /** Runs the engine when it is its turn. */
   run(args: string[], stdin: string | null): Promise<Ended>;
 }

@@ -14,7 +14,8 @@ export function cuesOf(text: string, format: 'srt' | 'vtt'): Segment[] | null {
   const blocks = text
     .replace(/\r\n?/g, '\n')
     .split(/\n[ \t]*\n/)
-    .map((block) => block.replace(/^\n+|\s+$/g, ''))
+    // Not by an expression, which would look at each blank of a long row as a beginning of the end.
+    .map((block) => block.replace(/^\n+/, '').trimEnd())
     .filter((block) => block !== '');
   const vtt = /^WEBVTT(?:[ \t\n]|$)/.test(blocks[0] ?? '');
   // A server may answer the one where it was asked for the other.

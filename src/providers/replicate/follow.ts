@@ -5,7 +5,7 @@ import type { CallResult } from '../provider.ts';
 import { pollUntilDone, unknownStatus, type Verdict } from '../remote.ts';
 import { vendorError } from '../vendor-error.ts';
 import { type Asked, headersOf, type Link, MOST_PREDICTION_BYTES, secretsOf } from './link.ts';
-import { computeTime, resultOf } from './output.ts';
+import { billed, computeTime, resultOf } from './output.ts';
 import { type Prediction, predictionOf } from './prediction.ts';
 
 /** Of a prediction that Replicate itself has named. */
@@ -48,7 +48,7 @@ async function verdict(
       const worked = computeTime(asked, prediction);
       return {
         is: 'done',
-        result: failed(ended, { ...CANCELED, billed: worked.length > 0 ? worked : null }),
+        result: failed(ended, { ...CANCELED, billed: billed(worked) }),
       };
     }
     default:
@@ -72,12 +72,13 @@ function failure(asked: Asked, { prediction, ended }: { prediction: Prediction; 
     retryable: true,
     message: said ? `The model failed at the provider: ${said}` : 'The model failed at the provider.',
     note: 'the prediction failed',
-    billed: worked.length > 0 ? worked : null,
+    over: true,
+    billed: billed(worked),
   });
 }
 
 /** Of an answer that did not come. */
-const NEVER: Ended = {
+export const NEVER: Ended = {
   how: 'done',
   sent: true,
   head: null,

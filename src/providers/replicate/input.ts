@@ -1,6 +1,6 @@
 // A job's input in the words of the upstream model. Each model on Replicate has its own; the usual ones are the default, and the
 // route's data names others.
-import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import type { Kind } from '../../domain/job.ts';
 import { parseSize } from '../../domain/model.ts';
 import type { Call, OpenedArtifact } from '../provider.ts';
@@ -85,15 +85,11 @@ function textOf(content: unknown): string {
 }
 
 /** @throws if storage does not give the bytes */
-export async function bytesOf(audio: OpenedArtifact): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of Readable.from(await audio.open())) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
-}
+export const bytesOf = async (audio: OpenedArtifact): Promise<Buffer> => buffer(await audio.open());
 
 const TYPE = /^[\w.+-]+\/[\w.+-]+$/;
 
-export const mediaType = (type: string): string => (TYPE.test(type) ? type : 'application/octet-stream');
+const mediaType = (type: string): string => (TYPE.test(type) ? type : 'application/octet-stream');
 
 export const dataUri = (bytes: Buffer, type: string): string =>
   `data:${mediaType(type)};base64,${bytes.toString('base64')}`;

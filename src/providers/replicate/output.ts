@@ -1,12 +1,15 @@
 // What a prediction that succeeded brought, by kind. Each model has its own form of output; these are the usual ones.
 import { randomUUID } from 'node:crypto';
 import type { UsageLine } from '../../domain/job.ts';
+import { recognise } from '../../domain/measure-sound.ts';
+import { gifOf, pictureOf } from '../../domain/picture.ts';
+import { wavFormat } from '../../domain/wav.ts';
 import { type Ended, evidenceOf } from '../exchange.ts';
 import { malformed } from '../failure.ts';
 import type { CallResult, ImageOutput, Output } from '../provider.ts';
+import { isCount } from '../openai/usage.ts';
 import { fetchFile, type FileBytes } from './files.ts';
 import { type Asked, type Link, secretsOf } from './link.ts';
-import { pictureOf, soundOf } from './measure.ts';
 import type { Prediction } from './prediction.ts';
 
 const MOST_IMAGE_BYTES = 64 << 20;
@@ -21,8 +24,9 @@ type Made = { output: Output; usage: UsageLine[] | null };
 
 export async function resultOf(link: Link, asked: Asked, done: Done): Promise<CallResult> {
   const made = await READERS[asked.call.kind](link, asked, done);
-  if ('type' in made) return made;
   const worked = computeTime(asked, done.prediction);
+  // The work was done, and is billed, though nobody gets to see it.
+  if ('type' in made) return made.type === 'failed' ? { ...made, billed: billed(worked) } : made;
   const usage = made.usage && [...made.usage, ...worked];
   return { type: 'succeeded', output: made.output, usage, evidence: evidenceOf(done.ended) };
 }
@@ -34,10 +38,13 @@ export function computeTime({ route }: Pick<Asked, 'route'>, { predictMs }: Pred
     : [];
 }
 
+/** Of work that failed: null where nobody told what it cost. */
+export const billed = (worked: UsageLine[]): UsageLine[] | null => (worked.length > 0 ? worked : null);
+
 const READERS = { chat: readChat, image: readImages, tts: readSpeech, stt: readTranscript } as const;
 
 const nothing = (asked: Asked, { ended }: Done, what: string): CallResult =>
-  malformed(ended, { body: undefined, what, secrets: secretsOf(asked) });
+  malformed(ended, { body: undefined, what, secrets: secretsOf(asked), over: true });
 
 /** One URL or a list; in an object under the name that most use for it. */
 function listed(output: unknown): unknown[] {
@@ -55,7 +62,7 @@ async function readImages(link: Link, asked: Asked, done: Done): Promise<Made | 
   for (const uri of uris.slice(0, wanted)) {
     const file = await fetchFile(link, asked, { uri, maxBytes: MOST_IMAGE_BYTES, after: done.ended });
     if ('type' in file) return file;
-    const picture = pictureOf(file.bytes);
+    const picture = pictureOf(file.bytes) ?? gifOf(file.bytes);
     if (!picture) return nothing(asked, done, 'an image that is none');
     images.push({ bytes: file.bytes, ...picture, seed: null, revisedPrompt: null });
   }
@@ -74,11 +81,12 @@ async function readSpeech(link: Link, asked: Asked, done: Done): Promise<Made | 
     after: done.ended,
   });
   if ('type' in file) return file;
-  const sound = soundOf(file.bytes);
-  if (!sound) return nothing(asked, done, 'no sound');
+  const { contentType, ...sound } = await recognise(file.bytes);
+  const cutOff = contentType === 'audio/wav' && wavFormat(file.bytes)?.cutOff !== false;
+  if (contentType === null || cutOff) return nothing(asked, done, 'no whole sound');
   const characters = asked.call.bounds.characters ?? 0;
   return {
-    output: { kind: 'tts', bytes: file.bytes, ...sound },
+    output: { kind: 'tts', bytes: file.bytes, contentType, ...sound },
     usage: [{ name: 'character', measure: 'input', quantity: characters }],
   };
 }
@@ -111,10 +119,16 @@ async function readTranscript(_: Link, asked: Asked, done: Done): Promise<Made |
 function segmentOf(segment: unknown): { start_ms: number; end_ms: number; text: string } | null {
   const { start, end, text, timestamp } = Object(segment) as Record<string, unknown>;
   const [from, to] = Array.isArray(timestamp) ? (timestamp as unknown[]) : [start, end];
-  if (typeof from !== 'number' || typeof text !== 'string' || !(from >= 0)) return null;
+  const [startMs, endMs] = [wholeMs(from), wholeMs(to)];
+  if (startMs === null || typeof text !== 'string') return null;
   // The last chunk of some models has no end.
-  const until = typeof to === 'number' && to >= from ? to : from;
-  return { start_ms: Math.round(from * 1000), end_ms: Math.round(until * 1000), text };
+  return { start_ms: startMs, end_ms: Math.max(startMs, endMs ?? 0), text };
+}
+
+/** From seconds. Null: no number, or one that no price could be made of. */
+function wholeMs(seconds: unknown): number | null {
+  const ms = typeof seconds === 'number' ? Math.round(seconds * 1000) : NaN;
+  return isCount(ms) ? ms : null;
 }
 
 async function readChat(_: Link, asked: Asked, done: Done): Promise<Made | CallResult> {

@@ -1,11 +1,11 @@
 // Work is begun once: the answer to a submit is the only place where its name is sure to stand, and Replicate knows no
 // idempotency key. So whatever leaves open whether it began is looked up before it is called a failure.
-import { randomBytes } from 'node:crypto';
 import { type Ended, evidenceOf } from '../exchange.ts';
-import { failed, failureOf, malformed, parsed } from '../failure.ts';
+import { failed, failureOf, malformed, NOT_READ, parsed } from '../failure.ts';
+import { formOf } from '../form.ts';
 import type { CallResult } from '../provider.ts';
-import { follow } from './follow.ts';
-import { bytesOf, dataUri, inputFor, mediaType, MOST_INLINE_BYTES } from './input.ts';
+import { follow, NEVER } from './follow.ts';
+import { bytesOf, dataUri, inputFor, MOST_INLINE_BYTES } from './input.ts';
 import { ask, type Asked, headersOf, type Link, secretsOf } from './link.ts';
 import { find } from './list.ts';
 import { predictionIn } from './prediction.ts';
@@ -90,17 +90,17 @@ export function target(upstreamModel: string, body: object): { path: string; bod
 async function audioUri(link: Link, asked: Asked): Promise<string | CallResult> {
   const { route, call } = asked;
   if (!call.artifact) throw new Error('a transcription needs audio');
-  const bytes = await bytesOf(call.artifact);
-  const type = mediaType(call.artifact.contentType);
-  if (bytes.length <= MOST_INLINE_BYTES) return dataUri(bytes, type);
-  const boundary = `millrace-${randomBytes(24).toString('hex')}`;
-  const head = `--${boundary}\r\ncontent-disposition: form-data; name="content"; filename="audio"\r\ncontent-type: ${type}\r\n\r\n`;
-  const body = Buffer.concat([Buffer.from(head), bytes, Buffer.from(`\r\n--${boundary}--\r\n`)]);
+  const { artifact } = call;
+  if (artifact.bytes <= MOST_INLINE_BYTES) {
+    const bytes = await bytesOf(artifact).catch(() => null);
+    return bytes ? dataUri(bytes, artifact.contentType) : failed({ ...NEVER, sent: false }, NOT_READ);
+  }
+  const form = formOf([], { name: 'content', artifact });
   const ended = await ask(link, route, {
     method: 'POST',
     path: '/files',
-    headers: ['content-type', `multipart/form-data; boundary=${boundary}`, ...headersOf(route).slice(2)],
-    body,
+    headers: [...form.headers, ...headersOf(route).slice(2)],
+    body: form.body,
     signal: call.signal,
     totalMs: UPLOAD_MS,
   });
@@ -108,6 +108,7 @@ async function audioUri(link: Link, asked: Asked): Promise<string | CallResult> 
     // Nothing that is billed was sent.
     return { type: 'stopped', text: '', usage: null, evidence: { ...evidenceOf(ended), sent: false } };
   }
+  if (form.lost()) return failed(ended, NOT_READ);
   const { urls } = Object(parsed(ended.body)) as { urls?: { get?: unknown } };
   if (ended.how === 'done' && ended.head !== null && ended.head.status < 300 && typeof urls?.get === 'string')
     return urls.get;

@@ -61,7 +61,12 @@ function verdict(body: unknown, ended: Ended, { asked, read }: { asked: Asked; r
     case 'failed':
       return {
         is: 'done',
-        result: malformed(ended, { body, what: 'the work failed', secrets: secretsOf(asked) }),
+        result: malformed(ended, {
+          body,
+          what: 'the work failed',
+          secrets: secretsOf(asked),
+          over: true,
+        }),
       };
     case 'canceled':
       return { is: 'done', result: failed(ended, CANCELED) };

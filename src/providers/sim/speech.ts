@@ -5,7 +5,7 @@ import { isCount } from '../openai/usage.ts';
 import type { CallResult } from '../provider.ts';
 import { type Asked, type Link, type Reader, requestFor, secretsOf } from './link.ts';
 import { resultOf } from './remote.ts';
-import { wavInfo } from './sound/wav.ts';
+import { wavInfo } from '../../domain/wav.ts';
 
 const MOST_BYTES = 100 << 20;
 

@@ -185,6 +185,36 @@ describe('floods', () => {
     },
   );
 
+  it('of jobs that wait are looked at no more often than a key may have them looked at', async () => {
+    const one = await millrace.account();
+    const { body } = await one.post<{ data: { job: { id: string } }[] }>('/v1/jobs/batch', {
+      jobs: Array.from({ length: 900 }, () => chat()),
+    });
+    const ids = body.data.map(({ job }) => job.id);
+    const opened = [await openSocket(millrace.url, one), await openSocket(millrace.url, one)] as const;
+    sockets.push(...opened);
+    for (let i = 0; i < 900; i += 100)
+      await opened[i < 500 ? 0 : 1].ask({ type: 'subscribe', jobs: ids.slice(i, i + 100), after: 'now' });
+    for (const [i, socket] of opened.entries()) {
+      const caught = () => socket.messages.filter(({ type }) => type === 'caught_up').length;
+      await expect.poll(caught, { timeout: 15_000 }).toBe(i === 0 ? 5 : 4);
+    }
+    const { client } = millrace.platform.ctx;
+    let looks = 0;
+    const count = (): void => void looks++;
+    client.on('acquire', count);
+    await sleep(6_000);
+    client.off('acquire', count);
+    // Each once a second would be 5,400.
+    expect(looks).toBeLessThan(2_700);
+    // What happens is told as ever.
+    const last = ids[899] as string;
+    await one.post(`/v1/jobs/${last}/cancel`);
+    const at = performance.now();
+    await opened[1].until(({ event }) => event?.type === 'job.canceled' && event.data.id === last);
+    expect(performance.now() - at).toBeLessThan(4_000);
+  }, 60_000);
+
   it('of long submissions are read only as they are answered, and none is lost', async () => {
     const socket = await open();
     const filler = 'x'.repeat(400_000);

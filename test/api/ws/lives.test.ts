@@ -179,6 +179,51 @@ describe('a reader that takes nothing', () => {
   }, 60_000);
 });
 
+describe('a reader of many backlogs that takes nothing', () => {
+  it('is read one of them at a time', async () => {
+    const api = await spawnApi(millrace, { SOCKET_HEARTBEAT_MS: '60000' });
+    const account = await millrace.account();
+    await manyEvents(account, { from: 2, to: 3_000, bytes: 9_984 });
+    const rss = (): number =>
+      Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${api.pid}/status`, 'utf8'))?.[1]) / 1024;
+    const warm = await openSocket(api.url, { key: account.key });
+    await warm.ask({ type: 'subscribe', jobs: 'all', after: 'start' });
+    await warm.until(({ type }) => type === 'caught_up');
+    await warm.close();
+    const before = rss();
+    const sockets: TestSocket[] = [];
+    for (let n = 0; n < 10; n++) {
+      const socket = await openSocket(api.url, { key: account.key });
+      sockets.push(socket);
+      tcpOf(socket).pause();
+      for (let i = 0; i < 95; i++)
+        socket.say({ type: 'subscribe', ref: `r${i}`, jobs: 'all', after: 1 + n * 100 + i });
+    }
+    await expect
+      .poll(() => sample(api.url, 'millrace_websocket_subscriptions'), { timeout: 15_000 })
+      .toBe(950);
+    await sleep(2_000);
+    // What each may be read at once is 256 KiB, and as much again as frames.
+    expect(rss() - before).toBeLessThan(150);
+    // One that takes what comes is told of each all that it asked for.
+    const quick = await openSocket(api.url, { key: account.key });
+    sockets.push(quick);
+    const froms = [2_500, 2_800, 2_900];
+    for (const after of froms) quick.say({ type: 'subscribe', ref: `${after}`, jobs: 'all', after });
+    for (const after of froms) {
+      const { subscription } = await quick.until(
+        ({ type, ref }) => type === 'subscribed' && ref === `${after}`,
+      );
+      await quick.until((m) => m.type === 'caught_up' && m.subscription === subscription);
+      const heard = quick.messages.filter((m) => m.type === 'event' && m.subscription === subscription);
+      const all = Array.from({ length: 3_000 - after }, (_, i) => after + 1 + i);
+      expect(heard.map(({ event }) => event.sequence)).toEqual(all);
+    }
+    for (const { ws } of sockets) ws.terminate();
+    await api.kill();
+  }, 60_000);
+});
+
 describe('a client that goes', () => {
   it('at any moment leaves nothing followed behind', async () => {
     const account = await millrace.account();

@@ -225,6 +225,33 @@ describe('subscribe to all', () => {
     expect(eventBytes(socket, 's2').slice(-3)).toEqual(last.map(({ body }) => body));
   });
 
+  it('from now on misses nothing that happens behind its answer', async () => {
+    const one = await millrace.account();
+    const { length } = await kept(one.id);
+    const socket = await open(one);
+    const happen = () =>
+      millrace.sql(
+        `with numbered as (update accounts set event_sequence = event_sequence + 1 where id = $1 returning event_sequence as n)
+          insert into events select $1, n, 'ev_' || n, 'test.filler', null, '{"sequence":' || n || '}', now() from numbered`,
+        [one.id],
+      );
+    // Nobody reads for a client meanwhile: it is answered now, or once it is known what now is.
+    const { client, bus } = millrace.platform.ctx;
+    const held = await Promise.all(Array.from({ length: client.options.max }, () => client.connect()));
+    socket.say({ type: 'subscribe', ref: 'now', jobs: 'all', after: 'now' });
+    await expect.poll(() => client.waitingCount).toBeGreaterThan(0);
+    const isAnswered = (): boolean => socket.messages.some(({ ref }) => ref === 'now');
+    await socket.ask({ type: 'ping' });
+    const early = isAnswered();
+    if (early) await happen();
+    for (const connection of held) connection.release();
+    await socket.until(({ ref }) => ref === 'now');
+    if (!early) await happen();
+    bus.publish([{ type: 'account', accountId: one.id }]);
+    await socket.until(({ type }) => type === 'caught_up');
+    await socket.until(({ event }) => event?.sequence === length + 1);
+  });
+
   it('resets a cursor that cannot be served, with what is open', async () => {
     const one = await millrace.account();
     const { id } = await one.submit(chat('x', { sim: { fault: 'hang' } }));

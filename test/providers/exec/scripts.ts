@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type ExecOptions, type ExecProvider, execProvider } from '../../../src/providers/exec/index.ts';
 import type { Route } from '../../../src/providers/provider.ts';
 import { until } from '../support.ts';
-import { wavFile } from '../../../src/providers/sim/sound/wav.ts';
+import { wavFile } from '../../../src/domain/wav.ts';
 import { goesWithUs } from '../../support/undertaker.ts';
 
 export interface Workshop {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { engineSound } from '../../../src/providers/exec/sound.ts';
-import { wavInfo } from '../../../src/providers/sim/sound/wav.ts';
+import { wavInfo } from '../../../src/domain/wav.ts';
 
 interface Kind {
   rate: number;

@@ -11,7 +11,7 @@ import { fill } from '../../../src/providers/exec/template.ts';
 import type { Call } from '../../../src/providers/provider.ts';
 import { landscape } from '../../../src/providers/sim/draw/landscape.ts';
 import { pngFile } from '../../../src/providers/sim/draw/png.ts';
-import { callOf } from '../support.ts';
+import { callOf, until } from '../support.ts';
 import { engineRoute, openWorkshop, type Workshop } from './scripts.ts';
 
 describe('fill', () => {
@@ -201,6 +201,29 @@ describe('an engine', () => {
       open: async () => Readable.from([Buffer.from('ID3')]),
     };
     expect(await call('pocketsphinx', callOf('stt', {}, { artifact: audio }))).toContain('hears WAV files');
+  });
+
+  it('sound is made ready for one call after the other, and a call that is stopped leaves the line', async () => {
+    workshop.script('pocketsphinx_continuous', 'true');
+    const [bytes, gate] = [readFileSync(join(workshop.path, 'tone.wav')), Promise.withResolvers<void>()];
+    let [open, most] = [0, 0];
+    async function* slowly() {
+      most = Math.max(most, (open += 1));
+      await gate.promise;
+      yield bytes;
+      open -= 1;
+    }
+    const artifact = { contentType: 'audio/wav', bytes: 1, durationMs: null };
+    const asked = { artifact: { ...artifact, open: async () => Readable.from(slowly()) } };
+    const calls = [1, 2, 3].map(() => call('pocketsphinx', callOf('stt', {}, asked)));
+    const stop = new AbortController();
+    const stopped = call('pocketsphinx', callOf('stt', {}, { ...asked, signal: stop.signal }));
+    await until(async () => open > 0);
+    stop.abort('cancel');
+    expect(await stopped).toBe('stopped');
+    gate.resolve();
+    expect(await Promise.all(calls)).toMatchObject([{ text: '' }, { text: '' }, { text: '' }]);
+    expect(most).toBe(1);
   });
 
   it('sd draws each image with the next seed, and takes no prompt for an option', async () => {

@@ -10,7 +10,7 @@ import type {
   Provider,
   Route,
 } from '../../../src/providers/provider.ts';
-import { wavFile } from '../../../src/providers/sim/sound/wav.ts';
+import { wavFile } from '../../../src/domain/wav.ts';
 import { type MediaVendor, startMediaVendor, VENDOR_KEY } from '../../support/media-vendor.ts';
 import { callOf, route } from '../support.ts';
 

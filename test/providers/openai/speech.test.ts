@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { wavFile } from '../../../src/providers/sim/sound/wav.ts';
+import { wavFile } from '../../../src/domain/wav.ts';
 import { mp3 } from '../../support/media-vendor.ts';
 import { bench, outputOf } from './media.ts';
 

@@ -83,6 +83,13 @@ describe('a transcription', () => {
       'WEBVTT - x\n\nNOTE a\n\nintro\n00:01.000 --> 00:02.000 align:left\n<v Bob>a &amp; <i>b</i></v>\nc\n',
       'a & b c',
     ],
+    [
+      'a long row of blanks',
+      'srt',
+      'text/plain',
+      `1\n00:00:00,000 --> 00:00:01,000\na${' '.repeat(300_000)}b\n`,
+      /^a +b$/,
+    ],
     ['nothing that was said', 'srt', 'text/plain', '\n', ''],
     ['no cue at all', 'vtt', 'text/vtt', 'WEBVTT\n\n', ''],
     [
@@ -94,7 +101,9 @@ describe('a transcription', () => {
     ],
   ] as const)('understands %s', async (_, form, type, body, text) => {
     one.vendor.says({ type, body });
-    expect(outputOf(await one.call('stt', {}, { artifact, ...format(form) }), 'stt').text).toBe(text);
+    expect(outputOf(await one.call('stt', {}, { artifact, ...format(form) }), 'stt').text).toMatch(
+      typeof text === 'string' ? new RegExp(`^${text}$`) : text,
+    );
   });
 
   it.each([

@@ -149,6 +149,16 @@ describe('a submit', () => {
     expect(vendor.uploads).toHaveLength(1);
     expect(vendor.uploads[0]?.includes(long)).toBe(true);
   });
+
+  it('of audio that storage does not give is not the vendor’s fault, and begins nothing', async () => {
+    const open = (): Promise<Readable> => Promise.reject(new Error('the disk is gone'));
+    for (const bytes of [1_000, 1_000_000]) {
+      const artifact = { contentType: 'audio/wav', bytes, durationMs: null, open };
+      const call = callOf('stt', { artifact: 'art_x' }, { artifact });
+      expect(await provider.call(at(), call)).toMatchObject({ type: 'failed', code: 'storage_unavailable' });
+    }
+    expect(vendor.submits).toEqual([]);
+  });
 });
 
 describe('what becomes of a submit', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { speak } from '../../../src/providers/sim/sound/speak.ts';
-import { pcmBytes } from '../../../src/providers/sim/sound/wav.ts';
+import { pcmBytes } from '../../../src/domain/wav.ts';
 import { json, post, sim } from './client.ts';
 
 const transcribe = (bytes: Buffer, fields: Record<string, string> = {}) => {

@@ -4,7 +4,7 @@ import { listen } from '../../../src/providers/sim/sound/listen.ts';
 import { samplesOf } from '../../../src/providers/sim/sound/listen-input.ts';
 import { rsDecode, rsEncode } from '../../../src/providers/sim/sound/reed-solomon.ts';
 import { speak } from '../../../src/providers/sim/sound/speak.ts';
-import { pcmBytes, SAMPLE_RATE, wavFile, wavInfo } from '../../../src/providers/sim/sound/wav.ts';
+import { pcmBytes, SAMPLE_RATE, wavFile, wavInfo } from '../../../src/domain/wav.ts';
 import { joined, noisy } from './noise.ts';
 
 const plain = { voice: 'miller', speed: 1 };

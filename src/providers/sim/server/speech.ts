@@ -1,6 +1,6 @@
 // POST /v1/audio/speech
 import { speak } from '../sound/speak.ts';
-import { pcmBytes, SAMPLE_RATE, wavFile } from '../sound/wav.ts';
+import { pcmBytes, SAMPLE_RATE, wavFile } from '../../../domain/wav.ts';
 import { type Answer, invalid, SimError, type Work } from './answer.ts';
 
 /** Characters (Unicode code points) spoken at most. */

@@ -1,7 +1,7 @@
 // POST /v1/audio/transcriptions. The form may hold `max_ms`: only so much of the audio is heard, and counted.
 import { type Heard, samplesOf } from '../sound/listen-input.ts';
 import { listen, type Utterance } from '../sound/listen.ts';
-import { SAMPLE_RATE } from '../sound/wav.ts';
+import { SAMPLE_RATE } from '../../../domain/wav.ts';
 import { type Answer, invalid, SimError, type Work } from './answer.ts';
 import type { Form } from './multipart.ts';
 

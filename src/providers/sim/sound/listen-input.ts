@@ -1,5 +1,5 @@
 // From whatever bytes a client calls audio to samples at SAMPLE_RATE, mono.
-import { SAMPLE_RATE, type WavInfo, wavInfo } from './wav.ts';
+import { SAMPLE_RATE, type WavInfo, wavInfo } from '../../../domain/wav.ts';
 
 export interface Heard {
   samples: Int16Array;

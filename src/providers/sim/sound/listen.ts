@@ -2,7 +2,7 @@
 import { bodyBytes, type Head, HEAD_BYTES, openBody, openHead } from './envelope.ts';
 import { energyOf, loudest } from './spectrum.ts';
 import { BANDS, BYTES_PER_FRAME, FRAME, PREAMBLE, toneOf } from './tones.ts';
-import { SAMPLE_RATE } from './wav.ts';
+import { SAMPLE_RATE } from '../../../domain/wav.ts';
 
 /** Samples between two looks for the preamble: an eighth of a frame, near enough to see every tone. */
 const HOP = 32;

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { beginsLikeAudio } from '../../src/domain/audio.ts';
+import { beginsLikeSound } from '../../src/domain/sound.ts';
 
 describe('the beginning of a file', () => {
   it.each([
     ['WAV', 'RIFF\x24\x08\x00\x00WAVEfmt '],
-    ['WAV with a line break in its length', 'RIFF\n\n\x00\x00WAVE'],
+    ['WAV with a line break in its length', 'RIFF\n\n\x00\x00WAVEfmt '],
     ['AIFF', 'FORM\x00\x00\x00\x00AIFF'],
     ['MP3 with a tag', 'ID3\x04\x00'],
     ['MP3 without', '\xff\xfb\x90\x00'],
@@ -14,7 +14,7 @@ describe('the beginning of a file', () => {
     ['M4A', '\x00\x00\x00\x20ftypM4A '],
     ['WebM', '\x1a\x45\xdf\xa3\x01'],
     ['AMR', '#!AMR\n'],
-  ])('of %s is one of audio', (_, head) => expect(beginsLikeAudio(Buffer.from(head, 'latin1'))).toBe(true));
+  ])('of %s is one of audio', (_, head) => expect(beginsLikeSound(Buffer.from(head, 'latin1'))).toBe(true));
 
   it.each([
     ['nothing', ''],
@@ -25,6 +25,8 @@ describe('the beginning of a file', () => {
     ['text in UTF-16', '\xff\xfeh\x00i\x00'],
     ['RIFF of something else', 'RIFF\x24\x08\x00\x00AVI LIST'],
     ['gzip', '\x1f\x8b\x08\x00'],
+    ['HEIC', '\x00\x00\x00\x18ftypheic\x00\x00'],
+    ['AVIF', '\x00\x00\x00\x20ftypavif\x00\x00'],
     ['set bits alone', '\xff\xff\xff\xff'],
-  ])('of %s is not', (_, head) => expect(beginsLikeAudio(Buffer.from(head, 'latin1'))).toBe(false));
+  ])('of %s is not', (_, head) => expect(beginsLikeSound(Buffer.from(head, 'latin1'))).toBe(false));
 });
