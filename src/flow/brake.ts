@@ -1,5 +1,6 @@
 // How a call is ended from our side.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ATTEMPT_LIMIT_MS } from '../domain/attempt-limit.ts';
 import type { Kind } from '../domain/job.ts';
 import type { Provider, Route, WorkKey } from '../providers/provider.ts';
 
@@ -25,14 +26,6 @@ export function openBrake(): Brake {
   };
 }
 
-const MINUTE = 60_000;
-/** Contract 19: how long one attempt may take. */
-const ATTEMPT_LIMIT_MS: Record<Kind, number> = {
-  chat: 10 * MINUTE,
-  image: 5 * MINUTE,
-  tts: 5 * MINUTE,
-  stt: 30 * MINUTE,
-};
 const ASK_FIRST_MS = 100;
 const ASK_MAX_MS = 5_000;
 const TIMER_MAX_MS = 2 ** 31 - 1;

@@ -1,4 +1,5 @@
 // Any server that speaks OpenAI's dialect, named by base URL and key: chat completions, images, speech, transcriptions.
+import { ATTEMPT_LIMIT_MS } from '../../domain/attempt-limit.ts';
 import type { Kind } from '../../domain/job.ts';
 import { PROVIDER_KINDS } from '../../domain/providers.ts';
 import { openAgent, targetOf } from '../exchange.ts';
@@ -9,15 +10,7 @@ import type { Asked, Link } from './link.ts';
 import { speech } from './speech.ts';
 import { transcription } from './transcription.ts';
 
-const MINUTE = 60_000;
-/** Of one attempt (contract 19). */
-const TOTAL_MS: Record<Kind, number> = {
-  chat: 10 * MINUTE,
-  image: 5 * MINUTE,
-  tts: 5 * MINUTE,
-  stt: 30 * MINUTE,
-};
-const IDLE_MS = MINUTE;
+const IDLE_MS = 60_000;
 
 const CALLS: Record<Exclude<Kind, 'chat'>, (link: Link, asked: Asked) => Promise<CallResult>> = {
   image,
@@ -32,7 +25,7 @@ export function openaiProvider(limits: Partial<Limits> = {}): Provider {
     name: 'openai',
     kinds: PROVIDER_KINDS.openai,
     call(route: Route, call: Call): Promise<CallResult> {
-      const own = { agent, limits: { totalMs: TOTAL_MS[call.kind], idleMs: IDLE_MS, ...limits } };
+      const own = { agent, limits: { totalMs: ATTEMPT_LIMIT_MS[call.kind], idleMs: IDLE_MS, ...limits } };
       if (call.kind !== 'chat') return CALLS[call.kind](own, { route, call });
       // `sim` means something to the simulator alone.
       return chat({ ...own, headers: [], drop: ['sim'], boundName: boundName(route) }, route, call);

@@ -1,4 +1,5 @@
 // Models on Replicate, or on a server of its dialect: submitted, then polled for, of all four kinds.
+import { ATTEMPT_LIMIT_MS } from '../../domain/attempt-limit.ts';
 import type { Kind } from '../../domain/job.ts';
 import { PROVIDER_KINDS } from '../../domain/providers.ts';
 import { openAgent } from '../exchange.ts';
@@ -9,14 +10,6 @@ import { ask, type Link } from './link.ts';
 import { find } from './list.ts';
 import { predictionIn } from './prediction.ts';
 import { submit } from './submit.ts';
-
-const MINUTE = 60_000;
-const TOTAL_MS: Record<Kind, number> = {
-  chat: 10 * MINUTE,
-  image: 5 * MINUTE,
-  tts: 5 * MINUTE,
-  stt: 30 * MINUTE,
-};
 
 export interface ReplicateOptions {
   /** Bounds of one attempt, by default those of contract 19; and of the submit alone. */
@@ -29,12 +22,18 @@ export interface ReplicateOptions {
 
 export function replicateProvider({
   totalMs,
-  submitMs = MINUTE,
+  submitMs = 60_000,
   // A poll costs one of 3,000 requests a minute that an account may make.
   pace = { firstMs: 500, mostMs: 5_000 },
   againMs = [500, 1_000, 2_000, 4_000],
 }: ReplicateOptions = {}): Provider {
-  const link: Link = { agent: openAgent(), totalMs: { ...TOTAL_MS, ...totalMs }, submitMs, pace, againMs };
+  const link: Link = {
+    agent: openAgent(),
+    totalMs: { ...ATTEMPT_LIMIT_MS, ...totalMs },
+    submitMs,
+    pace,
+    againMs,
+  };
   return {
     name: 'replicate',
     kinds: PROVIDER_KINDS.replicate,

@@ -1,4 +1,5 @@
 // The simulator as a provider: all four kinds, real answers over HTTP, nothing to install and nothing to pay.
+import { ATTEMPT_LIMIT_MS } from '../../domain/attempt-limit.ts';
 import type { Kind } from '../../domain/job.ts';
 import { PROVIDER_KINDS } from '../../domain/providers.ts';
 import { exchange, openAgent, targetOf } from '../exchange.ts';
@@ -11,14 +12,7 @@ import { accepted, follow } from './remote.ts';
 import { simSpeech, speechReader } from './speech.ts';
 import { simTranscription, transcriptionReader } from './transcription.ts';
 
-const MINUTE = 60_000;
-const TOTAL_MS: Record<Kind, number> = {
-  chat: 10 * MINUTE,
-  image: 5 * MINUTE,
-  tts: 5 * MINUTE,
-  stt: 30 * MINUTE,
-};
-const IDLE_MS = MINUTE;
+const IDLE_MS = 60_000;
 /** How long stop and lookup may take. */
 const CONTROL_MS = 5_000;
 const MOST_LOOKUP_BYTES = 160 << 20;
@@ -47,7 +41,7 @@ export interface SimOptions {
 export function simProvider({ url, totalMs, idleMs = IDLE_MS }: SimOptions): Provider {
   const agent = openAgent();
   const { origin, path } = targetOf(url);
-  const link: Link = { agent, url: origin + path, totalMs: { ...TOTAL_MS, ...totalMs }, idleMs };
+  const link: Link = { agent, url: origin + path, totalMs: { ...ATTEMPT_LIMIT_MS, ...totalMs }, idleMs };
   return {
     name: 'sim',
     kinds: PROVIDER_KINDS.sim,
