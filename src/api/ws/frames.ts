@@ -1,5 +1,6 @@
 // What goes out, as WebSocket frames. Events are spliced in as they are stored, and those of a batch are written out once
 // for all connections that call the subscription alike.
+import { wants } from '../../domain/event-types.ts';
 import type { Batch, Frame } from '../../flow/frame.ts';
 
 const TEXT = 0x81;
@@ -43,12 +44,7 @@ export const EVERYTHING: Wanted = { name: '*', has: () => true };
 
 export function wanted(patterns: readonly string[] | undefined): Wanted {
   if (!patterns || patterns.includes('*')) return EVERYTHING;
-  const exact = new Set(patterns);
-  const groups = patterns.filter((pattern) => pattern.endsWith('.*')).map((pattern) => pattern.slice(0, -1));
-  return {
-    name: patterns.join(),
-    has: (type) => exact.has(type) || groups.some((group) => type.startsWith(group)),
-  };
+  return { name: patterns.join(), has: (type) => wants(patterns, type) };
 }
 
 export interface Frames {
