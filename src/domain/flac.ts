@@ -1,4 +1,5 @@
 // How long FLAC lasts, frame by frame: from a pipe its header knows no length, and one that is written may be a lie.
+import { Steps } from './steps.ts';
 
 /** The mark, one block's head, and the block that comes first and says the rate. */
 const INFO_BYTES = 4 + 4 + 34;
@@ -6,24 +7,13 @@ const INFO_BYTES = 4 + 4 + 34;
 const FRAME_HEAD_BYTES = 4 + 7 + 2 + 2 + 1;
 
 export class FlacWalk {
-  #rest: Buffer = Buffer.alloc(0);
-  #skip = 0;
+  readonly #steps = new Steps((bytes, at) => this.#read(bytes, at));
   #state: 'begin' | 'blocks' | 'frames' | 'broken' = 'begin';
   #rate = 0;
   #samples = 0;
 
   push(chunk: Buffer): void {
-    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
-    let at = 0;
-    for (;;) {
-      const step = Math.min(this.#skip, bytes.length - at);
-      at += step;
-      this.#skip -= step;
-      const read = this.#skip > 0 ? 0 : this.#read(bytes, at);
-      if (read === 0) break;
-      this.#skip = read;
-    }
-    this.#rest = Buffer.from(bytes.subarray(at));
+    this.#steps.push(chunk);
   }
 
   /** Null without a single frame. */

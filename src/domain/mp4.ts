@@ -1,5 +1,6 @@
 // How long the sound in an MP4 lasts, by its tables of samples: what it says of its length may be a lie, and so may the length
 // of a sample, so that AAC is counted, too.
+import { Steps } from './steps.ts';
 
 /** Entered: what stands in them is known by its own name. */
 const WITHIN = new Set(['moov', 'trak', 'mdia', 'minf', 'stbl', 'moof', 'traf']);
@@ -36,8 +37,7 @@ interface Track {
 }
 
 export class Mp4Walk {
-  #rest: Buffer = Buffer.alloc(0);
-  #skip = 0;
+  readonly #steps = new Steps((bytes, at) => this.#read(bytes, at));
   /** Entries of a table of times that are still to be read, and what stands behind them in their box. */
   #entries = 0;
   #behind = 0;
@@ -47,17 +47,7 @@ export class Mp4Walk {
 
   push(chunk: Buffer): void {
     if (this.#broken) return;
-    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
-    let at = 0;
-    for (;;) {
-      const step = Math.min(this.#skip, bytes.length - at);
-      at += step;
-      this.#skip -= step;
-      const read = this.#skip > 0 ? 0 : this.#read(bytes, at);
-      if (read === 0) break;
-      this.#skip = read;
-    }
-    this.#rest = Buffer.from(bytes.subarray(at));
+    this.#steps.push(chunk);
   }
 
   /** Of the longest sound in it; null where there is none, or one of fragments that are no AAC, or far too many tracks. */
